@@ -1,0 +1,130 @@
+"""Episodes as arrays in memory, the way training wants them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from behavior_priors.data.episodes import EpisodeReader, EpisodeSelection
+from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec, UserError
+
+
+def load_transitions(
+    reader: EpisodeReader, names: Sequence[str], episodes: EpisodeSelection = None
+) -> dict[str, Any]:
+    """Loads pairs of observation and action; last observations have no action and are dropped.
+
+    Args:
+      reader: the dataset.
+      names: the observations to load; no other is read.
+      episodes: which; None for all of them.
+
+    Returns:
+      `{"observation": {name: [N, ...]}, "action": [N, action_size]}` in the order of the steps.
+
+    Raises:
+      UserError: a name is not in the dataset, there is no step, or a shard is damaged.
+    """
+    for name in names:
+        _require_observation(reader, name)
+    length = reader.read_array("length", episodes)
+    if not len(length):
+        raise UserError(f"{reader.directory}: holds no episode to learn from; collect more")
+    last_rows = np.cumsum(length + 1) - 1
+    observation = {
+        name: np.delete(reader.read_array(f"observation/{name}", episodes), last_rows, axis=0)
+        for name in names
+    }
+    return {"observation": observation, "action": reader.read_array("action", episodes)}
+
+
+def split_by_episode(
+    num_episodes: int, validation_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Divides episodes at random, so that no episode is seen on both sides.
+
+    Args:
+      num_episodes: how many there are.
+      validation_fraction: share of the second part, which has at least one episode.
+      seed: equal seeds give equal parts.
+
+    Returns:
+      Numbers of the episodes for training and for validation, each in increasing order.
+
+    Raises:
+      UserError: one part would be empty.
+    """
+    num_validation = max(1, round(validation_fraction * num_episodes))
+    if not 0 < validation_fraction < 1 or num_validation >= num_episodes:
+        raise UserError(
+            f"{num_episodes} episodes cannot be split with validation_fraction="
+            f"{validation_fraction}; at least 2 episodes and a fraction between 0 and 1 are needed"
+        )
+    order = np.random.default_rng(seed).permutation(num_episodes)
+    return np.sort(order[num_validation:]), np.sort(order[:num_validation])
+
+
+def observation_spec_from_data(
+    observation: Mapping[str, np.ndarray], minimum_scale: float = 1e-2
+) -> dict[str, ArraySpec]:
+    """Specs whose location and scale are the data's mean and standard deviation.
+
+    Both are taken for each entry of the last axis and shared along the axes before it: one for each
+    element of a vector, each component in a list of poses, each channel of an image.
+
+    Args:
+      observation: named arrays `[N, ...]`.
+      minimum_scale: floor of the scale in the array's own units, for what hardly varies.
+    """
+    return {
+        name: _array_spec_from_data(array, minimum_scale) for name, array in observation.items()
+    }
+
+
+def check_compatible(
+    reader: EpisodeReader, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> None:
+    """Checks that a dataset can teach about an environment; it may hold further observations.
+
+    Raises:
+      UserError: an observation is missing, or dimensions or dtypes differ.
+    """
+    for name, spec in observation_spec.items():
+        _require_observation(reader, name)
+        stored = reader.layout[f"observation/{name}"]
+        if (stored.shape, stored.dtype) != (tuple(spec.shape), np.dtype(spec.dtype)):
+            raise UserError(
+                f"{reader.directory}: observation {name!r} is {stored} there, but the environment "
+                f"has {np.dtype(spec.dtype).name}{list(spec.shape)}; use data collected in it"
+            )
+    if reader.metadata.action_size != action_spec.size:
+        raise UserError(
+            f"{reader.directory}: actions have {reader.metadata.action_size} dimensions there, but "
+            f"{action_spec.size} in the environment; use data collected in it"
+        )
+
+
+def _require_observation(reader: EpisodeReader, name: str) -> None:
+    names = reader.metadata.observation
+    if name not in names:
+        raise UserError(
+            f"{reader.directory}: there is no observation {name!r}; there are "
+            + ", ".join(sorted(names))
+        )
+
+
+def _array_spec_from_data(array: np.ndarray, minimum_scale: float) -> ArraySpec:
+    """One array's spec; float64 copies are made of some rows at a time, so that images fit."""
+    entries_shape = array.shape[1:][-1:]
+    rows = array.reshape(-1, *entries_shape)
+    chunks = [slice(start, start + 65536) for start in range(0, len(rows), 65536)]
+    mean = sum(rows[chunk].sum(axis=0, dtype=np.float64) for chunk in chunks) / len(rows)
+    variance = sum(np.square(rows[chunk] - mean).sum(axis=0) for chunk in chunks) / len(rows)
+    return ArraySpec(
+        shape=array.shape[1:],
+        dtype=array.dtype,
+        location=np.float32(mean),
+        scale=np.float32(np.maximum(np.sqrt(variance), minimum_scale)),
+    )

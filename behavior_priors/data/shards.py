@@ -1,0 +1,186 @@
+"""One shard: a file of named arrays that is written whole or not at all, and read in part.
+
+A shard is an uncompressed `.npz`, so `numpy.load` opens it too. Reading goes through the zip's
+directory and the `.npy` headers instead, because that gives shapes without data, one array without
+the others, and some rows without the rest.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import mmap
+import os
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from behavior_priors.types import UserError
+
+TEMPORARY_PREFIX = ".partial-"
+"""Files so named are what an interrupted write leaves; nobody reads them."""
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Writes a file so that, whenever the process dies, `path` is absent, old or whole.
+
+    Raises:
+      UserError: the disk is full or refuses the file; `path` is as it was.
+    """
+    temporary = path.with_name(TEMPORARY_PREFIX + path.name)
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        remedy = "free some space" if error.errno in _FULL else "make it writable"
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); {remedy} and run the same command "
+            "again, the files written before are intact"
+        ) from error
+
+
+def write_shard(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes named arrays; equal arrays in equal order give equal bytes.
+
+    The file is put together in memory, so writing takes as much memory again as the arrays have.
+
+    Raises:
+      UserError: the disk is full or refuses the file.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+    write_atomically(path, buffer.getbuffer())
+
+
+class StoredArray(NamedTuple):
+    """Where a shard keeps one array.
+
+    Attributes:
+      shape: `[rows, ...]`.
+      dtype: of its elements.
+      order: "C" or "F".
+      start: file offset in bytes of its `.npy`, header included.
+      stop: file offset of its end.
+      header: length of the `.npy` header in bytes.
+      checksum: CRC-32 of the bytes from `start` to `stop`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    order: Literal["C", "F"]
+    start: int
+    stop: int
+    header: int
+    checksum: int
+
+
+class Shard:
+    """The arrays of one file, known by shape at once and read when asked for.
+
+    Attributes:
+      path: the file.
+      arrays: what it holds, by name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads the directory and the headers.
+
+        Raises:
+          UserError: the file is cut off or damaged, or no uncompressed `.npz`.
+        """
+        self.path = path
+        self._verified: set[str] = set()
+        try:
+            self.arrays = _read_directory(path)
+        except _UNREADABLE as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"{path}: is truncated, damaged or no uncompressed .npz ({reason}); restore it "
+                "from a copy or collect the data again"
+            ) from error
+
+    def read(self, name: str, rows: slice | Sequence[int] | np.ndarray = slice(None)) -> np.ndarray:
+        """Returns rows of one array; the first read of an array checks its checksum.
+
+        Raises:
+          UserError: the bytes are not those that were written.
+        """
+        stored = self.arrays[name]
+        with self.path.open("rb") as file:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data = memoryview(mapped)[stored.start : stored.stop]
+        if name not in self._verified:
+            if zlib.crc32(data) != stored.checksum:
+                raise UserError(
+                    f"{self.path}: the array {name!r} is damaged (its checksum differs); "
+                    "restore the file from a copy or collect the data again"
+                )
+            self._verified.add(name)
+        flat = np.frombuffer(data, stored.dtype, offset=stored.header)
+        return np.array(flat.reshape(stored.shape, order=stored.order)[rows])
+
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
+"""What zipfile and NumPy's header parser raise on damaged files."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_LOCAL_HEADER_SIZE = 30
+"""Bytes of a zip member's header before its name and extra field, whose lengths end it."""
+
+
+def _read_directory(path: Path) -> dict[str, StoredArray]:
+    arrays = {}
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if info.compress_type != zipfile.ZIP_STORED or not info.filename.endswith(".npy"):
+                raise ValueError(f"its member {info.filename} is no uncompressed .npy")
+            file.seek(info.header_offset + _LOCAL_HEADER_SIZE - 4)
+            lengths = np.frombuffer(file.read(4), "<u2")
+            start = info.header_offset + _LOCAL_HEADER_SIZE + int(lengths.sum())
+            file.seek(start)
+            if np.lib.format.read_magic(file) != (1, 0):
+                raise ValueError(f"its member {info.filename} has an unknown .npy version")
+            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
+            header = file.tell() - start
+            if dtype.hasobject or info.file_size != header + dtype.itemsize * int(np.prod(shape)):
+                raise ValueError(f"its member {info.filename} does not have the size it declares")
+            arrays[info.filename.removesuffix(".npy")] = StoredArray(
+                shape=shape,
+                dtype=dtype,
+                order="F" if is_fortran else "C",
+                start=start,
+                stop=start + info.file_size,
+                header=header,
+                checksum=info.CRC,
+            )
+    return arrays
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes a rename survive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,161 @@
+"""Distributions over actions and latents, and the bijectors they are made of; all are distrax's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from behavior_priors.types import Array
+
+LARGEST_BELOW_ONE = float(np.nextafter(np.float32(1.0), np.float32(0.0)))
+
+TARGET_LATENT_STD = 0.5
+"""Standard deviation whose Gaussian has the target entropy of unbounded policies."""
+
+
+class ScaledTanh(distrax.Bijector):
+    """Elementwise hyperbolic tangent onto `(-bound, bound)`.
+
+    With the bound `b`:
+
+    - Forward: `y = b tanh(x)`
+
+    - Forward Jacobian log determinant:
+      `log|dy/dx| = log b + log(1 - tanh(x)^2) = log b + 2 (log 2 - x - log(1 + exp(-2 x)))`,
+      of which the last form is the one that stays finite where `tanh(x)` rounds to one.
+
+    - Inverse: `x = atanh(y / b) = (log(1 + y / b) - log(1 - y / b)) / 2`
+
+    - Inverse Jacobian log determinant: `log|dx/dy| = -log b - log(1 + y / b) - log(1 - y / b)`
+
+    The inverse first clips `y / b` to `[-limit, limit]`, because a `y` that has reached the bound,
+    by rounding or in data, has no preimage.
+    """
+
+    def __init__(self, bound: float = 1.0, limit: float = LARGEST_BELOW_ONE) -> None:
+        """Initialises the bijector.
+
+        Args:
+          bound: half the width of the interval, in the units of `y`.
+          limit: largest `|y| / bound` that is inverted as it is.
+        """
+        super().__init__(event_ndims_in=0)
+        self._bound = bound
+        self._limit = limit
+
+    def forward(self, x: Array) -> Array:
+        """Computes `y`."""
+        return self._bound * jnp.tanh(x)
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        """Computes `y` and `log|dy/dx|`."""
+        log_slope = 2.0 * (math.log(2.0) - x - jax.nn.softplus(-2.0 * x))
+        return self.forward(x), math.log(self._bound) + log_slope
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        """Computes `x` and `log|dx/dy|`."""
+        unit = jnp.clip(y / self._bound, -self._limit, self._limit)
+        log_above, log_below = jnp.log1p(unit), jnp.log1p(-unit)
+        return 0.5 * (log_above - log_below), -math.log(self._bound) - log_above - log_below
+
+
+class HalfSplitCoupling(distrax.Bijector):
+    """Affine coupling of the two halves of a vector.
+
+    Let `x = [x1, x2]` be split at an index, and let `(t, v)` be the conditioner, any function of
+    one half. With `swap=False` the first half stays and conditions the second:
+
+    - Forward: `y1 = x1`, `y2 = x2 * exp(v(x1)) + t(x1)`
+
+    - Forward Jacobian log determinant: `log|det J(x)| = sum(v(x1))`
+
+    - Inverse: `x1 = y1`, `x2 = (y2 - t(y1)) * exp(-v(y1))`
+
+    - Inverse Jacobian log determinant: `log|det J(y)| = -sum(v(y1))`
+
+    With `swap=True` the halves change roles. The conditioner is evaluated once per call, on the
+    half that stays, and computes nothing for it.
+    """
+
+    def __init__(
+        self, split: int, conditioner: Callable[[Array], tuple[Array, Array]], swap: bool
+    ) -> None:
+        """Initialises the coupling.
+
+        Args:
+          split: length of the first half.
+          conditioner: from the half that stays to the shift `t` and the log-scale `v` of the other.
+          swap: whether the second half is the one that stays.
+        """
+        super().__init__(event_ndims_in=1)
+        self._split = split
+        self._conditioner = conditioner
+        self._swap = swap
+
+    def _halves(self, x: Array) -> tuple[Array, Array]:
+        """The half that stays, and the other."""
+        first, second = x[..., : self._split], x[..., self._split :]
+        return (second, first) if self._swap else (first, second)
+
+    def _join(self, kept: Array, moved: Array) -> Array:
+        return jnp.concatenate([moved, kept] if self._swap else [kept, moved], axis=-1)
+
+    def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
+        """Computes `y` and `log|det J(x)|`."""
+        self._check_forward_input_shape(x)
+        kept, moved = self._halves(x)
+        shift, log_scale = self._conditioner(kept)
+        return self._join(kept, moved * jnp.exp(log_scale) + shift), log_scale.sum(axis=-1)
+
+    def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
+        """Computes `x` and `log|det J(y)|`."""
+        self._check_inverse_input_shape(y)
+        kept, moved = self._halves(y)
+        shift, log_scale = self._conditioner(kept)
+        return self._join(kept, (moved - shift) * jnp.exp(-log_scale)), -log_scale.sum(axis=-1)
+
+
+def policy_distribution(mean: Array, log_std: Array, bound: float | None) -> distrax.Distribution:
+    """A Gaussian, or a Gaussian squashed into `(-bound, bound)`.
+
+    Densities are those of the action itself, in its own units. To have the log-density of a sample
+    use `sample_and_log_prob(seed=key)`, which is exact everywhere; `log_prob` of a squashed action
+    has to recover the Gaussian's value from the action, which rounding prevents close to the bound.
+
+    Args:
+      mean: `[..., size]`, of the Gaussian.
+      log_std: `[..., size]`, logarithm of the Gaussian's standard deviations.
+      bound: None for the Gaussian itself, else actions are `bound * tanh(gaussian)`
+        (Haarnoja et al. 2018, appendix C).
+
+    Returns:
+      A distribution over `[size]` with batch axes `[...]`.
+    """
+    gaussian = distrax.MultivariateNormalDiag(mean, jnp.exp(log_std))
+    if bound is None:
+        return gaussian
+    return distrax.Transformed(gaussian, distrax.Block(ScaledTanh(bound), ndims=1))
+
+
+def policy_mode(mean: Array, bound: float | None) -> Array:
+    """The deterministic action `[..., size]`: the Gaussian's mean, squashed if there is a bound."""
+    return mean if bound is None else bound * jnp.tanh(mean)
+
+
+def default_target_entropy(size: int, bound: float | None) -> float:
+    """Target entropy of a policy over `size` dimensions, in nats and in the action's own measure.
+
+    Unbounded actions are latents whose prior is `N(0, I)`: the target is the entropy of
+    `N(0, 0.5^2 I)`, half the prior's spread. Bounded actions take the customary `-size`
+    (Haarnoja et al. 2018), which was made for the cube `[-1, 1]^size`, moved to the cube of the
+    given bound by adding `size * log(bound)`.
+    """
+    if bound is None:
+        variance = TARGET_LATENT_STD**2
+        return 0.5 * size * math.log(2.0 * math.pi * math.e * variance)
+    return -size + size * math.log(bound)

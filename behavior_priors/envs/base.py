@@ -1,0 +1,47 @@
+"""What happens at an episode's end, written once for every environment."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.types import Array, Env, PRNGKey, State, Transition
+
+
+def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transition]:
+    """One step of one environment; where that ends the episode, the next one begins.
+
+    The transition's `next_observation` is where the step led, the terminal one included; only the
+    returned state belongs to the new episode.
+
+    Args:
+      env: unbatched; `jax.vmap` this function over states and actions.
+      state: as left by the last call.
+      action: `[action_spec.size]`.
+
+    Returns:
+      The state to act in next, and the experience made.
+    """
+    stepped = env.step(state, action)
+    transition = Transition(
+        observation=state.observation,
+        action=action,
+        reward=stepped.reward,
+        terminated=stepped.terminated,
+        truncated=stepped.truncated,
+        next_observation=stepped.observation,
+        valid=~stepped.diverged,
+    )
+    fresh = env.reset(stepped.key)
+    done = stepped.terminated | stepped.truncated
+    return select(done, fresh, stepped), transition
+
+
+def select(condition: Array, yes: State, no: State) -> State:
+    """One of two states, by a scalar condition; typed keys included."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def reset_many(env: Env, key: PRNGKey, count: int) -> State:
+    """The states `[count]` of as many environments, each with a key of its own."""
+    return jax.vmap(env.reset)(jax.random.split(key, count))

@@ -1,0 +1,94 @@
+"""Grasp tasks: an object lifted and held, in scenes that training data may or may not have shown."""
+
+from __future__ import annotations
+
+import random
+from typing import Literal
+
+import jax.numpy as jnp
+
+from behavior_priors.envs.manipulation import objects, scene, scripted, tabletop
+from behavior_priors.types import Array, Env, Observation, UserError
+
+DATA_SCENES = 256
+
+Reward = Literal["sparse", "dense"]
+
+
+def grasped_target(observation: Observation, rest_height: Array, slot: Array) -> Array:
+    """The object in the task's slot is held."""
+    return tabletop.held(observation, rest_height)[slot]
+
+
+def grasped_any(observation: Observation, rest_height: Array, slot: Array) -> Array:
+    """Some object is held, whichever."""
+    del slot
+    return tabletop.held(observation, rest_height).any()
+
+
+def sparse_reward(
+    observation: Observation, rest_height: Array, slot: Array, success: Array
+) -> Array:
+    """1 where the condition holds, else 0."""
+    del observation, rest_height, slot
+    return success.astype(jnp.float32)
+
+
+def dense_reward(
+    observation: Observation, rest_height: Array, slot: Array, success: Array
+) -> Array:
+    """Nearness of the gripper, a closed grip around the object, its height; 1 on success.
+
+    It marks the way for learners that start from nothing; its maximum is that of the sparse one.
+    """
+    target = observation["object_position"][slot]
+    distance = jnp.linalg.norm(target - observation["ee_position"])
+    reach = 1.0 - jnp.tanh(8.0 * distance)
+    closed = (distance < 0.03) * (1.0 - observation["gripper"][1])
+    height = jnp.clip((target[2] - rest_height[slot]) / tabletop.SUCCESS_HEIGHT, 0.0, 1.0)
+    lift = height * (distance < tabletop.SUCCESS_DISTANCE)
+    return jnp.where(success, 1.0, 0.25 * reach + 0.15 * closed + 0.4 * lift)
+
+
+_REWARDS = {"sparse": sparse_reward, "dense": dense_reward}
+
+
+def _task_scene(name: str) -> list[str]:
+    """The object itself in slot 0, and the next ones of its split beside it."""
+    split = objects.names(objects.find(name).split)
+    first = split.index(name)
+    return [split[(first + k) % len(split)] for k in range(scene.NUM_SLOTS)]
+
+
+def _split_scenes(split: objects.Split) -> list[list[str]]:
+    """Random scenes of a split's objects, shuffled over the slots; the same ones every time."""
+    names, rng = objects.names(split), random.Random(0)
+    draw = rng.sample if len(names) >= scene.NUM_SLOTS else rng.choices
+    return [list(draw(names, k=scene.NUM_SLOTS)) for _ in range(DATA_SCENES)]
+
+
+def make_grasp(what: str, *, engine: str = "auto", reward: Reward = "sparse") -> Env:
+    """Builds a grasp environment.
+
+    Args:
+      what: an object, for the task of grasping that one; or a split (`train`, `validation`,
+        `test`), for random scenes of its objects in which any of them counts and the demonstrator
+        aims at a random one.
+      engine: the physics engine.
+      reward: `sparse` as in the paper, or `dense`.
+
+    Raises:
+      UserError: an unknown object, split, engine or reward.
+    """
+    if reward not in _REWARDS:
+        raise UserError(f"--reward={reward} is unknown; use one of: {', '.join(_REWARDS)}")
+    is_split = what in ("train", "validation", "test")
+    task = tabletop.Task(
+        name=f"grasp/{what}",
+        scenes=_split_scenes(what) if is_split else [_task_scene(what)],  # type: ignore[arg-type]
+        random_slot=is_split,
+        success=grasped_any if is_split else grasped_target,
+        reward=_REWARDS[reward],
+        demonstrator=scripted.scripted_grasp,
+    )
+    return tabletop.make_tabletop(task, engine=engine)

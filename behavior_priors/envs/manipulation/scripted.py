@@ -1,0 +1,52 @@
+"""Scripted demonstrators, pure and unbatched."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.types import Array, Observation, PRNGKey
+
+GAIN = 14.0  # action per metre of error: a commanded step covers 0.7 of what is left
+ALIGNED = 0.02  # metres sideways, above which the gripper does not come down
+THRESHOLD = 0.02  # metres to the target, below which the gripper closes
+GRIP = 0.7
+NOISE = 0.1  # standard deviation on every action dimension
+LIFT = 0.09  # metres above rest at which a held object is high enough
+CLIP = 0.9  # of actions, so that their inverse hyperbolic tangent stays moderate
+
+
+def scripted_grasp(
+    observation: Observation, rest_height: Array, slot: Array, key: PRNGKey, noise: float = NOISE
+) -> Array:
+    """Grasps and lifts the object of a slot: PARROT's algorithm 1.
+
+    The target is the object's origin, where it is best held. The gripper first moves above it, then
+    down, so as not to sweep it away.
+
+    Args:
+      observation: of a tabletop environment.
+      rest_height: `[slots]`, of the objects' origins, metres.
+      slot: `[]` int32, whose object.
+      key: consumed.
+      noise: standard deviation of what is added to every action dimension.
+
+    Returns:
+      An action `[7]` within +-0.9.
+    """
+    target = observation["object_position"][slot]
+    opening, command = observation["gripper"]
+    error = target - observation["ee_position"]
+    near = jnp.linalg.norm(error) < THRESHOLD
+    aligned = jnp.linalg.norm(error[:2]) < ALIGNED
+    raised = target[2] - rest_height[slot] > LIFT
+    told_to_close = command < 0.5
+    fingers_still_open = opening > 0.98
+
+    approach = jnp.where(near, 0.0, GAIN * error.at[2].multiply(aligned))
+    lift = jnp.array([0.0, 0.0, 1.0]) * ~(raised | fingers_still_open)
+    move = jnp.where(told_to_close, lift, approach)
+    grip = jnp.where(told_to_close | near, -GRIP, GRIP)
+    action = jnp.concatenate([move, jnp.zeros(3), grip[None]])
+    action = action + noise * jax.random.normal(key, action.shape)
+    return jnp.clip(action, -CLIP, CLIP)

@@ -1,0 +1,316 @@
+"""What all tabletop tasks share: the arm's actions, the scene's observations, random placements.
+
+A task adds only its condition. Constants follow the WidowX suite of PARROT (Singh et al. 2021) where
+this arm allows: 24 control steps a second, rotations of up to 20 degrees a step, a gripper that
+opens above 0.5 and closes below -0.5, a commanded pose that is clipped to a box.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from behavior_priors.envs import rotations
+from behavior_priors.envs.manipulation import kinematics, objects, scene
+from behavior_priors.envs.physics import make_physics
+from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
+from behavior_priors.envs.rendering import render_scene
+from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, Observation, PRNGKey, State
+
+SUBSTEPS = 6
+POSITION_STEP = 0.05  # metres at an action of 1
+ROTATION_STEP = np.deg2rad(20.0)  # radians at an action of 1
+FINGER_OPEN = 0.045  # metres from the middle
+FINGER_CLOSED = -0.01  # beyond the stop, so that closed fingers press
+WORKSPACE = np.array([[0.20, -0.22, 0.025], [0.50, 0.22, 0.25]], np.float32)
+HOME = np.array([0.30, 0.0, 0.19], np.float32)
+HOME_ORIENTATION = np.array([np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0], np.float32)  # pointing down
+HOME_ROTATION = np.array([0.0, 0.0, -1.0, 0.0, 1.0, 0.0], np.float32)  # its first two columns
+UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32)
+PLACEMENT = np.array([[0.25, -0.18], [0.45, 0.18]], np.float32)  # of objects, metres
+PLACEMENT_GAP = 0.012  # between objects, metres
+MAX_YAW = 0.4  # of objects at a reset, radians
+PLACEMENT_TRIES = 32
+
+SUCCESS_HEIGHT = 0.06  # metres above rest
+SUCCESS_DISTANCE = 0.10  # metres from the end effector
+
+
+class TabletopState(NamedTuple):
+    """What a tabletop environment remembers between steps.
+
+    Attributes:
+      physics: the simulation.
+      scene: `[]` int32, which models and objects.
+      position: `[3]`, commanded pose of the end effector; measured poses sag, commanded ones do not.
+      orientation: `[4]`, commanded.
+      joints: `[6]`, the joint targets that go with them.
+      gripper: `[]`, commanded: 1 open, 0 closed.
+      slot: `[]` int32, the task's object; never observed.
+    """
+
+    physics: PhysicsState
+    scene: Array
+    position: Array
+    orientation: Array
+    joints: Array
+    gripper: Array
+    slot: Array
+
+
+class Scenes(NamedTuple):
+    """The objects of a table of scenes, as arrays that a scene's number indexes.
+
+    Attributes:
+      names: the objects' names, slot by slot.
+      rest_height: `[scenes, slots]`, of the objects' origins, metres.
+      half_extents: `[scenes, slots, 3]`, metres.
+      radius: `[scenes, slots]`, metres.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+    rest_height: np.ndarray
+    half_extents: np.ndarray
+    radius: np.ndarray
+
+
+def make_scenes(names: Sequence[Sequence[str]]) -> Scenes:
+    """Looks up the objects of scenes given by name.
+
+    Raises:
+      UserError: an unknown object.
+    """
+    items = [[objects.find(name) for name in slots] for slots in names]
+
+    def stack(field: str) -> np.ndarray:
+        return np.array([[getattr(o, field) for o in slots] for slots in items], np.float32)
+
+    return Scenes(
+        tuple(tuple(slots) for slots in names),
+        stack("rest_height"),
+        stack("half_extents"),
+        stack("radius"),
+    )
+
+
+SuccessFn = Callable[[Observation, Array, Array], Array]
+"""`(observation, rest_height [slots], slot []) -> [] bool`: the task's condition."""
+
+RewardFn = Callable[[Observation, Array, Array, Array], Array]
+"""`(observation, rest_height [slots], slot [], success []) -> []`."""
+
+DemonstratorFn = Callable[[Observation, Array, Array, PRNGKey], Array]
+"""`(observation, rest_height [slots], slot [], key) -> action [7]`."""
+
+
+class Task(NamedTuple):
+    """What distinguishes one tabletop task from another.
+
+    Attributes:
+      name: the environment's name.
+      scenes: the objects of each scene, slot by slot; an episode takes place in a random one.
+      random_slot: whether the task's slot is drawn anew each episode; else it is the first.
+      success: the task's condition.
+      reward: the task's reward.
+      demonstrator: a scripted policy for it.
+    """
+
+    name: str
+    scenes: Sequence[Sequence[str]]
+    random_slot: bool
+    success: SuccessFn
+    reward: RewardFn
+    demonstrator: DemonstratorFn
+
+
+def held(observation: Observation, rest_height: Array) -> Array:
+    """Which objects are lifted and at the gripper, `[slots]` bool."""
+    position = observation["object_position"]
+    lifted = position[..., 2] - rest_height > SUCCESS_HEIGHT
+    offset = position - observation["ee_position"][..., None, :]
+    return lifted & (jnp.linalg.norm(offset, axis=-1) < SUCCESS_DISTANCE)
+
+
+def observation_spec() -> dict[str, ArraySpec]:
+    """Names, shapes and typical values; the same in every scene and task."""
+    slots = scene.NUM_SLOTS
+    center, half = WORKSPACE.mean(0), (WORKSPACE[1] - WORKSPACE[0]) / 2
+    return {
+        "ee_position": ArraySpec((3,), location=center, scale=half),
+        "ee_rotation": ArraySpec((6,), location=HOME_ROTATION, scale=np.float32(0.3)),
+        "gripper": ArraySpec((2,), location=np.float32(0.5), scale=np.float32(0.5)),
+        "object_position": ArraySpec((slots, 3), location=center, scale=half),
+        "object_rotation": ArraySpec((slots, 6), location=UPRIGHT, scale=np.float32(0.3)),
+        "object_size": ArraySpec((slots, 3), location=np.float32(0.03), scale=np.float32(0.015)),
+        "object_offset": ArraySpec((slots, 3), scale=np.float32(0.1)),
+    }
+
+
+def _place(uniform: Array, radius: Array) -> Array:
+    """Positions `[slots, 2]`, metres, that keep objects of the given radii `[slots]` apart.
+
+    The first of a number of random candidates that do; if none does, a row along y in random order,
+    which always does.
+
+    Args:
+      uniform: `[PLACEMENT_TRIES * slots * 2 + 1]`, random numbers in [0, 1).
+      radius: `[slots]`, metres.
+    """
+    slots = scene.NUM_SLOTS
+    low, high = jnp.asarray(PLACEMENT)
+    random = low + (high - low) * uniform[:-1].reshape(PLACEMENT_TRIES, slots, 2)
+    orders = np.array(
+        list(itertools.permutations(np.linspace(*PLACEMENT[:, 1], slots))), np.float32
+    )
+    y = jnp.asarray(orders)[(uniform[-1] * len(orders)).astype(jnp.int32)]
+    row = jnp.stack([jnp.full_like(y, PLACEMENT[:, 0].mean()), y], axis=-1)
+    candidates = jnp.concatenate([random, row[None]])
+    distance = jnp.linalg.norm(candidates[:, :, None] - candidates[:, None], axis=-1)
+    needed = radius[:, None] + radius[None] + PLACEMENT_GAP
+    apart = (distance >= needed) | jnp.eye(slots, dtype=bool)
+    clear = apart.all((1, 2)).at[-1].set(True)
+    return candidates[jnp.argmax(clear)]
+
+
+def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25) -> Env:
+    """Builds a tabletop environment.
+
+    Args:
+      task: scenes, condition, reward and demonstrator.
+      engine: which physics engine simulates.
+      episode_length: steps after which an episode is truncated.
+
+    Raises:
+      UserError: an unknown object or engine.
+    """
+    scenes = make_scenes(task.scenes)
+    models = [scene.build_model([objects.OBJECTS[n] for n in slots]) for slots in scenes.names]
+    physics = make_physics(engine, models, SUBSTEPS)
+    chain = kinematics.chain_from_model(models[0], scene.ARM_DOFS, "grip")
+    home_joints = _home_joints(chain)
+    fingers = slice(scene.ARM_DOFS, scene.ARM_DOFS + 2)
+
+    def observe(simulation: TabletopState) -> dict[str, Array]:
+        qpos = simulation.physics.qpos
+        position, rotation, _ = kinematics.forward(chain, qpos[: scene.ARM_DOFS])
+        poses = qpos[scene.ARM_DOFS + 2 :].reshape(scene.NUM_SLOTS, 7)
+        opening = qpos[fingers].mean() / FINGER_OPEN
+        return {
+            "ee_position": position,
+            "ee_rotation": rotations.first_columns(rotation),
+            "gripper": jnp.stack([opening, simulation.gripper]),
+            "object_position": poses[:, :3],
+            "object_rotation": rotations.first_columns(rotations.to_matrix(poses[:, 3:])),
+            "object_size": jnp.asarray(scenes.half_extents)[simulation.scene],
+            "object_offset": poses[:, :3] - position,
+        }
+
+    def reset(key: PRNGKey) -> State:
+        key, reset_key = jax.random.split(key)
+        # one draw for everything: each call of the generator costs a second of compilation
+        uniform = jax.random.uniform(reset_key, (5 + PLACEMENT_TRIES * scene.NUM_SLOTS * 2 + 1,))
+        number = (uniform[0] * len(models)).astype(jnp.int32)
+        xy = _place(uniform[5:], jnp.asarray(scenes.radius)[number])
+        z = jnp.asarray(scenes.rest_height)[number][:, None]
+        yaw = MAX_YAW * (2.0 * uniform[2:5] - 1.0)
+        poses = jnp.concatenate([xy, z, rotations.from_yaw(yaw)], axis=-1)
+        joints = jnp.asarray(home_joints)
+        qpos = jnp.concatenate([joints, jnp.full(2, FINGER_OPEN), poses.reshape(-1)])
+        simulation = TabletopState(
+            physics=initial_physics_state(models[0], qpos),
+            scene=number,
+            position=jnp.asarray(HOME),
+            orientation=jnp.asarray(HOME_ORIENTATION),
+            joints=joints,
+            gripper=jnp.ones(()),
+            slot=(uniform[1] * scene.NUM_SLOTS * task.random_slot).astype(jnp.int32),
+        )
+        never = jnp.zeros((), bool)
+        return State(
+            key=key,
+            observation=observe(simulation),
+            reward=jnp.zeros(()),
+            terminated=never,
+            truncated=never,
+            diverged=never,
+            time=jnp.zeros((), jnp.int32),
+            success=never,
+            simulation=simulation,
+        )
+
+    def command(simulation: TabletopState, action: Array) -> TabletopState:
+        action = jnp.clip(action, -1.0, 1.0)
+        position = simulation.position + POSITION_STEP * action[:3]
+        position = jnp.clip(position, WORKSPACE[0], WORKSPACE[1])
+        turn = rotations.from_rotation_vector(jnp.float32(ROTATION_STEP) * action[3:6])
+        orientation = rotations.multiply(turn, simulation.orientation)
+        orientation = orientation / jnp.linalg.norm(orientation)
+        gripper = jnp.where(
+            action[6] > 0.5, 1.0, jnp.where(action[6] < -0.5, 0.0, simulation.gripper)
+        )
+        joints = kinematics.inverse(
+            chain, simulation.joints, position, rotations.to_matrix(orientation)
+        )
+        return simulation._replace(
+            position=position, orientation=orientation, gripper=gripper, joints=joints
+        )
+
+    def step(state: State, action: Array) -> State:
+        simulation = command(state.simulation, action)
+        finger = FINGER_CLOSED + simulation.gripper * (FINGER_OPEN - FINGER_CLOSED)
+        ctrl = jnp.concatenate([simulation.joints, jnp.full(2, finger)])
+        after, diverged = physics.step(simulation.physics, ctrl, simulation.scene)
+        simulation = simulation._replace(physics=after)
+        observation = observe(simulation)
+        rest = jnp.asarray(scenes.rest_height)[simulation.scene]
+        success = task.success(observation, rest, simulation.slot) & ~diverged
+        time = state.time + 1
+        return State(
+            key=state.key,
+            observation=observation,
+            reward=task.reward(observation, rest, simulation.slot, success),
+            terminated=jnp.zeros((), bool),
+            truncated=(time >= episode_length) | diverged,
+            diverged=diverged,
+            time=time,
+            success=success,
+            simulation=simulation,
+        )
+
+    def demonstrate(state: State, key: PRNGKey) -> Array:
+        rest = jnp.asarray(scenes.rest_height)[state.simulation.scene]
+        return task.demonstrator(state.observation, rest, state.simulation.slot, key)
+
+    def render(state: State, width: int, height: int) -> Array:
+        simulation = state.simulation
+        return render_scene(
+            physics, simulation.physics, simulation.scene, "front", width=width, height=height
+        )
+
+    return Env(
+        name=task.name,
+        observation_spec=observation_spec(),
+        action_spec=ActionSpec(7),
+        episode_length=episode_length,
+        reset=reset,
+        step=step,
+        demonstrate=demonstrate,
+        render=render,
+        info={
+            "engine": physics.engine,
+            "scenes": [list(slots) for slots in scenes.names],
+            "control_hz": round(1.0 / (SUBSTEPS * models[0].opt.timestep), 3),
+        },
+    )
+
+
+def _home_joints(chain: kinematics.Chain) -> np.ndarray:
+    """Joints `[6]` of the home pose, on the CPU and once."""
+    start = jnp.array([0.0, -0.3, 0.6, 0.0, 1.2, 0.0])
+    rotation = rotations.to_matrix(HOME_ORIENTATION)
+    return np.asarray(kinematics.inverse(chain, start, jnp.asarray(HOME), rotation, iterations=100))

@@ -1,0 +1,143 @@
+"""MuJoCo's C engine behind the physics interface: the fast one on a CPU.
+
+`mujoco.batch.Batch` steps many simulations on a thread pool; `jax.pure_callback` makes that a JAX
+function. Nested `vmap`s arrive as one call with leading axes, which are flattened here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+from behavior_priors.envs.physics.base import VISIBLE_GROUPS, Physics, PhysicsState, RayHits
+
+_DIVERGED = [
+    mujoco.mjtWarning.mjWARN_BADQPOS.value,
+    mujoco.mjtWarning.mjWARN_BADQVEL.value,
+    mujoco.mjtWarning.mjWARN_BADQACC.value,
+]
+
+
+# a warning is reported through `State.diverged`, not in a file in the user's folder
+_LOG = mujoco.MjLogConfig.get()
+_LOG.logto_file = False
+_LOG.logto_console = False
+_LOG.set()
+
+
+class _Batches:
+    """Batches of each size, lent to one call at a time.
+
+    JAX runs the callbacks of several devices at the same time, and a `Batch` shared between them
+    returns another simulation's rows without saying so. A thread's identity is no key to them:
+    Python forgets what a foreign thread stored as soon as its call returns.
+    """
+
+    def __init__(self, models: Sequence[mujoco.MjModel]):
+        self.models = models
+        self.idle: dict[int, list[Batch]] = defaultdict(list)
+
+    @contextlib.contextmanager
+    def lend(self, scene: np.ndarray) -> Iterator[Batch]:
+        """A batch whose simulation `i` runs on the model of `scene[i]`."""
+        idle = self.idle[scene.size]
+        try:
+            batch = idle.pop()  # atomic, unlike a test for emptiness before it
+        except IndexError:
+            batch = Batch(self.models[0], scene.size)
+        try:
+            if len(self.models) > 1:
+                batch.set_models([self.models[i] for i in scene])
+            yield batch
+        finally:
+            idle.append(batch)
+
+
+def _load(batch: Batch, state: PhysicsState) -> None:
+    batch.bind("time")[:] = state.time.reshape(-1)
+    batch.bind("qpos")[:] = state.qpos.reshape(batch.nsim, -1)
+    batch.bind("qvel")[:] = state.qvel.reshape(batch.nsim, -1)
+    batch.bind("act")[:] = state.act.reshape(batch.nsim, -1)
+    batch.bind("qacc_warmstart")[:] = state.qacc_warmstart.reshape(batch.nsim, -1)
+
+
+def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
+    """Builds the `c` engine.
+
+    Args:
+      models: one model a scene, of equal layout.
+      substeps: calls of `mj_step` in one control step.
+
+    Returns:
+      A `Physics` whose functions work under `jit`, `vmap` and `scan`, on the CPU.
+    """
+    models = tuple(models)
+    first = models[0]
+    batches = _Batches(models)
+
+    def step_on_host(state: PhysicsState, ctrl: Any, scene: Any) -> tuple[PhysicsState, np.ndarray]:
+        state, ctrl, scene = jax.tree.map(np.asarray, (state, ctrl, scene))
+        with batches.lend(scene.reshape(-1)) as batch:
+            _load(batch, state)
+            batch.bind("ctrl")[:] = ctrl.reshape(batch.nsim, -1)
+            batch.warning[:] = 0
+            batch.step(nstep=substeps)
+            stepped = PhysicsState(
+                *(
+                    batch.bind(name).astype(np.float32).reshape(before.shape)
+                    for name, before in zip(PhysicsState._fields, state, strict=True)
+                )
+            )
+            warned = batch.warning[:, _DIVERGED].any((1, 2)).reshape(scene.shape)
+        finite = np.isfinite(stepped.qpos).all(-1) & np.isfinite(stepped.qvel).all(-1)
+        return stepped, warned | ~finite
+
+    def step(state: PhysicsState, ctrl: jax.Array, scene: jax.Array) -> tuple[PhysicsState, Any]:
+        result = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+        return jax.pure_callback(
+            step_on_host,
+            (result, jax.ShapeDtypeStruct((), jnp.bool_)),
+            state,
+            ctrl,
+            scene,
+            vmap_method="broadcast_all",
+        )
+
+    def ray_on_host(state: PhysicsState, scene: Any, origins: Any, directions: Any) -> RayHits:
+        state, scene, origins, directions = jax.tree.map(
+            np.asarray, (state, scene, origins, directions)
+        )
+        with batches.lend(scene.reshape(-1)) as batch:
+            _load(batch, state)
+            shape = (batch.nsim, -1, 3)
+            distance, geom, normal = batch.ray(
+                origins.reshape(shape), directions.reshape(shape), VISIBLE_GROUPS, normal=True
+            )
+        return RayHits(
+            distance.astype(np.float32).reshape(origins.shape[:-1]),
+            geom.astype(np.int32).reshape(origins.shape[:-1]),
+            normal.astype(np.float32).reshape(origins.shape),
+        )
+
+    def ray(
+        state: PhysicsState, scene: jax.Array, origins: jax.Array, directions: jax.Array
+    ) -> RayHits:
+        rays = origins.shape[:-1]
+        result = RayHits(
+            jax.ShapeDtypeStruct(rays, jnp.float32),
+            jax.ShapeDtypeStruct(rays, jnp.int32),
+            jax.ShapeDtypeStruct((*rays, 3), jnp.float32),
+        )
+        return jax.pure_callback(
+            ray_on_host, result, state, scene, origins, directions, vmap_method="broadcast_all"
+        )
+
+    return Physics("c", models, substeps, step, ray)

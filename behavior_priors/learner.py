@@ -1,0 +1,49 @@
+"""A learner is three pure functions, in the image of `optax.GradientTransformation`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from behavior_priors.types import Array, Metrics, Observation, Params, PRNGKey, Transition
+
+LearnerState = Any
+"""A frozen dataclass pytree with at least `policy` (what `act` needs) and `step` `[]` int32."""
+
+
+class ActFn(Protocol):
+    """Chooses an action `[..., size]`; the key is consumed (and unused when not exploring)."""
+
+    def __call__(
+        self, policy: Params, observation: Observation, key: PRNGKey, *, explore: bool
+    ) -> Array: ...
+
+
+class Learner(NamedTuple):
+    """`init` makes a state, `update` improves it with one batch, `act` uses its policy.
+
+    None of them is jitted, and all of them survive `jax.vmap` over seeds.
+    """
+
+    init: Callable[[PRNGKey], LearnerState]
+    update: Callable[[LearnerState, Transition], tuple[LearnerState, Metrics]]
+    act: ActFn
+
+
+def scan_updates(
+    learner: Learner, state: LearnerState, batches: Transition
+) -> tuple[LearnerState, Metrics]:
+    """Updates once per leading element of `batches` and averages the metrics.
+
+    Args:
+      learner: whose `update` to run.
+      state: where to start.
+      batches: transitions with leading axes `[updates, batch, ...]`.
+
+    Returns:
+      The state after all updates, and the metrics' means over them.
+    """
+    state, metrics = jax.lax.scan(learner.update, state, batches)
+    return state, jax.tree.map(lambda x: x.mean(axis=0), metrics)

@@ -1,0 +1,342 @@
+"""Soft actor-critic with twin critics and a tuned temperature.
+
+Haarnoja et al. 2018b, "Soft Actor-Critic Algorithms and Applications", arXiv:1812.05905. Acting
+through a behaviour prior needs nothing here: the learner then sees an environment whose action is
+the prior's latent, and an unbounded action spec makes its policy start as the latent's `N(0, I)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from behavior_priors import distributions
+from behavior_priors.learner import Learner
+from behavior_priors.networks import MLP, ensemble, flatten_observation
+from behavior_priors.objectives import td
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Metrics,
+    Observation,
+    ObservationSpec,
+    Params,
+    PRNGKey,
+    Transition,
+    UserError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SACConfig:
+    """Hyper-parameters of soft actor-critic.
+
+    The target critic follows the critic a little after every update by default; PARROT copies it
+    whole, with `target_rate=1.0` and `target_period=1000`.
+
+    Attributes:
+      policy_observation: names of the arrays that the policy sees; empty for all.
+      critic_observation: names of the arrays that the critics see; empty for all.
+      policy_widths: hidden layers of the policy.
+      critic_widths: hidden layers of each critic.
+      critic_layer_norm: normalise the critics' hidden layers.
+      num_critics: how many critics there are; targets use the lowest.
+      policy_learning_rate: Adam's step size for the policy.
+      critic_learning_rate: Adam's step size for the critics.
+      temperature_learning_rate: Adam's step size for the temperature's logarithm.
+      discount: weight of the next step's value.
+      target_rate: share of the critic that moves into the target critic.
+      target_period: number of updates between movements of the target critic.
+      initial_temperature: weight of the entropy at the start.
+      fixed_temperature: keep the initial temperature.
+      target_entropy: the policy's entropy, in nats, at which the temperature rests; None derives it
+        from the action's size and bound.
+      reward_scale: factor on rewards.
+      min_log_std: lower limit of the policy's log standard deviations.
+      max_log_std: upper limit of the policy's log standard deviations.
+    """
+
+    policy_observation: tuple[str, ...] = ()
+    critic_observation: tuple[str, ...] = ()
+    policy_widths: tuple[int, ...] = (256, 256)
+    critic_widths: tuple[int, ...] = (256, 256)
+    critic_layer_norm: bool = False
+    num_critics: int = 2
+    policy_learning_rate: float = 3e-4
+    critic_learning_rate: float = 3e-4
+    temperature_learning_rate: float = 3e-4
+    discount: float = 0.99
+    target_rate: float = 0.005
+    target_period: int = 1
+    initial_temperature: float = 1.0
+    fixed_temperature: bool = False
+    target_entropy: float | None = None
+    reward_scale: float = 1.0
+    min_log_std: float = -5.0
+    max_log_std: float = 2.0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class SACState:
+    """All that soft actor-critic remembers between two updates."""
+
+    policy: Params
+    critic: Params
+    target_critic: Params
+    log_temperature: Array
+    policy_optimizer: optax.OptState
+    critic_optimizer: optax.OptState
+    temperature_optimizer: optax.OptState
+    key: PRNGKey
+    step: Array
+
+
+class GaussianPolicy(nn.Module):
+    """Mean and log standard deviation, each `[..., size]`, from a flat observation.
+
+    The last layer starts at zero, so that the policy starts as a standard Gaussian whatever it
+    sees: in a flow's latent space, as the base distribution (Singh et al. 2021, section 3.2).
+    """
+
+    widths: Sequence[int]
+    size: int
+    min_log_std: float
+    max_log_std: float
+
+    @nn.compact
+    def __call__(self, observation: Array) -> tuple[Array, Array]:
+        head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(observation)
+        mean, log_std = jnp.split(head, 2, axis=-1)
+        return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
+
+
+class Critic(nn.Module):
+    """Value `[...]` of an action `[..., size]` after a flat observation."""
+
+    widths: Sequence[int]
+    layer_norm: bool
+
+    @nn.compact
+    def __call__(self, observation: Array, action: Array) -> Array:
+        x = jnp.concatenate([observation, action], axis=-1)
+        for width in self.widths:
+            x = nn.Dense(width)(x)
+            x = nn.relu(nn.LayerNorm()(x) if self.layer_norm else x)
+        return nn.Dense(1)(x).squeeze(axis=-1)
+
+
+def make_sac(
+    config: SACConfig,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    initial_policy: Params | None = None,
+) -> Learner:
+    """Soft actor-critic.
+
+    One update takes the steps in the customary order: the critics, the policy under the critics
+    just updated, the temperature, the target critics. The temperature's new value is first used by
+    the next update, so that the policy's pass over the batch serves both of the last losses.
+
+    Args:
+      config: hyper-parameters.
+      observation_spec: of the observations in batches.
+      action_spec: without a bound the policy is a Gaussian, with a bound `b` it is
+        `b * tanh(Gaussian)`.
+      initial_policy: parameters to start the policy from, such as behavioural cloning's.
+
+    Returns:
+      The learner. Its metrics are `critic_loss`, `policy_loss`, `temperature_loss`, `q_mean` (of
+      the batch's actions), `entropy` (of the policy, in nats), `temperature` and `policy_std` (of
+      the Gaussian, before any squashing).
+
+    Raises:
+      UserError: the config does not make sense, names an observation that does not exist, or
+        describes another network than the one that `initial_policy` belongs to.
+    """
+    _check(config)
+    policy_names = _resolve(config.policy_observation, observation_spec, "policy_observation")
+    critic_names = _resolve(config.critic_observation, observation_spec, "critic_observation")
+    size, bound = action_spec
+    target_entropy = config.target_entropy
+    if target_entropy is None:
+        target_entropy = distributions.default_target_entropy(size, bound)
+
+    policy_network = GaussianPolicy(
+        config.policy_widths, size, config.min_log_std, config.max_log_std
+    )
+    critic_network = ensemble(Critic, config.num_critics)(
+        config.critic_widths, config.critic_layer_norm
+    )
+    policy_adam = optax.adam(config.policy_learning_rate)
+    critic_adam = optax.adam(config.critic_learning_rate)
+    temperature_adam = optax.adam(config.temperature_learning_rate)
+
+    apply_policy: Callable[..., Any] = policy_network.apply
+    apply_critic: Callable[..., Any] = critic_network.apply
+
+    def policy_input(observation: Observation) -> Array:
+        return flatten_observation(observation, observation_spec, policy_names)
+
+    def critic_input(observation: Observation) -> Array:
+        return flatten_observation(observation, observation_spec, critic_names)
+
+    def mean_and_log_std(policy: Params, observation: Observation) -> tuple[Array, Array]:
+        return apply_policy(policy, policy_input(observation))
+
+    def q_values(critic: Params, observation: Observation, action: Array) -> Array:
+        return apply_critic(critic, critic_input(observation), action)
+
+    def init(key: PRNGKey) -> SACState:
+        state_key, policy_key, critic_key = jax.random.split(key, 3)
+        observation = {k: jnp.zeros(s.shape, s.dtype) for k, s in observation_spec.items()}
+        action = jnp.zeros(size)
+        policy = policy_network.init(policy_key, policy_input(observation))
+        if initial_policy is not None:
+            policy = _copy_if_alike(initial_policy, policy)
+        critic = critic_network.init(critic_key, critic_input(observation), action)
+        log_temperature = jnp.asarray(math.log(config.initial_temperature), jnp.float32)
+        return SACState(
+            policy=policy,
+            critic=critic,
+            target_critic=jax.tree.map(jnp.copy, critic),
+            log_temperature=log_temperature,
+            policy_optimizer=policy_adam.init(policy),
+            critic_optimizer=critic_adam.init(critic),
+            temperature_optimizer=temperature_adam.init(log_temperature),
+            key=state_key,
+            step=jnp.zeros((), jnp.int32),
+        )
+
+    def update_critic(state: SACState, batch: Transition, key: PRNGKey) -> tuple[SACState, Metrics]:
+        # A time limit or a diverged simulation ends the recording, not the task, whose rewards
+        # would have gone on: only termination makes the future worth nothing.
+        discount = config.discount * (1.0 - batch.terminated.astype(jnp.float32))
+        mean, log_std = mean_and_log_std(state.policy, batch.next_observation)
+        policy = distributions.policy_distribution(mean, log_std, bound)
+        next_action, log_prob = policy.sample_and_log_prob(seed=key)
+        next_q = q_values(state.target_critic, batch.next_observation, next_action)
+        target = td.soft_bellman_target(
+            r_t=config.reward_scale * batch.reward,
+            discount_t=discount,
+            q_t=next_q,
+            log_prob_t=log_prob,
+            temperature=jnp.exp(state.log_temperature),
+        )
+
+        def loss_fn(params: Params) -> tuple[Array, Array]:
+            q = q_values(params, batch.observation, batch.action)
+            return td.critic_loss(q, target), q.mean()
+
+        (loss, q_mean), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.critic)
+        critic, optimizer = _descend(critic_adam, gradient, state.critic_optimizer, state.critic)
+        state = dataclasses.replace(state, critic=critic, critic_optimizer=optimizer)
+        return state, {"critic_loss": loss, "q_mean": q_mean}
+
+    def update_policy(
+        state: SACState, batch: Transition, key: PRNGKey
+    ) -> tuple[SACState, Array, Metrics]:
+        def loss_fn(params: Params) -> tuple[Array, tuple[Array, Array]]:
+            mean, log_std = mean_and_log_std(params, batch.observation)
+            policy = distributions.policy_distribution(mean, log_std, bound)
+            action, log_prob = policy.sample_and_log_prob(seed=key)
+            q = q_values(state.critic, batch.observation, action)
+            loss = td.soft_policy_loss(q, log_prob, jnp.exp(state.log_temperature))
+            return loss, (log_prob, jnp.exp(log_std).mean())
+
+        (loss, (log_prob, std)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.policy)
+        policy, optimizer = _descend(policy_adam, gradient, state.policy_optimizer, state.policy)
+        state = dataclasses.replace(state, policy=policy, policy_optimizer=optimizer)
+        metrics = {"policy_loss": loss, "policy_std": std, "entropy": -log_prob.mean()}
+        return state, log_prob, metrics
+
+    def update_temperature(state: SACState, log_prob: Array) -> tuple[SACState, Metrics]:
+        loss, gradient = jax.value_and_grad(td.temperature_loss)(
+            state.log_temperature, log_prob, target_entropy
+        )
+        metrics = {"temperature_loss": loss, "temperature": jnp.exp(state.log_temperature)}
+        if config.fixed_temperature:
+            return state, metrics
+        log_temperature, optimizer = _descend(
+            temperature_adam, gradient, state.temperature_optimizer, state.log_temperature
+        )
+        state = dataclasses.replace(
+            state, log_temperature=log_temperature, temperature_optimizer=optimizer
+        )
+        return state, metrics
+
+    def update_target(state: SACState) -> SACState:
+        is_due = state.step % config.target_period == 0
+        rate = jnp.where(is_due, config.target_rate, 0.0)
+        target_critic = optax.incremental_update(state.critic, state.target_critic, rate)
+        return dataclasses.replace(state, target_critic=target_critic)
+
+    def update(state: SACState, batch: Transition) -> tuple[SACState, Metrics]:
+        key, critic_key, policy_key = jax.random.split(state.key, 3)
+        state = dataclasses.replace(state, key=key, step=state.step + 1)
+        state, critic_metrics = update_critic(state, batch, critic_key)
+        state, log_prob, policy_metrics = update_policy(state, batch, policy_key)
+        state, temperature_metrics = update_temperature(state, log_prob)
+        state = update_target(state)
+        return state, {**critic_metrics, **policy_metrics, **temperature_metrics}
+
+    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
+        mean, log_std = mean_and_log_std(policy, observation)
+        if not explore:
+            return distributions.policy_mode(mean, bound)
+        return distributions.policy_distribution(mean, log_std, bound).sample(seed=key)
+
+    return Learner(init, update, act)
+
+
+def _descend(
+    optimizer: optax.GradientTransformation,
+    gradient: Params,
+    optimizer_state: optax.OptState,
+    params: Params,
+) -> tuple[Params, optax.OptState]:
+    """One optimiser step: new parameters and new optimiser state."""
+    step, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+    return optax.apply_updates(params, step), optimizer_state
+
+
+def _resolve(names: Sequence[str], spec: ObservationSpec, field: str) -> tuple[str, ...]:
+    """The names given, or all of the spec's if none are."""
+    unknown = [name for name in names if name not in spec]
+    if unknown:
+        raise UserError(
+            f"{field}: no observation is called {', '.join(unknown)}; there are {', '.join(spec)}"
+        )
+    return tuple(names) or tuple(spec)
+
+
+def _copy_if_alike(given: Params, expected: Params) -> Params:
+    """A copy, so that donating a learner's state leaves the given parameters usable."""
+    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, expected):
+        raise UserError(
+            "initial_policy does not fit policy_observation, policy_widths and the action's size; "
+            "use those that it was trained with"
+        )
+    return jax.tree.map(jnp.copy, given)
+
+
+def _check(config: SACConfig) -> None:
+    """Refuses values outside their range."""
+    rules = {
+        "num_critics": (config.num_critics >= 1, "at least 1"),
+        "discount": (0 <= config.discount <= 1, "in [0, 1]"),
+        "target_rate": (0 < config.target_rate <= 1, "in (0, 1]"),
+        "target_period": (config.target_period >= 1, "at least 1"),
+        "initial_temperature": (config.initial_temperature > 0, "positive"),
+        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+    }
+    for field, (is_kept, range_text) in rules.items():
+        if not is_kept:
+            raise UserError(f"{field} must be {range_text}, got {getattr(config, field)}")

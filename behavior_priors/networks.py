@@ -1,0 +1,85 @@
+"""Linen modules, and the one place where named observations become a vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from behavior_priors.types import Array, Observation, ObservationSpec
+
+Activation = Callable[[Array], Array]
+Initializer = nn.initializers.Initializer
+
+
+def observation_size(spec: ObservationSpec, names: Sequence[str]) -> int:
+    """Length of the vector that `flatten_observation` makes."""
+    return sum(math.prod(spec[name].shape) for name in names)
+
+
+def flatten_observation(
+    observation: Observation, spec: ObservationSpec, names: Sequence[str]
+) -> Array:
+    """Standardises the named arrays by their specs and joins them.
+
+    Args:
+      observation: arrays `[..., *spec[name].shape]`.
+      spec: shapes and typical values.
+      names: which arrays the network sees, in this order.
+
+    Returns:
+      `[..., observation_size(spec, names)]`, float32.
+
+    Raises:
+      KeyError: a name is not in the observation.
+    """
+    parts = []
+    for name in names:
+        array, array_spec = observation[name], spec[name]
+        x = (array.astype(jnp.float32) - array_spec.location) / array_spec.scale
+        parts.append(x.reshape(*array.shape[: array.ndim - len(array_spec.shape)], -1))
+    return jnp.concatenate(parts, axis=-1)
+
+
+class MLP(nn.Module):
+    """Dense layers of the given widths; the last is linear unless `activate_final`.
+
+    `final_init` initialises the last kernel; biases start at zero.
+    """
+
+    widths: Sequence[int]
+    activation: Activation = nn.relu
+    activate_final: bool = False
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    final_init: Initializer | None = None
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        last = len(self.widths) - 1
+        for layer, width in enumerate(self.widths):
+            is_linear_head = layer == last and not self.activate_final
+            init = self.final_init if is_linear_head and self.final_init else self.kernel_init
+            x = nn.Dense(width, kernel_init=init)(x)
+            if not is_linear_head:
+                x = self.activation(x)
+        return x
+
+
+def ensemble(module: type[nn.Module], size: int) -> Callable[..., nn.Module]:
+    """`size` copies of a module with their own parameters; outputs gain a leading axis `[size]`."""
+    return nn.vmap(
+        module,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=None,  # type: ignore[arg-type]
+        out_axes=0,
+        axis_size=size,
+    )
+
+
+def count_parameters(params: object) -> int:
+    """Number of scalars in a pytree."""
+    return sum(x.size for x in jax.tree.leaves(params))

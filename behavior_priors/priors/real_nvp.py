@@ -1,0 +1,301 @@
+"""Conditional real-NVP over actions: the behaviour prior of PARROT.
+
+Singh, Liu et al. 2021, "Parrot: Data-Driven Behavioral Priors for Reinforcement Learning",
+section 3.1 and figure 6, after Dinh et al. 2017, "Density estimation using Real NVP". Noise
+`z ~ N(0, I)` becomes an action `a = f(z; s)` through invertible couplings that see features of the
+observation `s`, and `f` is fitted by maximum likelihood, which is exact:
+`log p(a | s) = log N(z; 0, I) - log|det df/dz|` with `z = f^{-1}(a; s)`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import distrax
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
+from behavior_priors.networks import MLP, Initializer, flatten_observation, observation_size
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Metrics,
+    Observation,
+    ObservationSpec,
+    Params,
+    Prior,
+    PRNGKey,
+    UserError,
+)
+
+PAPER_ENCODER_WIDTHS = (1024, 512, 256)
+"""The fully connected layers of the paper's image encoder (figure 6c)."""
+
+PYTORCH_LINEAR_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""Kernels uniform in `+-1 / sqrt(fan_in)`."""
+
+
+@dataclass(frozen=True)
+class RealNVPConfig:
+    """What the flow looks like.
+
+    Attributes:
+      observation: names of the observation arrays that the prior sees; none means all of them.
+      couplings: number of affine couplings; they alternate between the halves of the action.
+      encoder_widths: layers that turn the observation into features; none leaves it as it is.
+      conditioner_widths: hidden layers of the network inside each coupling.
+      log_scale_bound: log-scales stay within this by bound * tanh(raw / bound); None for no bound.
+      squash: whether a tanh ends the flow, so that decoded actions keep the action's bounds.
+      squash_limit: with squash, actions beyond this share of the bound count as being at it.
+      padding: dummy dimensions joined to the action, dropped again when decoding.
+      padding_noise: standard deviation of the noise that fills the dummy dimensions in training.
+      final_init: zeros starts the flow as the identity, uniform as the paper's code does.
+    """
+
+    observation: tuple[str, ...] = ()
+    couplings: int = 4
+    encoder_widths: tuple[int, ...] = (256,)
+    conditioner_widths: tuple[int, ...] = (256, 256)
+    log_scale_bound: float | None = 2.0
+    squash: bool = False
+    squash_limit: float = 0.999
+    padding: int = 0
+    padding_noise: float = 0.1
+    final_init: Literal["zeros", "uniform"] = "zeros"
+
+    @classmethod
+    def paper_text(cls, observation: tuple[str, ...] = ()) -> RealNVPConfig:
+        """The flow as the paper's text gives it: actions as they are, log-scales unbounded.
+
+        What the text leaves open (the initialisation) follows the code.
+        """
+        return cls(
+            observation=observation,
+            encoder_widths=PAPER_ENCODER_WIDTHS,
+            log_scale_bound=None,
+            final_init="uniform",
+        )
+
+    @classmethod
+    def paper_code(cls, observation: tuple[str, ...] = ()) -> RealNVPConfig:
+        """The flow as the first author's public code has it.
+
+        From `rnvp_policy.py` and `real_nvp_pixel.py` of JonathanYang0127/iris_robot_learning: one
+        dummy dimension, a tanh at the end, log-scales in `[-1, 1]`. The data behind it was clipped
+        to 0.9 of the action's bounds. Two differences: biases start at zero, and the likelihood
+        includes the Jacobian of the tanh, a constant in the parameters.
+        """
+        return cls(
+            observation=observation,
+            encoder_widths=PAPER_ENCODER_WIDTHS,
+            log_scale_bound=1.0,
+            squash=True,
+            squash_limit=0.9,
+            padding=1,
+            final_init="uniform",
+        )
+
+
+class Conditioner(nn.Module):
+    """An MLP from features and one half of a vector to an affine map of the other half.
+
+    Its input is the joined vector `[features, half]`, but the first layer is computed as
+    `W [features, half] = W_1 features + W_2 half`: nothing is joined, and features of one state
+    broadcast against the halves of many actions.
+
+    Attributes:
+      size: length of the half that is mapped.
+      widths: hidden layers, at least one.
+      log_scale_bound: bound on the absolute log-scale, or None.
+      kernel_init: of the hidden layers.
+      final_init: of the last layer.
+    """
+
+    size: int
+    widths: tuple[int, ...]
+    log_scale_bound: float | None
+    kernel_init: Initializer
+    final_init: Initializer
+
+    @nn.compact
+    def __call__(self, features: Array, half: Array) -> tuple[Array, Array]:
+        """Returns the shift and the log-scale, both `[..., size]`."""
+        rows = features.shape[-1] + half.shape[-1]
+        block_init = functools.partial(_first_rows, self.kernel_init, rows)
+        width, *later_widths = self.widths
+        x = nn.Dense(width, kernel_init=block_init, name="features")(features)
+        x += nn.Dense(width, kernel_init=block_init, use_bias=False, name="half")(half)
+        x = MLP(
+            (*later_widths, 2 * self.size),
+            kernel_init=self.kernel_init,
+            final_init=self.final_init,
+        )(nn.relu(x))
+        shift, log_scale = jnp.split(x, 2, axis=-1)
+        if self.log_scale_bound is not None:
+            log_scale = self.log_scale_bound * jnp.tanh(log_scale / self.log_scale_bound)
+        return shift, log_scale
+
+
+def _first_rows(
+    init: Initializer, rows: int, key: PRNGKey, shape: tuple[int, int], dtype: Any = jnp.float32
+) -> Array:
+    """Initialises a block of a kernel that has `rows` rows in all, with that kernel's fan-in."""
+    return init(key, (rows, shape[1]), dtype)[: shape[0]]
+
+
+def make_real_nvp(
+    config: RealNVPConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> Prior:
+    """A real-NVP behaviour prior; every function accepts any leading batch axes.
+
+    Latents have `action_spec.size + config.padding` dimensions and the prior `N(0, I)`; they and
+    actions broadcast against features. `decode` returns the flow's output: without `squash` that
+    may lie outside the action's bounds, and it is the environment that clips. With `padding`,
+    `decode` drops the dummy dimensions, `invert` takes them to be zero, and there is no `log_prob`,
+    because the dummy dimensions cannot be integrated out in closed form.
+
+    `log_prob` and the loss are in nats and in the measure of the action itself, the Jacobian of the
+    tanh included. The loss and its metric `nll` are the mean negative log-likelihood of an action,
+    with `padding` that of an action joined with its noise. With `squash`, an action beyond
+    `squash_limit` times the bound is taken to be at it, by `invert`, `log_prob` and the loss alike.
+
+    Args:
+      config: what the flow looks like.
+      observation_spec: what observations look like.
+      action_spec: what actions look like.
+
+    Raises:
+      UserError: the config does not fit the specs or itself.
+    """
+    _check(config, observation_spec, action_spec)
+    names = config.observation or tuple(observation_spec)
+    event_size = action_spec.size + config.padding
+    split = event_size // 2
+    uniform = config.final_init == "uniform"
+    kernel_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.lecun_normal()
+    final_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.zeros
+
+    encoder: Any = MLP(config.encoder_widths, activate_final=True, kernel_init=kernel_init)
+    swaps = [layer % 2 == 1 for layer in range(config.couplings)]
+    conditioners: list[Any] = [
+        Conditioner(
+            size=split if swap else event_size - split,
+            widths=config.conditioner_widths,
+            log_scale_bound=config.log_scale_bound,
+            kernel_init=kernel_init,
+            final_init=final_init,
+        )
+        for swap in swaps
+    ]
+    squash = None
+    if config.squash and action_spec.bound is not None:
+        squash = distrax.Block(ScaledTanh(action_spec.bound, config.squash_limit), ndims=1)
+    base = distrax.MultivariateNormalDiag(jnp.zeros(event_size))
+
+    def init(key: PRNGKey) -> Params:
+        encoder_key, *conditioner_keys = jax.random.split(key, 1 + config.couplings)
+        observation = jnp.zeros(observation_size(observation_spec, names))
+        features, encoder_params = encoder.init_with_output(encoder_key, observation)
+        return {
+            "encoder": encoder_params,
+            "conditioners": [
+                conditioner.init(
+                    conditioner_key, features, jnp.zeros(event_size - conditioner.size)
+                )
+                for conditioner, conditioner_key in zip(conditioners, conditioner_keys, strict=True)
+            ],
+        }
+
+    def encode(params: Params, observation: Observation) -> Array:
+        return encoder.apply(
+            params["encoder"], flatten_observation(observation, observation_spec, names)
+        )
+
+    def flow(params: Params, features: Array) -> distrax.Bijector:
+        """From latents to actions joined with the dummy dimensions."""
+        layers = [
+            HalfSplitCoupling(split, functools.partial(conditioner.apply, p, features), swap)
+            for conditioner, p, swap in zip(
+                conditioners, params["conditioners"], swaps, strict=True
+            )
+        ]
+        if squash is not None:
+            layers.append(squash)
+        return distrax.Chain(layers[::-1])
+
+    def decode(params: Params, latent: Array, features: Array) -> Array:
+        event = flow(params, features).forward(_broadcast(latent, features))
+        return event[..., : action_spec.size]
+
+    def invert(params: Params, action: Array, features: Array) -> Array:
+        dummy = jnp.zeros((*action.shape[:-1], config.padding))
+        event = jnp.concatenate([action, dummy], axis=-1)
+        return flow(params, features).inverse(_broadcast(event, features))
+
+    def log_prob(params: Params, event: Array, features: Array) -> Array:
+        density = distrax.Transformed(base, flow(params, features))
+        return density.log_prob(_broadcast(event, features))
+
+    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+        action = batch["action"]
+        noise = jax.random.normal(key, (*action.shape[:-1], config.padding))
+        event = jnp.concatenate([action, config.padding_noise * noise], axis=-1)
+        nll = -log_prob(params, event, encode(params, batch["observation"])).mean()
+        return nll, {"nll": nll}
+
+    return Prior(
+        name="real_nvp",
+        latent_size=event_size,
+        action_size=action_spec.size,
+        init=init,
+        encode=encode,
+        decode=decode,
+        loss=loss,
+        invert=invert,
+        log_prob=None if config.padding else log_prob,
+    )
+
+
+def _broadcast(event: Array, features: Array) -> Array:
+    """Gives `event` the batch axes that it and `features` have together."""
+    batch_shape = jnp.broadcast_shapes(event.shape[:-1], features.shape[:-1])
+    return jnp.broadcast_to(event, (*batch_shape, event.shape[-1]))
+
+
+def _check(
+    config: RealNVPConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> None:
+    """Raises a `UserError` where the config does not fit the specs or itself."""
+    missing = [name for name in config.observation if name not in observation_spec]
+    if missing:
+        raise UserError(
+            f"observation: the real-NVP is to see {', '.join(missing)}, but there is only "
+            f"{', '.join(observation_spec)}"
+        )
+    if config.couplings < 2:
+        raise UserError(
+            f"couplings={config.couplings} leaves half of the action untransformed; "
+            "a real-NVP needs at least 2"
+        )
+    if not config.conditioner_widths:
+        raise UserError("conditioner_widths is empty; a coupling needs at least one hidden layer")
+    if config.padding < 0:
+        raise UserError(f"padding={config.padding} is negative; it should be 0 or more")
+    if action_spec.size + config.padding < 2:
+        raise UserError(
+            f"an action of size {action_spec.size} cannot be split into halves; "
+            "a real-NVP needs padding=1 here"
+        )
+    if config.log_scale_bound is not None and config.log_scale_bound <= 0:
+        raise UserError(
+            f"log_scale_bound={config.log_scale_bound} should be positive, or None for no bound"
+        )
+    if config.squash and action_spec.bound is None:
+        raise UserError("squash=True needs bounded actions; these have no bound")
+    if not 0 < config.squash_limit < 1:
+        raise UserError(f"squash_limit={config.squash_limit} should lie between 0 and 1")

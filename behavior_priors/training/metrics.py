@@ -1,0 +1,288 @@
+"""Where numbers go while a run lasts: files, dashboards and the terminal, and where time went."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, TextIO
+
+from tqdm import tqdm
+
+from behavior_priors.training.workdir import disk_full_is_user_error, write_text_atomic
+from behavior_priors.types import UserError
+
+Clock = Callable[[], float]
+"""Seconds since some moment."""
+
+
+class MetricWriter(Protocol):
+    """Takes named numbers, step by step."""
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Records metrics; steps never go backwards."""
+
+    def close(self) -> None:
+        """Finishes what is still being written."""
+
+
+class JsonlWriter:
+    """One JSON object a line: `{"step": 1000, "train/loss": 0.5, ...}`.
+
+    Every row is in the file before `write` returns, and rows may name different metrics. A number
+    that is not finite is written as null.
+    """
+
+    def __init__(self, path: Path, *, last_step: int | None) -> None:
+        """Opens the file to go on after a step.
+
+        A run that was killed has written rows beyond the checkpoint that it goes on from, and will
+        write them again: they are dropped here.
+
+        Args:
+          path: the file; made where it is missing.
+          last_step: rows up to this step are kept; None keeps none.
+        """
+        self._path = path
+        rows = [
+            row for row in _read_rows(path) if last_step is not None and row["step"] <= last_step
+        ]
+        write_text_atomic(path, "".join(_to_line(row) for row in rows))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Appends one row.
+
+        Raises:
+          UserError: the disk is full.
+        """
+        row = {"step": step} | {name: _finite(value) for name, value in metrics.items()}
+        with disk_full_is_user_error(self._path, kept="the rows before are kept"):
+            self._file.write(_to_line(row))
+            self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Reads what `JsonlWriter` has written, as one dictionary a row.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; give the workdir of a run")
+    return list(_read_rows(path))
+
+
+class TensorBoardWriter:
+    """Event files for TensorBoard, `folder/events.out.tfevents.*`."""
+
+    def __init__(self, folder: Path, *, last_step: int | None) -> None:
+        """Opens new event files; TensorBoard hides older points beyond `last_step`."""
+        tensorboard = _import_writer("tensorboardX", "tensorboardX", "--tensorboard")
+        purge_step = 0 if last_step is None else last_step + 1
+        self._writer = tensorboard.SummaryWriter(str(folder), purge_step=purge_step)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Records one point per metric."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, float(value), step)
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        self._writer.close()
+
+
+class WandbWriter:
+    """A run of Weights & Biases; the workdir names it, so that a resumed run is the same one."""
+
+    def __init__(self, workdir: Path, *, project: str, config: Mapping[str, Any]) -> None:
+        """Starts the run, or goes on with it.
+
+        Args:
+          workdir: the run's folder.
+          project: where the run is listed.
+          config: the settings shown beside it.
+
+        Raises:
+          UserError: the package is not installed.
+        """
+        wandb = _import_writer("wandb", "behavior-priors[wandb]", "--wandb")
+        name = "-".join(part for part in workdir.parts[-3:] if part not in ("/", ".", ".."))
+        self._run = wandb.init(
+            project=project,
+            id=name,
+            name=name,
+            dir=str(workdir),
+            config=dict(config),
+            resume="allow",
+        )
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Records the metrics."""
+        self._run.log({name: float(value) for name, value in metrics.items()}, step=step)
+
+    def close(self) -> None:
+        """Uploads what is still here."""
+        self._run.finish()
+
+
+class MultiWriter:
+    """Several writers as one."""
+
+    def __init__(self, writers: Sequence[MetricWriter]) -> None:
+        self._writers = tuple(writers)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Hands the metrics to every writer, in order."""
+        for writer in self._writers:
+            writer.write(step, metrics)
+
+    def close(self) -> None:
+        """Closes every writer."""
+        for writer in self._writers:
+            writer.close()
+
+
+class Progress:
+    """How far a run is and when it will be done: a bar on a terminal, else a line per epoch.
+
+        parrot  12000/38000 steps  4210 steps/s  1050 updates/s  success 0.31  0:06 left
+
+    Rates are those of the last epoch. The time left is judged by the epochs after the first, which
+    compiles.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        *,
+        start: int = 0,
+        stream: TextIO | None = None,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        """Starts counting.
+
+        Args:
+          label: goes before the numbers.
+          total: the environment steps at which the run is done.
+          start: the environment steps that a resumed run has behind it.
+          stream: where to show it; standard error by default.
+          clock: tells the time.
+        """
+        self._label, self._total = label, total
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._last = self._origin = (clock(), start)
+        self._epochs = 0
+        self._bar: tqdm[Any] | None = None
+        if self._stream.isatty():
+            self._bar = tqdm(
+                desc=label, total=total, initial=start, file=self._stream, unit="step", leave=True
+            )
+
+    def update(self, step: int, updates: int, headline: Mapping[str, float]) -> None:
+        """Shows the end of an epoch.
+
+        Args:
+          step: environment steps done by now.
+          updates: gradient updates of this epoch.
+          headline: the one or two numbers worth watching.
+        """
+        now, (then, step_then) = self._clock(), self._last
+        seconds = max(now - then, 1e-9)
+        self._last = (now, step)
+        self._epochs += 1
+        if self._epochs == 2:
+            self._origin = (then, step_then)
+        parts = [f"{updates / seconds:.0f} updates/s"]
+        parts += [f"{name} {value:.3g}" for name, value in headline.items()]
+        if self._bar is not None:
+            self._bar.set_postfix_str("  ".join(parts), refresh=False)
+            self._bar.update(step - self._bar.n)
+            return
+        head = f"{step}/{self._total} steps  {(step - step_then) / seconds:.0f} steps/s"
+        line = "  ".join([self._label, head, *parts, f"{self._time_left()} left"])
+        print(line, file=self._stream, flush=True)
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _time_left(self) -> str:
+        (now, step), (then, step_then) = self._last, self._origin
+        pace = (now - then) / max(step - step_then, 1)
+        return format_seconds(pace * max(self._total - step, 0))
+
+
+class Stopwatch:
+    """Seconds spent in named parts of a run, over all of its restarts.
+
+    with stopwatch.span("train"):
+        ...
+    """
+
+    def __init__(self, *, clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self._seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Adds the time that passes inside, also where that ends with an exception."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + self._clock() - start
+
+    def seconds(self) -> dict[str, float]:
+        """The seconds so far by name; also what a checkpoint holds of this."""
+        return dict(self._seconds)
+
+    def restore(self, seconds: Mapping[str, float]) -> None:
+        """Goes on from what `seconds` has returned in an earlier process."""
+        self._seconds = dict(seconds)
+
+
+def format_seconds(seconds: float) -> str:
+    """`m:ss` below an hour, `h:mm:ss` from there."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            # A kill can leave one torn line; whatever it said is about to be written again.
+            with contextlib.suppress(json.JSONDecodeError):
+                yield json.loads(line)
+
+
+def _to_line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _finite(value: float) -> float | None:
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _import_writer(module: str, package: str, flag: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{flag} needs a package: pip install '{package}'") from error

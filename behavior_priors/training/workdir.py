@@ -1,0 +1,186 @@
+"""The folder of a run: where it lies, whose it is, and files that are never half written.
+
+runs/<experiment>/<preset>/seed<N>/
+  flags.txt        the resolved flags; `--flagfile` of it repeats the run
+  metrics.jsonl    one row of metrics a line
+  summary.json     the results, flat
+  checkpoints/     what a killed run goes on from
+  figures/, videos/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import platform
+from collections.abc import Collection, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import behavior_priors
+from behavior_priors.training.flags import NO_SPACE
+from behavior_priors.types import UserError
+
+FLAGS_FILE = "flags.txt"
+SUMMARY_FILE = "summary.json"
+
+_OWNER = "# experiment: "
+_NAMED_DIFFERENCES = 3
+
+
+def default_workdir(experiment: str, preset: str, seed: int) -> Path:
+    """Where a run lies unless `--workdir` says otherwise: the same place for the same command."""
+    return Path("runs", experiment, preset, f"seed{seed}")
+
+
+def open_workdir(
+    path: str | Path, *, experiment: str, flags_text: str, may_differ: Collection[str] = ()
+) -> Path:
+    """Creates the folder of a run, or opens the folder of the same run again.
+
+    Args:
+      path: the folder.
+      experiment: who owns it.
+      flags_text: the resolved flags, as `flags.to_text` writes them.
+      may_differ: names of flags that a run may be continued with other values of.
+
+    Returns:
+      The folder, which now holds `flags.txt`.
+
+    Raises:
+      UserError: the folder cannot be written, belongs to another experiment, to a run with other
+        flags, or to no run at all.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--workdir={path} is a file; give a folder")
+    text = f"{_OWNER}{experiment}\n{flags_text}"
+    flagfile = path / FLAGS_FILE
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if flagfile.exists():
+            _check_same_run(path, flagfile.read_text(encoding="utf-8"), text, may_differ)
+        elif any(not entry.name.startswith(".") for entry in path.iterdir()):
+            raise UserError(
+                f"--workdir={path} has files but no {FLAGS_FILE}; give a new or empty folder"
+            )
+        write_text_atomic(flagfile, text)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"--workdir={path} cannot be used: {reason}") from error
+    return path
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Writes a file so that a reader, or a kill at any time, finds the old text or the new.
+
+    Raises:
+      UserError: the disk is full; the old text is kept.
+    """
+    unfinished = path.with_name(f".{path.name}.tmp")
+    with disk_full_is_user_error(path, kept="the file is as it was"):
+        try:
+            unfinished.write_text(text, encoding="utf-8")
+            unfinished.replace(path)
+        except OSError:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+
+def write_json_atomic(path: Path, value: Any) -> None:
+    """Writes a value as JSON, as `write_text_atomic` does.
+
+    Raises:
+      UserError: the disk is full; the old value is kept.
+      ValueError: a number in it is not finite, which JSON cannot say.
+    """
+    write_text_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_summary(workdir: Path, results: Mapping[str, Any], *, seed: int, engine: str) -> Path:
+    """Writes `summary.json`: the results, and what they were obtained with, in one flat object.
+
+    Args:
+      workdir: the run's folder.
+      results: scalars by name, such as `"parrot/success_rate"`; what is not finite becomes null.
+      seed: the run's seed.
+      engine: name of the physics engine.
+
+    Returns:
+      The file's path.
+
+    Raises:
+      TypeError: a result is not a scalar.
+    """
+    summary = {name: _plain_scalar(name, value) for name, value in results.items()}
+    summary |= {"seed": seed, "engine": engine}
+    summary |= {f"versions/{name}": version for name, version in versions().items()}
+    path = workdir / SUMMARY_FILE
+    write_json_atomic(path, summary)
+    return path
+
+
+def versions() -> dict[str, str]:
+    """Versions of whatever can change a result."""
+    packages = {name: metadata.version(name) for name in ("jax", "jaxlib", "mujoco", "numpy")}
+    return {
+        "python": platform.python_version(),
+        "behavior_priors": behavior_priors.__version__,
+        **packages,
+    }
+
+
+@contextlib.contextmanager
+def disk_full_is_user_error(path: Path, kept: str) -> Iterator[None]:
+    """Turns a full disk into one line that names the file and says what was kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise UserError(
+            f"{path} could not be written: {os.strerror(error.errno)}; {kept}"
+        ) from error
+
+
+def _check_same_run(path: Path, old: str, new: str, may_differ: Collection[str]) -> None:
+    advice = "choose another --workdir"
+    old_owner, new_owner = (text.partition("\n")[0].removeprefix(_OWNER) for text in (old, new))
+    if old_owner != new_owner:
+        raise UserError(f"--workdir={path} belongs to {old_owner}, not to {new_owner}; {advice}")
+    old_flags, new_flags = _parse_flags(old), _parse_flags(new)
+    names = sorted((old_flags.keys() | new_flags.keys()) - set(may_differ))
+    values = [
+        (name, old_flags.get(name, "absent"), new_flags.get(name, "absent")) for name in names
+    ]
+    differences = [
+        f"--{name} is {there} there and {here} here"
+        for name, there, here in values
+        if there != here
+    ]
+    if differences:
+        named = differences[:_NAMED_DIFFERENCES]
+        if len(differences) > len(named):
+            named.append(f"and {len(differences) - len(named)} more")
+        raise UserError(
+            f"--workdir={path} holds a run with other flags: {', '.join(named)}; {advice}"
+        )
+
+
+def _parse_flags(text: str) -> dict[str, str]:
+    lines = (line.removeprefix("--") for line in text.splitlines() if line.startswith("--"))
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def _plain_scalar(name: str, value: Any) -> bool | int | float | str | None:
+    """A scalar of numpy, JAX or Python as JSON can say it."""
+    if getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"result {name!r} is {value!r}, not a scalar")

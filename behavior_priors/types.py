@@ -1,0 +1,200 @@
+"""The interfaces of the house: what an environment, a prior and a batch are.
+
+Everything that a user may supply has a named type here. Nothing in this module computes.
+
+Shapes in backticks leave out the batch axes, because environments and priors are written for one
+element and mapped with `jax.vmap`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array
+PRNGKey = jax.Array
+Params = Any
+"""A pytree of arrays."""
+
+Observation = Mapping[str, Array]
+"""Named arrays; every network is given the list of names that it sees."""
+
+Metrics = Mapping[str, Array]
+"""Named scalars."""
+
+
+class UserError(ValueError):
+    """What the user gave cannot be used.
+
+    The message is one line that names the flag or file and says what would be right; entry points
+    print it without a traceback and exit with status 2.
+    """
+
+
+class ArraySpec(NamedTuple):
+    """Shape, dtype and typical values of one named array.
+
+    Networks see `(x - location) / scale`; `location` and `scale` are in the array's own units and
+    broadcast against `shape`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any = np.float32
+    location: Any = 0.0
+    scale: Any = 1.0
+
+
+ObservationSpec = Mapping[str, ArraySpec]
+
+
+class ActionSpec(NamedTuple):
+    """Actions are vectors `[size]` in `[-bound, bound]`; `bound=None` leaves them unbounded.
+
+    An unbounded action is one that some decoder maps into an environment's own bounds, such as the
+    Gaussian latent of a flow.
+    """
+
+    size: int
+    bound: float | None = 1.0
+
+
+class Transition(NamedTuple):
+    """One step of experience.
+
+    `terminated` ends the task and must not be bootstrapped through; `truncated` ends the recording
+    (a time limit, a diverged simulation) and must be. `next_observation` is the one that the step
+    led to, also at an episode's end. `valid` is False where the simulation diverged: such a
+    transition never enters replay.
+    """
+
+    observation: Observation
+    action: Array
+    reward: Array
+    terminated: Array
+    truncated: Array
+    next_observation: Observation
+    valid: Array
+
+
+class State(NamedTuple):
+    """One environment between two steps.
+
+    Attributes:
+      key: the environment's own source of randomness.
+      observation: what may be shown to networks.
+      reward: `[]`, of the step that led here; 0 after a reset.
+      terminated: `[]` bool, the task has ended.
+      truncated: `[]` bool, the recording ends here, the task does not.
+      diverged: `[]` bool, the step that led here left the simulation without a meaning.
+      time: `[]` int32, steps since the reset.
+      success: `[]` bool, the task's condition holds now.
+      simulation: whatever the environment needs to go on; opaque to everyone else.
+    """
+
+    key: PRNGKey
+    observation: Observation
+    reward: Array
+    terminated: Array
+    truncated: Array
+    diverged: Array
+    time: Array
+    success: Array
+    simulation: Any
+
+
+ResetFn = Callable[[PRNGKey], State]
+"""Begins an episode. The key is consumed."""
+
+StepFn = Callable[[State, Array], State]
+"""Advances one environment by one action `[action_spec.size]`."""
+
+
+DemonstrateFn = Callable[[State, PRNGKey], Array]
+"""A scripted policy's action `[action_spec.size]`; the key is consumed."""
+
+RenderFn = Callable[[State, int, int], Array]
+"""`(state, width, height) -> image [height, width, 3]` uint8."""
+
+
+class Env(NamedTuple):
+    """A pure, unbatched environment: `jax.vmap` its functions for many.
+
+    `step` neither resets nor loses anything: see `envs.base.step_and_reset` for what happens at an
+    episode's end.
+
+    Attributes:
+      name: what the registry calls it.
+      observation_spec: names, shapes and typical values of what `State.observation` holds.
+      action_spec: what `step` accepts.
+      episode_length: steps after which the environment truncates.
+      reset: begins an episode.
+      step: advances by one action.
+      demonstrate: a scripted policy that solves the task most of the time, if there is one.
+      render: an image of a state, if there is a way.
+      info: facts for metadata, such as the physics engine and the table of scenes.
+    """
+
+    name: str
+    observation_spec: ObservationSpec
+    action_spec: ActionSpec
+    episode_length: int
+    reset: ResetFn
+    step: StepFn
+    demonstrate: DemonstrateFn | None = None
+    render: RenderFn | None = None
+    info: Mapping[str, Any] = {}
+
+
+InitFn = Callable[[PRNGKey], Params]
+"""Initial parameters. The key is consumed."""
+
+EncodeFn = Callable[[Params, Observation], Array]
+"""Observations to features `[features]`: the part of a prior that runs once per state."""
+
+DecodeFn = Callable[[Params, Array, Array], Array]
+"""`(params, latent [latent_size], features) -> action [action_size]`."""
+
+InvertFn = Callable[[Params, Array, Array], Array]
+"""`(params, action [action_size], features) -> latent [latent_size]`."""
+
+LogProbFn = Callable[[Params, Array, Array], Array]
+"""`(params, action [action_size], features) -> log-density []` of an action, in nats."""
+
+DistributionFn = Callable[[Params, Array], Any]
+"""`(params, features) -> distribution` over whatever the prior is a prior of."""
+
+PriorLossFn = Callable[[Params, Mapping[str, Any], PRNGKey], tuple[Array, Metrics]]
+"""`(params, batch, key) -> (loss [], metrics)`; `batch` has `observation` and `action`, batched."""
+
+
+class Prior(NamedTuple):
+    """A behaviour prior: old behaviour as a bundle of pure functions, parameters first.
+
+    Functions accept any leading batch axes. A capability that a prior lacks is None; whoever needs
+    it asks with `require` and the user reads one clear line.
+    """
+
+    name: str
+    latent_size: int
+    action_size: int
+    init: InitFn
+    encode: EncodeFn
+    decode: DecodeFn
+    loss: PriorLossFn
+    invert: InvertFn | None = None
+    log_prob: LogProbFn | None = None
+    distribution: DistributionFn | None = None
+
+    def require(self, capability: str, wanted_by: str) -> Any:
+        """Returns the named function.
+
+        Raises:
+          UserError: the prior has no such capability.
+        """
+        function = getattr(self, capability)
+        if function is None:
+            raise UserError(f"{wanted_by} needs a prior that can {capability}; {self.name} cannot")
+        return function

@@ -1,0 +1,37 @@
+"""What holds for every test: two CPU devices, and arrays that mix neither dtypes nor ranks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+
+# Before any backend starts. One device would hide whatever goes wrong between two.
+jax.config.update("jax_num_cpu_devices", 2)
+
+TESTS = Path(__file__).parent
+
+# Rooms whose tests run Adam: optax raises a Python float to an int32 count in its bias correction.
+# mjx, and brax through it, multiplies floats with booleans.
+MIXES_DTYPES = ("benchmarks", "experiments", "launch", "learners", "priors", "training")
+
+# Rooms whose tests sample from distrax: it adds a location of lower rank to its samples.
+MIXES_RANKS = ("test_distributions", *MIXES_DTYPES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def strict_arrays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Implicit promotion is an error wherever the dependencies allow it.
+
+    Module-wide, so that it also holds for fixtures that a module shares between its tests.
+    """
+    room = request.path.relative_to(TESTS).parts[0].removesuffix(".py")
+    with contextlib.ExitStack() as stack:
+        if room not in MIXES_DTYPES:
+            stack.enter_context(jax.numpy_dtype_promotion("strict"))
+        if room not in MIXES_RANKS:
+            stack.enter_context(jax.numpy_rank_promotion("raise"))
+        yield

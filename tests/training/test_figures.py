@@ -1,0 +1,176 @@
+"""Figures are written, and show what they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from behavior_priors.training import figures
+from behavior_priors.training.statistics import success_rate
+from behavior_priors.types import UserError
+
+LOW, HIGH = np.array([0.1, -0.2, 0.0]), np.array([0.4, 0.2, 0.25])
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Figure]]:
+    """The figures that were saved."""
+    saved: list[Figure] = []
+    save = Figure.savefig
+
+    def spy(figure: Figure, path: Path) -> None:
+        saved.append(figure)
+        save(figure, path)
+
+    monkeypatch.setattr(Figure, "savefig", spy)
+    yield saved
+
+
+def assert_is_picture(path: Path, *, least_width: int) -> None:
+    with Image.open(path) as image:
+        assert image.width >= least_width
+        colors = image.convert("RGB").getcolors(maxcolors=1 << 20)
+    assert colors is not None
+    assert len(colors) > 50
+
+
+def test_learning_curves_show_means_and_ranges(tmp_path: Path, drawn: list[Figure]) -> None:
+    path = tmp_path / "figures" / "curves.png"
+    steps = np.array([0, 100, 200])
+    figures.learning_curves(
+        path,
+        {
+            "PARROT": [(steps, np.array([0.0, 0.2, 0.8])), (steps, np.array([0.2, 0.6, 1.0]))],
+            "SAC": [(steps, np.array([0.0, np.nan, 0.1]))],
+        },
+        ylabel="success rate",
+    )
+    assert_is_picture(path, least_width=1200)
+    (axes,) = drawn[0].axes
+    parrot, sac = axes.get_lines()
+    assert parrot.get_label() == "PARROT (mean and range of 2 runs)"
+    np.testing.assert_allclose(parrot.get_xydata(), [[0, 0.1], [100, 0.4], [200, 0.9]])
+    assert sac.get_label() == "SAC (one run)"
+    np.testing.assert_allclose(sac.get_xydata(), [[0, 0.0], [200, 0.1]])
+    (band,) = axes.collections
+    corners = {tuple(corner) for corner in band.get_paths()[0].vertices.round(6).tolist()}
+    assert corners == {(0, 0), (0, 0.2), (100, 0.2), (100, 0.6), (200, 0.8), (200, 1)}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("environment steps", "success rate")
+
+
+def test_twelve_runs_get_a_bootstrap_band(tmp_path: Path, drawn: list[Figure]) -> None:
+    runs = [(np.arange(2), np.array([0.0, value])) for value in range(12)]
+    figures.learning_curves(tmp_path / "curves.png", {"PARROT": runs}, ylabel="return")
+    (line,) = drawn[0].axes[0].get_lines()
+    assert "95% bootstrap interval of 12 runs" in line.get_label()
+    assert line.get_ydata()[1] == 5.5
+    band = drawn[0].axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert 0 < band.max() < 11
+
+
+def test_runs_of_other_steps_are_interpolated(tmp_path: Path, drawn: list[Figure]) -> None:
+    runs = [
+        (np.array([0, 10, 20]), np.array([0.0, 1.0, 2.0])),
+        (np.array([5, 15]), np.array([1.5, 3.5])),
+    ]
+    figures.learning_curves(tmp_path / "curves.png", {"PARROT": runs}, ylabel="return")
+    (line,) = drawn[0].axes[0].get_lines()
+    # At 5, 10 and 15 the runs are at 0.5, 1, 1.5 and at 1.5, 2.5, 3.5.
+    np.testing.assert_allclose(line.get_xydata(), [[5, 1], [10, 1.75], [15, 2.5]])
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([], "'SAC' has no finite value"),
+        ([(np.arange(2), np.array([np.nan, np.inf]))], "'SAC' has no finite value"),
+        ([(np.arange(2), np.zeros(2)), (np.arange(5, 7), np.zeros(2))], "'SAC' have no steps in"),
+    ],
+)
+def test_curves_without_points_are_named(
+    tmp_path: Path, runs: list[figures.Run], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        figures.learning_curves(tmp_path / "curves.png", {"SAC": runs}, ylabel="return")
+    assert not list(tmp_path.iterdir())
+
+
+def test_gripper_trajectories_show_paths_and_objects(tmp_path: Path, drawn: list[Figure]) -> None:
+    path = tmp_path / "trajectories.png"
+    random = np.random.default_rng(0)
+    panels = {
+        "random actions": random.uniform(LOW, HIGH, (5, 9, 3)),
+        "through the prior": random.uniform(LOW, HIGH, (4, 9, 3)),
+    }
+    figures.gripper_trajectories(
+        path,
+        panels,
+        object_positions=np.array([[0.2, 0.1, 0.02], [0.3, -0.1, 0.03]]),
+        object_half_sizes=np.array([[0.02, 0.03, 0.02], [0.01, 0.01, 0.03]]),
+        object_labels=["mug", "bar"],
+        workspace=(LOW, HIGH),
+    )
+    assert_is_picture(path, least_width=1500)
+    first_space, second_space, first_above, second_above, bar = drawn[0].axes
+    assert (first_space.get_title(), second_space.get_title()) == tuple(panels)
+    assert first_space.name == second_space.name == "3d"
+    assert bar.get_ylabel() == "height of the gripper (m)"
+    for axes, paths in zip((first_above, second_above), panels.values(), strict=True):
+        assert isinstance(axes, Axes)
+        (lines,) = axes.collections
+        segments = np.array([piece.vertices for piece in lines.get_paths()])
+        assert segments.shape == (len(paths) * 8, 2, 2)
+        np.testing.assert_allclose(segments[:8, 0], paths[0, :8, :2])
+        np.testing.assert_allclose(lines.get_array()[:8], (paths[0, :8, 2] + paths[0, 1:, 2]) / 2)
+        assert (axes.get_xlabel(), axes.get_ylabel()) == ("x (m)", "y (m)")
+        assert axes.get_xlim() == (0.1, 0.4)
+        filled = [patch for patch in axes.patches if patch.get_fill()]
+        np.testing.assert_allclose(
+            [patch.get_bbox().bounds for patch in filled],
+            [[0.18, 0.07, 0.04, 0.06], [0.29, -0.11, 0.02, 0.02]],
+        )
+        assert [text.get_text() for text in axes.texts] == ["mug", "bar"]
+
+
+def test_one_view_gives_one_row(tmp_path: Path, drawn: list[Figure]) -> None:
+    figures.gripper_trajectories(
+        tmp_path / "above.png",
+        {"random actions": np.full((1, 2, 3), 0.2)},
+        object_positions=np.zeros((1, 3)),
+        object_half_sizes=np.full((1, 3), 0.01),
+        workspace=(LOW, HIGH),
+        views=("above",),
+    )
+    assert len(drawn[0].axes) == 2
+
+
+def test_success_bars_show_rates_and_intervals(tmp_path: Path, drawn: list[Figure]) -> None:
+    path = tmp_path / "bars.png"
+    rates = {
+        "PARROT": {"mug": success_rate(90, 100), "bar": success_rate(100, 100)},
+        "SAC": {"bar": success_rate(0, 100)},
+    }
+    figures.success_bars(path, rates, title="Two objects")
+    assert_is_picture(path, least_width=1200)
+    (axes,) = drawn[0].axes
+    assert [bar.get_width() for bar in axes.patches] == [0.9, 1, 0]
+    assert [text.get_text() for text in axes.texts] == ["90%", "100%", "0%"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["mug", "bar"]
+    # The bars of an object lie beside each other, around its label.
+    centres = [bar.get_y() + bar.get_height() / 2 for bar in axes.patches]
+    np.testing.assert_allclose(centres, [-0.2, 0.8, 1.2])
+    assert "95% Wilson interval of 100 episodes" in axes.get_xlabel()
+    whiskers = axes.collections[0].get_segments()[0]
+    np.testing.assert_allclose(whiskers[:, 0], rates["PARROT"]["mug"][1:3])
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="the figure cannot be written"):
+        figures.success_bars(tmp_path / "file" / "bars.png", {"SAC": {"mug": success_rate(0, 1)}})

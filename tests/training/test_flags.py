@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from absl import flags as absl_flags
+
+from behavior_priors.training import flags
+from behavior_priors.types import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    """A nested config.
+
+    Attributes:
+      rate: step size,
+        in two lines.
+      widths: units per layer.
+    """
+
+    rate: float = 3e-4
+    widths: tuple[int, ...] = (256, 256)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    """One field of every type.
+
+    Some prose: with a colon.
+
+    Attributes:
+      count: an int.
+      scale: a float.
+      name: a str.
+      fast: a bool.
+      mode: an enum.
+      names: strings.
+      scales: floats.
+      limit: an optional float.
+      label: an optional str.
+      sizes: optional ints.
+      choice: an optional enum.
+      maybe: an optional bool.
+      inner: another config.
+
+    Further prose.
+      indented: not an attribute.
+    """
+
+    count: int = 1
+    scale: float = 1.0
+    name: str = "a"
+    fast: bool = True
+    mode: Literal["auto", "c"] = "auto"
+    names: tuple[str, ...] = ("x",)
+    scales: tuple[float, ...] = ()
+    limit: float | None = 0.5
+    label: str | None = "set"
+    sizes: tuple[int, ...] | None = (1,)
+    choice: Literal["left", "right"] | None = "left"
+    maybe: bool | None = True
+    inner: Inner = dataclasses.field(default_factory=Inner)
+
+
+OTHER = Outer(
+    count=-12,
+    scale=-1.5e-7,
+    name="two words, a comma and = sign",
+    fast=False,
+    mode="c",
+    names=(),
+    scales=(-0.1, 1e20, 3.0),
+    limit=None,
+    label=None,
+    sizes=None,
+    choice=None,
+    maybe=None,
+    inner=Inner(rate=0.1 + 0.2, widths=()),
+)
+
+
+def parse(*arguments: str, defaults: Outer | None = None) -> Outer:
+    values = absl_flags.FlagValues()
+    flags.define(Outer, defaults=defaults, flag_values=values)
+    values(["program", *arguments])
+    return flags.read(Outer, flag_values=values)
+
+
+def test_no_arguments_give_the_defaults() -> None:
+    assert parse() == Outer()
+    assert parse(defaults=OTHER) == OTHER
+
+
+def test_arguments_reach_their_fields() -> None:
+    config = parse(
+        "--count=-3",
+        "--nofast",
+        "--mode=c",
+        "--names=a, b",
+        "--limit=none",
+        "--maybe=false",
+        "--inner.rate=1e-2",
+        "--inner.widths=8",
+    )
+    expected = Outer(
+        count=-3,
+        fast=False,
+        mode="c",
+        names=("a", "b"),
+        limit=None,
+        maybe=False,
+        inner=Inner(rate=0.01, widths=(8,)),
+    )
+    assert config == expected
+    assert type(config.inner.rate) is float
+
+
+@pytest.mark.parametrize("config", [Outer(), OTHER])
+@pytest.mark.parametrize("defaults", [Outer(), OTHER])
+def test_text_restores_the_config_over_any_defaults(
+    tmp_path: Path, config: Outer, defaults: Outer
+) -> None:
+    path = tmp_path / "flags.txt"
+    path.write_text(flags.to_text(config))
+    assert parse(f"--flagfile={path}", defaults=defaults) == config
+
+
+def test_text_is_sorted_and_spells_none() -> None:
+    lines = flags.to_text(OTHER).splitlines()
+    assert lines == sorted(lines)
+    assert "--limit=none" in lines
+    assert "--inner.widths=" in lines
+    assert "--inner.rate=0.30000000000000004" in lines
+    assert "--fast=false" in lines
+
+
+def test_later_arguments_win_over_a_flagfile(tmp_path: Path) -> None:
+    path = tmp_path / "preset.flags"
+    path.write_text("# comment\n--count=4\n--inner.rate=0.5\n")
+    config = parse(f"--flagfile={path}", "--count=5")
+    assert (config.count, config.inner.rate) == (5, 0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "two\nlines"},
+        {"name": "trailing "},
+        {"label": "none"},
+        {"names": ("a,b",)},
+        {"names": ("",)},
+        {"names": (" a",)},
+    ],
+)
+def test_what_a_flagfile_cannot_hold_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"--{next(iter(change))}="):
+        flags.to_text(dataclasses.replace(Outer(), **change))
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--count=1.5", "--count=1.5: expected an integer"),
+        ("--scale=fast", "--scale=fast: expected a number"),
+        ("--mode=warp", "--mode=warp: expected auto or c"),
+        ("--maybe=2", "--maybe=2: expected true or false, or none"),
+        (
+            "--inner.widths=1,x",
+            "--inner.widths=1,x: expected a list with commas, each an integer",
+        ),
+        ("--limit=None", "--limit=None: expected a number, or none"),
+        ("--count=none", "--count=none: expected an integer"),
+    ],
+)
+def test_bad_values_name_the_flag_and_what_would_be_right(argument: str, expected: str) -> None:
+    with pytest.raises(absl_flags.IllegalFlagValueError) as error:
+        parse(argument)
+    assert str(error.value) == f"flag {expected}"
+
+
+def test_help_texts_come_from_the_docstring() -> None:
+    values = absl_flags.FlagValues()
+    flags.define(Outer, "outer", flag_values=values)
+    assert values["outer.inner.rate"].help == "step size, in two lines."
+    assert values["outer.maybe"].help == "an optional bool."
+    assert values["outer.scale"].help == "a float."
+
+
+@dataclasses.dataclass(frozen=True)
+class Undocumented:
+    """Says nothing about b.
+
+    Attributes:
+      a: documented.
+    """
+
+    a: int = 0
+    b: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Unsupported:
+    """Has a field that is no flag.
+
+    Attributes:
+      a: a dict.
+    """
+
+    a: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Required:
+    """Has a field without a default.
+
+    Attributes:
+      a: must be given.
+    """
+
+    a: int
+
+
+def test_an_undocumented_field_is_an_error() -> None:
+    with pytest.raises(TypeError, match="Undocumented documents no attribute `b`"):
+        flags.define(Undocumented, flag_values=absl_flags.FlagValues())
+
+
+def test_an_unsupported_type_is_an_error() -> None:
+    with pytest.raises(TypeError, match=r"`a` .* cannot be a flag"):
+        flags.define(Unsupported, flag_values=absl_flags.FlagValues())
+
+
+def test_a_field_without_default_must_be_given() -> None:
+    values = absl_flags.FlagValues()
+    flags.define(Required, flag_values=values)
+    with pytest.raises(absl_flags.IllegalFlagValueError, match="--a must have a value"):
+        values(["program"])
+    values(["program", "--a=3"])
+    assert flags.read(Required, flag_values=values) == Required(3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "default"),
+        (["--flagfile=flags/parrot/quick.flags"], "quick"),
+        (["--flagfile", "flags/quick.flags", "--seed=1"], "quick"),
+        (["--flagfile=a.flags", "-flagfile=b.flags"], "b"),
+    ],
+)
+def test_preset_is_the_stem_of_the_last_flagfile(arguments: list[str], expected: str) -> None:
+    assert flags.preset(["program", *arguments]) == expected
+
+
+PROGRAM = """
+import dataclasses, errno, os, signal
+from behavior_priors.training import flags
+from behavior_priors.types import UserError
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    '''Config.
+
+    Attributes:
+      act: what to do.
+      seed: a number.
+    '''
+    act: str = ""
+    seed: int = 0
+
+flags.define(Config)
+
+def main():
+    config = flags.read(Config)
+    if config.act == "user":
+        raise UserError("--task=flying is unknown;\\n choose grasp")
+    if config.act == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/metrics.jsonl")
+    if config.act == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+    if config.act == "defect":
+        raise ZeroDivisionError
+    print("seed", config.seed)
+
+flags.run(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("program")
+    (folder / "program.py").write_text(textwrap.dedent(PROGRAM))
+    (folder / "quick.flags").write_text("--seed=7\n")
+    # Importing jax takes seconds, and all that is needed of it here is one name.
+    (folder / "jax.py").write_text("Array = object\n")
+    return folder
+
+
+def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = Path(flags.__file__).parents[2]
+    command = [sys.executable, str(folder / "program.py"), *arguments]
+    environment = {"PYTHONPATH": str(root), "PATH": ""}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--sed=1"], 2, "Unknown command line flag 'sed'. Did you mean: seed"),
+        (["--seed=x"], 2, "flag --seed=x: expected an integer"),
+        (["--flagfile=slow.flags"], 2, "--flagfile=slow.flags is not a file; . has quick.flags"),
+        (["stray"], 2, "argument 'stray' belongs to no flag"),
+        (["--act=user"], 2, "--task=flying is unknown; choose grasp"),
+        (["--act=full"], 2, "no space left on device while writing runs/metrics.jsonl"),
+        (["--act=interrupt"], 130, "interrupted"),
+    ],
+)
+def test_what_the_user_gets_wrong_costs_one_line(
+    program: Path, arguments: list[str], status: int, message: str
+) -> None:
+    result = start(program, *arguments)
+    assert result.returncode == status
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"error: {message}")
+
+
+def test_a_good_command_line_runs_main(program: Path) -> None:
+    result = start(program, "--flagfile=quick.flags")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "seed 7\n", "")
+
+
+def test_defects_keep_their_traceback(program: Path) -> None:
+    result = start(program, "--act=defect")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_help_lists_the_flags(program: Path) -> None:
+    result = start(program, "--help")
+    assert "--act: what to do." in result.stdout
+    assert "--seed: a number." in result.stdout
