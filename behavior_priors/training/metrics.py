@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, SupportsFloat, TextIO
 
 from tqdm import tqdm
 
@@ -25,7 +25,7 @@ Clock = Callable[[], float]
 class MetricWriter(Protocol):
     """Takes named numbers, step by step."""
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Records metrics; steps never go backwards."""
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class JsonlWriter:
         write_text_atomic(path, "".join(_to_line(row) for row in rows))
         self._file = path.open("a", encoding="utf-8")
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Appends one row.
 
         Raises:
@@ -92,7 +92,7 @@ class TensorBoardWriter:
         purge_step = 0 if last_step is None else last_step + 1
         self._writer = tensorboard.SummaryWriter(str(folder), purge_step=purge_step)
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Records one point per metric."""
         for name, value in metrics.items():
             self._writer.add_scalar(name, float(value), step)
@@ -127,7 +127,7 @@ class WandbWriter:
             resume="allow",
         )
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Records the metrics."""
         self._run.log({name: float(value) for name, value in metrics.items()}, step=step)
 
@@ -142,7 +142,7 @@ class MultiWriter:
     def __init__(self, writers: Sequence[MetricWriter]) -> None:
         self._writers = tuple(writers)
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Hands the metrics to every writer, in order."""
         for writer in self._writers:
             writer.write(step, metrics)
@@ -168,6 +168,7 @@ class Progress:
         total: int,
         *,
         start: int = 0,
+        unit: str = "steps",
         stream: TextIO | None = None,
         clock: Clock = time.perf_counter,
     ) -> None:
@@ -175,29 +176,30 @@ class Progress:
 
         Args:
           label: goes before the numbers.
-          total: the environment steps at which the run is done.
-          start: the environment steps that a resumed run has behind it.
+          total: the count at which the work is done.
+          start: the count that a resumed run has behind it.
+          unit: what is counted; environment steps, unless said otherwise.
           stream: where to show it; standard error by default.
           clock: tells the time.
         """
-        self._label, self._total = label, total
+        self._label, self._total, self._unit = label, total, unit
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
         self._last = self._origin = (clock(), start)
         self._epochs = 0
         self._bar: tqdm[Any] | None = None
         if self._stream.isatty():
-            self._bar = tqdm(
-                desc=label, total=total, initial=start, file=self._stream, unit="step", leave=True
-            )
+            self._bar = tqdm(desc=label, total=total, initial=start, file=self._stream, unit=unit)
 
-    def update(self, step: int, updates: int, headline: Mapping[str, float]) -> None:
+    def update(
+        self, step: int, headline: Mapping[str, SupportsFloat], *, updates: int | None = None
+    ) -> None:
         """Shows the end of an epoch.
 
         Args:
-          step: environment steps done by now.
+          step: what is counted, by now.
+          headline: the one or two numbers worth watching, such as the success rate.
           updates: gradient updates of this epoch.
-          headline: the one or two numbers worth watching.
         """
         now, (then, step_then) = self._clock(), self._last
         seconds = max(now - then, 1e-9)
@@ -205,14 +207,16 @@ class Progress:
         self._epochs += 1
         if self._epochs == 2:
             self._origin = (then, step_then)
-        parts = [f"{updates / seconds:.0f} updates/s"]
-        parts += [f"{name} {value:.3g}" for name, value in headline.items()]
+        parts = [f"{name} {float(value):.3g}" for name, value in headline.items()]
+        if updates is not None:
+            parts.insert(0, f"{updates / seconds:.0f} updates/s")
         if self._bar is not None:
             self._bar.set_postfix_str("  ".join(parts), refresh=False)
             self._bar.update(step - self._bar.n)
             return
-        head = f"{step}/{self._total} steps  {(step - step_then) / seconds:.0f} steps/s"
-        line = "  ".join([self._label, head, *parts, f"{self._time_left()} left"])
+        done, pace = f"{step}/{self._total}", f"{(step - step_then) / seconds:.0f}"
+        parts = [f"{done} {self._unit}", f"{pace} {self._unit}/s", *parts]
+        line = "  ".join([self._label, *parts, f"{self._time_left()} left"])
         print(line, file=self._stream, flush=True)
 
     def close(self) -> None:
@@ -276,9 +280,9 @@ def _to_line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def _finite(value: float) -> float | None:
-    value = float(value)
-    return value if math.isfinite(value) else None
+def _finite(value: SupportsFloat) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def _import_writer(module: str, package: str, flag: str) -> ModuleType:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
-import imageio.v3 as imageio
+import imageio_ffmpeg
 import numpy as np
 import pytest
+from PIL import Image, ImageSequence
 
 from behavior_priors.training import video
 from behavior_priors.training.video import tile_videos, write_video
@@ -17,6 +19,18 @@ def ramp(length: int = 12, height: int = 48, width: int = 64) -> np.ndarray:
     """Frames that get brighter by 20 each."""
     shades = np.arange(length, dtype=np.uint8) * 20
     return np.broadcast_to(shades[:, None, None, None], (length, height, width, 3)).copy()
+
+
+def decode(path: Path, height: int, width: int) -> np.ndarray:
+    """Frames `[time, height, width, 3]` of a film."""
+    if path.suffix == ".gif":
+        with Image.open(path) as image:
+            return np.stack(
+                [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
+            )
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), "-f", "rawvideo"]
+    raw = subprocess.run([*command, "-pix_fmt", "rgb24", "-"], capture_output=True, check=True)
+    return np.frombuffer(raw.stdout, np.uint8).reshape(-1, height, width, 3)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +44,7 @@ def test_frames_come_back(
     path = write_video(tmp_path / "videos" / name, frames, fps=10)
     assert path == tmp_path / "videos" / name
     assert path.stat().st_size > 500
-    decoded = imageio.imread(path, index=None)
+    decoded = decode(path, *decoded_size)
     assert decoded.shape == (12, *decoded_size, 3)
     np.testing.assert_allclose(decoded.mean(axis=(1, 2, 3)), np.arange(12) * 20, atol=4)
 
@@ -45,7 +59,7 @@ def test_without_ffmpeg_a_gif_is_written(
     path = write_video(tmp_path / "a.mp4", ramp())
     assert path == tmp_path / "a.gif"
     assert [file.name for file in tmp_path.iterdir()] == ["a.gif"]
-    assert len(imageio.imread(path, index=None)) == 12
+    assert len(decode(path, 48, 64)) == 12
     assert "writing a gif instead" in caplog.text
 
 
@@ -77,7 +91,7 @@ def test_a_film_that_ffmpeg_could_not_finish_is_named(
 
 
 def test_rollouts_are_tiled() -> None:
-    red = np.zeros((3, 2, 4, 3), np.uint8) + np.uint8([200, 0, 0])
+    red = np.tile(np.array([200, 0, 0], np.uint8), (3, 2, 4, 1))
     short = np.stack([np.full((2, 4, 3), shade, np.uint8) for shade in (10, 20)])
     grid = tile_videos([red, short, red], border=1, scale=2)
     # Two columns of 8 pixels with 3 lines, two rows of 4 with 3 lines.
@@ -103,7 +117,7 @@ def test_a_caption_stands_above_the_grid() -> None:
     strip = captioned.shape[1] - plain.shape[1]
     assert strip > 16
     np.testing.assert_array_equal(captioned[:, strip:], plain)
-    dark = (captioned[0, :strip] < 100).any(axis=-1)
+    dark = np.asarray(captioned[0, :strip]).max(axis=-1) < 100
     assert dark.sum() > 100
     assert not dark[:, :8].any()
 

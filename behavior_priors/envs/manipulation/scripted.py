@@ -10,6 +10,7 @@ from behavior_priors.types import Array, Observation, PRNGKey
 GAIN = 14.0  # action per metre of error: a commanded step covers 0.7 of what is left
 ALIGNED = 0.02  # metres sideways, above which the gripper does not come down
 THRESHOLD = 0.02  # metres to the target, below which the gripper closes
+LOST = 0.04  # metres to the target, above which a closed gripper opens and tries again
 GRIP = 0.7
 NOISE = 0.1  # standard deviation on every action dimension
 LIFT = 0.09  # metres above rest at which a held object is high enough
@@ -37,16 +38,16 @@ def scripted_grasp(
     target = observation["object_position"][slot]
     opening, command = observation["gripper"]
     error = target - observation["ee_position"]
-    near = jnp.linalg.norm(error) < THRESHOLD
+    distance = jnp.linalg.norm(error)
     aligned = jnp.linalg.norm(error[:2]) < ALIGNED
     raised = target[2] - rest_height[slot] > LIFT
-    told_to_close = command < 0.5
+    closing = (command < 0.5) & (distance < LOST)
     fingers_still_open = opening > 0.98
 
-    approach = jnp.where(near, 0.0, GAIN * error.at[2].multiply(aligned))
+    approach = jnp.where(distance < THRESHOLD, 0.0, GAIN * error.at[2].multiply(aligned))
     lift = jnp.array([0.0, 0.0, 1.0]) * ~(raised | fingers_still_open)
-    move = jnp.where(told_to_close, lift, approach)
-    grip = jnp.where(told_to_close | near, -GRIP, GRIP)
+    move = jnp.where(closing, lift, approach)
+    grip = jnp.where(closing | (distance < THRESHOLD), -GRIP, GRIP)
     action = jnp.concatenate([move, jnp.zeros(3), grip[None]])
     action = action + noise * jax.random.normal(key, action.shape)
     return jnp.clip(action, -CLIP, CLIP)

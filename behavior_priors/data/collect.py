@@ -1,0 +1,169 @@
+"""Filling a dataset with the successful episodes of a scripted demonstrator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
+from behavior_priors.data.layout import EpisodeBatch, pad
+from behavior_priors.data.metadata import EpisodeMetadata
+from behavior_priors.envs.base import reset_many
+from behavior_priors.envs.rollout import Rollout, replay_actions, rollout
+from behavior_priors.types import Env, State, UserError
+
+ROUND = 256
+"""Episodes tried at once; the ones kept make a shard."""
+
+ProgressFn = Callable[[int, int], None]
+"""`(episodes kept so far, episodes tried so far)`."""
+
+
+def collect(
+    env: Env,
+    directory: str | Path,
+    episodes: int,
+    seed: int,
+    *,
+    resume: bool = False,
+    on_round: ProgressFn | None = None,
+) -> EpisodeReader:
+    """Collects demonstrations that end in success, as PARROT does (Singh et al. 2021, appendix A).
+
+    A round's episodes depend on the seed and the round's number alone, so a collection that was
+    killed is completed identically.
+
+    Args:
+      env: has a demonstrator.
+      directory: where the dataset goes.
+      episodes: how many to keep.
+      seed: of everything random.
+      resume: complete the dataset that is there; otherwise one that is there is refused.
+      on_round: called after every round.
+
+    Returns:
+      A reader of the dataset.
+
+    Raises:
+      UserError: the directory is taken, or the demonstrator never succeeds.
+    """
+    if env.demonstrate is None:
+        raise UserError(f"{env.name} has no demonstrator; collect in an environment that has one")
+    metadata = EpisodeMetadata(
+        observation=env.observation_spec,
+        action_size=env.action_spec.size,
+        environment=env.name,
+        policy="scripted",
+        engine=env.info.get("engine"),
+        scenes=env.info.get("scenes", ()),
+        environment_config={"episode_length": env.episode_length},
+        seed=seed,
+        extra={"episodes": episodes, "round": ROUND},
+    )
+    writer = (EpisodeWriter.resume if resume else EpisodeWriter.create)(directory, metadata)
+    demonstrate = jax.jit(lambda key: rollout(env, env.demonstrate, key, ROUND))
+    key = jax.random.key(seed)
+    while not writer.complete:
+        batch = _kept(demonstrate(jax.random.fold_in(key, writer.totals.num_shards)))
+        missing = episodes - writer.totals.num_episodes
+        writer.write(_first(batch, missing))
+        tried = writer.totals.num_shards * ROUND
+        if writer.totals.num_episodes == 0 and tried >= 10 * ROUND:
+            raise UserError(f"{env.name}: the demonstrator failed in all of {tried} episodes")
+        if on_round is not None:
+            on_round(writer.totals.num_episodes, tried)
+        if writer.totals.num_episodes >= episodes:
+            writer.finish()
+    return EpisodeReader(directory)
+
+
+def _kept(episodes: Rollout) -> dict[str, Any]:
+    """The successful episodes as host arrays, still side by side."""
+    host = jax.device_get(
+        {
+            "observation": dict(episodes.observation),
+            "action": episodes.action,
+            "reward": episodes.reward,
+            "length": episodes.length,
+            "initial_state": _named_leaves(episodes.initial),
+        }
+    )
+    keep = np.flatnonzero(np.asarray(episodes.final_success))
+    return jax.tree.map(lambda x: x[keep], host)
+
+
+def _first(batch: dict[str, Any], count: int) -> EpisodeBatch:
+    batch = jax.tree.map(lambda x: x[:count], batch)
+    initial = batch.pop("initial_state")
+    return EpisodeBatch.from_padded(
+        **batch,
+        success=np.ones(len(batch["length"]), bool),
+        scene=initial.get("scene"),
+        initial_state=initial,
+    )
+
+
+def _named_leaves(state: State) -> dict[str, Any]:
+    """The simulation's arrays by their path in it, such as `physics.qpos`; empty ones left out."""
+    leaves = jax.tree_util.tree_flatten_with_path(state.simulation)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves if x.size
+    }
+
+
+def restore_states(env: Env, initial_state: Mapping[str, np.ndarray]) -> State:
+    """States `[E]` with the stored simulations, from which stored actions can be re-executed.
+
+    Raises:
+      UserError: the stored arrays are not those of this environment.
+    """
+    count = len(next(iter(initial_state.values())))
+    state = reset_many(env, jax.random.key(0), count)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(state.simulation)
+    restored = []
+    for path, leaf in leaves:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        stored = initial_state.get(name, leaf if leaf.size == 0 else None)
+        if stored is None or stored.shape != leaf.shape:
+            raise UserError(f"{env.name}: the dataset has no initial state {name!r} {leaf.shape}")
+        restored.append(jnp.asarray(stored, leaf.dtype))
+    return state._replace(simulation=jax.tree.unflatten(structure, restored))
+
+
+def verify(env: Env, reader: EpisodeReader, on_round: ProgressFn | None = None) -> tuple[int, int]:
+    """Re-executes every stored episode.
+
+    Args:
+      env: the one that the data was collected in.
+      reader: the dataset.
+      on_round: called with (episodes that repeat, episodes tried).
+
+    Returns:
+      How many episodes give the stored observations again, bit for bit, and how many there are.
+    """
+    same = tried = 0
+    run = jax.jit(lambda initial, actions: replay_actions(env, initial, actions))
+    for start in range(0, reader.num_episodes, ROUND):
+        batch = reader.read(slice(start, start + ROUND))
+        count = len(batch.length)
+        # always the same number of episodes, so that one program serves all rounds
+        fill = np.resize(np.arange(count), ROUND)
+        initial = restore_states(env, {k: v[fill] for k, v in batch.initial_state.items()})
+        actions = pad(batch.action, batch.length)[fill]
+        again = jax.device_get(run(initial, jnp.asarray(actions)).observation)
+        equal = np.ones(count, bool)
+        for name, stored in batch.observation.items():
+            stored = pad(stored, batch.length + 1)
+            steps = np.arange(stored.shape[1])
+            difference = again[name][:count, : len(steps)] != stored
+            differs = difference.reshape(count, len(steps), -1).any(-1)
+            equal &= ~(differs & (steps <= batch.length[:, None])).any(-1)
+        same, tried = same + int(equal.sum()), tried + count
+        if on_round is not None:
+            on_round(same, tried)
+    return same, tried

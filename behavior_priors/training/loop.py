@@ -1,0 +1,171 @@
+"""Off-policy reinforcement learning: an epoch is one program, and the host sees only epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.envs.base import reset_many, step_and_reset
+from behavior_priors.learner import Learner, LearnerState, scan_updates
+from behavior_priors.replay import ReplayState, make_replay
+from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition, UserError
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How experience is made and used.
+
+    Attributes:
+      steps: environment steps in all, a multiple of epoch_steps.
+      epoch_steps: environment steps between two returns to the host, a multiple of num_envs.
+      num_envs: environments that step side by side.
+      warmup_steps: environment steps with the initial policy before the first update.
+      updates_per_step: gradient updates for each environment step; times num_envs a whole number.
+      batch_size: transitions in an update.
+      replay_capacity: transitions remembered; None for all of a run.
+    """
+
+    steps: int = 100_000
+    epoch_steps: int = 1_600
+    num_envs: int = 32
+    warmup_steps: int = 1_600
+    updates_per_step: float = 0.25
+    batch_size: int = 256
+    replay_capacity: int | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LoopState:
+    """Everything that a run goes on from.
+
+    Attributes:
+      learner: the learner's state.
+      replay: what it remembers.
+      envs: the environments' states `[num_envs]`.
+      episode_return: `[num_envs]`, of the episodes under way.
+      steps: `[]` int32, environment steps taken.
+      key: source of exploration and batches.
+    """
+
+    learner: LearnerState
+    replay: ReplayState
+    envs: State
+    episode_return: Array
+    steps: Array
+    key: PRNGKey
+
+
+class Loop(NamedTuple):
+    """`init` makes a state from a key; `run_epoch` is jitted and consumes the state's buffers."""
+
+    init: Callable[[PRNGKey], LoopState]
+    run_epoch: Callable[[LoopState], tuple[LoopState, Metrics]]
+    updates_per_epoch: int
+
+
+def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
+    """Builds a training loop.
+
+    Metrics of an epoch: the learner's, as `train/...` (means over its updates; absent meaning is
+    NaN before the first one), and of the episodes that ended in it `episode/return`,
+    `episode/success`, `episode/count`, `episode/diverged`.
+
+    Raises:
+      UserError: the config does not fit itself.
+    """
+    updates = _check(config)
+    replay = make_replay(config.replay_capacity or config.steps)
+
+    def init(key: PRNGKey) -> LoopState:
+        learner_key, env_key, key = jax.random.split(key, 3)
+        envs = reset_many(env, env_key, config.num_envs)
+        return LoopState(
+            learner=learner.init(learner_key),
+            replay=replay.init(_example_transition(env)),
+            envs=envs,
+            episode_return=jnp.zeros(config.num_envs),
+            steps=jnp.int32(0),
+            key=key,
+        )
+
+    def interact(state: LoopState, key: PRNGKey) -> tuple[LoopState, Metrics]:
+        action = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
+        envs, transition, stepped = jax.vmap(lambda s, a: step_and_reset(env, s, a))(state.envs, action)
+        done = transition.terminated | transition.truncated
+        episode_return = state.episode_return + transition.reward
+        metrics = {
+            "return": jnp.sum(episode_return, where=done),
+            "success": jnp.sum(stepped.success & done, dtype=jnp.float32),
+            "count": jnp.sum(done, dtype=jnp.float32),
+            "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
+        }
+        state = replace(
+            state,
+            replay=replay.insert(state.replay, transition, transition.valid),
+            envs=envs,
+            episode_return=jnp.where(done, 0.0, episode_return),
+            steps=state.steps + config.num_envs,
+        )
+        return state, metrics
+
+    def learn(state: LoopState, key: PRNGKey) -> tuple[LearnerState, Metrics]:
+        batches = replay.sample(state.replay, key, (updates, config.batch_size))
+        return scan_updates(learner, state.learner, batches)
+
+    def iterate(state: LoopState, _: None) -> tuple[LoopState, tuple[Metrics, Metrics]]:
+        key, act_key, sample_key = jax.random.split(state.key, 3)
+        state, episodes = interact(replace(state, key=key), act_key)
+        shapes = jax.eval_shape(learn, state, sample_key)[1]
+        nothing = jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
+        learner_state, metrics = jax.lax.cond(
+            state.steps > config.warmup_steps,
+            lambda: learn(state, sample_key),
+            lambda: (state.learner, nothing),
+        )
+        return replace(state, learner=learner_state), (metrics, episodes)
+
+    def run_epoch(state: LoopState) -> tuple[LoopState, Metrics]:
+        iterations = config.epoch_steps // config.num_envs
+        state, (metrics, episodes) = jax.lax.scan(iterate, state, length=iterations)
+        total = jax.tree.map(lambda x: x.sum(0), episodes)
+        ended = total.pop("count")
+        diverged = total.pop("diverged")
+        return state, {
+            **{f"train/{name}": jnp.nanmean(x) for name, x in metrics.items()},
+            **{f"episode/{name}": x / ended for name, x in total.items()},
+            "episode/count": ended,
+            "episode/diverged": diverged,
+        }
+
+    return Loop(
+        init=init,
+        run_epoch=jax.jit(run_epoch, donate_argnums=0),
+        updates_per_epoch=updates * config.epoch_steps // config.num_envs,
+    )
+
+
+def _example_transition(env: Env) -> Transition:
+    """A transition of the right shapes, for the buffer."""
+    state = jax.eval_shape(env.reset, jax.random.key(0))
+    action = jax.ShapeDtypeStruct((env.action_spec.size,), jnp.float32)
+    return jax.eval_shape(lambda s, a: step_and_reset(env, s, a)[1], state, action)
+
+
+def _check(config: LoopConfig) -> int:
+    """Updates after each round of environment steps."""
+    updates = config.updates_per_step * config.num_envs
+    rules = [
+        (config.epoch_steps % config.num_envs == 0, "epoch_steps", "a multiple of num_envs"),
+        (config.steps % config.epoch_steps == 0, "steps", "a multiple of epoch_steps"),
+        (updates >= 1 and updates == int(updates), "updates_per_step",
+         "such that times num_envs it is a whole number, at least 1"),
+    ]
+    for holds, field, meaning in rules:
+        if not holds:
+            raise UserError(f"{field} must be {meaning}, got {getattr(config, field)}")
+    return int(updates)

@@ -1,0 +1,353 @@
+"""Soft actor-critic: single updates by hand, then what holds of many."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from behavior_priors.distributions import policy_distribution
+from behavior_priors.learner import Learner
+from behavior_priors.learners.sac import (
+    Critic,
+    Critics,
+    GaussianPolicy,
+    SACConfig,
+    SACState,
+    make_sac,
+)
+from behavior_priors.types import ActionSpec, ArraySpec, Params, Transition, UserError
+
+SPEC = {"x": ArraySpec((3,)), "y": ArraySpec((2,))}
+SMALL = SACConfig(policy_widths=(8,), critic_widths=(8,))
+
+
+def make_batch(seed: int, *axes: int) -> Transition:
+    keys = jax.random.split(jax.random.key(seed), 7)
+
+    def observation(key: jax.Array) -> dict[str, jax.Array]:
+        return {k: jax.random.normal(key, (*axes, *s.shape)) for k, s in SPEC.items()}
+
+    return Transition(
+        observation=observation(keys[0]),
+        action=jax.random.uniform(keys[1], (*axes, 2), minval=-1.0),
+        reward=jax.random.normal(keys[2], axes),
+        terminated=jax.random.bernoulli(keys[3], 0.3, axes),
+        truncated=jax.random.bernoulli(keys[4], 0.3, axes),
+        next_observation=observation(keys[5]),
+        valid=jnp.ones(axes, bool),
+    )
+
+
+def make_small(bound: float | None = 1.0, **changes) -> Learner:
+    return make_sac(dataclasses.replace(SMALL, **changes), SPEC, ActionSpec(2, bound))
+
+
+@functools.cache
+def compiled() -> Learner:
+    """The learner that most tests can share, and 16 transitions a batch."""
+    learner = make_small()
+    return learner._replace(init=jax.jit(learner.init), update=jax.jit(learner.update))
+
+
+def linear_critics(*rows: tuple[float, float, float]) -> Params:
+    """Critics `Q(x, a) = w_x x + w_a a + b`, one from each `(w_x, w_a, b)`."""
+    return {
+        "params": {
+            f"Critic_{i}": {
+                "Dense_0": {"kernel": jnp.array([[row[0]], [row[1]]]), "bias": jnp.array([row[2]])}
+            }
+            for i, row in enumerate(rows)
+        }
+    }
+
+
+def make_linear(**changes) -> tuple[Learner, SACState]:
+    """A learner without hidden layers: one observed number, one unbounded action."""
+    config = SACConfig(policy_widths=(), critic_widths=(), **changes)
+    learner = make_sac(config, {"x": ArraySpec((1,))}, ActionSpec(1, None))
+    return learner._replace(update=jax.jit(learner.update)), learner.init(jax.random.key(0))
+
+
+def linear_batch(x, action, reward, terminated, truncated, next_x) -> Transition:
+    return Transition(
+        observation={"x": jnp.array(x)[:, None]},
+        action=jnp.array(action)[:, None],
+        reward=jnp.array(reward),
+        terminated=jnp.array(terminated),
+        truncated=jnp.array(truncated),
+        next_observation={"x": jnp.array(next_x)[:, None]},
+        valid=jnp.ones(len(x), bool),
+    )
+
+
+def test_one_update_by_hand():
+    """Adam's first step is the learning rate against the gradient's sign: all signs are known."""
+    learner, state = make_linear(
+        critic_learning_rate=0.1,
+        policy_learning_rate=0.01,
+        temperature_learning_rate=0.2,
+        target_rate=0.25,
+        reward_scale=2.0,
+        initial_temperature=0.5,
+        target_entropy=100.0,
+    )
+    state = dataclasses.replace(
+        state,
+        critic=linear_critics((1.0, -0.05, 0.0), (0.0, -0.05, 1.0)),
+        target_critic=linear_critics((0.0, 0.0, 0.0), (0.0, 0.0, 4.0)),
+    )
+    batch = linear_batch(
+        x=[1.0, 3.0],
+        action=[0.5, -1.0],
+        reward=[3.0, -1.0],
+        terminated=[True, True],
+        truncated=[False, False],
+        next_x=[7.0, 7.0],
+    )
+    state, metrics = learner.update(state, batch)
+
+    # Values are (0.975, 3.05) and (0.975, 1.05), the targets (6, -2), the errors therefore
+    # (-5.025, 5.05) and (-5.025, 3.05).
+    np.testing.assert_allclose(metrics["q_mean"], 1.5125, rtol=1e-6)
+    np.testing.assert_allclose(metrics["critic_loss"], 21.3265625, rtol=1e-6)
+    # Gradients by (w_x, w_a, b): (+, -, +) and (+, -, -).
+    chex.assert_trees_all_close(
+        state.critic, linear_critics((0.9, 0.05, -0.1), (-0.1, 0.05, 1.1)), atol=1e-6
+    )
+    chex.assert_trees_all_close(
+        state.target_critic,
+        linear_critics((0.225, 0.0125, -0.025), (-0.025, 0.0125, 3.275)),
+        atol=1e-6,
+    )
+    # The critics just updated value a larger action more; those before it, a smaller one.
+    head = state.policy["params"]["MLP_0"]["Dense_0"]
+    np.testing.assert_allclose(head["bias"][0], 0.01, atol=1e-6)
+    np.testing.assert_allclose(head["kernel"][0, 0], 0.01, atol=1e-6)
+    # The entropy is below its target, so the temperature rises; the metric is the one used.
+    np.testing.assert_allclose(state.log_temperature, math.log(0.5) + 0.2, atol=1e-5)
+    np.testing.assert_allclose(metrics["temperature"], 0.5, rtol=1e-6)
+    np.testing.assert_allclose(
+        metrics["temperature_loss"], math.log(0.5) * (metrics["entropy"] - 100.0), rtol=1e-5
+    )
+    np.testing.assert_allclose(metrics["policy_std"], 1.0)
+    assert int(state.step) == 1
+
+
+def test_truncation_bootstraps_and_termination_does_not():
+    learner, state = make_linear(discount=0.5, fixed_temperature=True, initial_temperature=1e-9)
+    state = dataclasses.replace(
+        state,
+        critic=linear_critics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+        target_critic=linear_critics((2.0, 0.0, 0.0), (3.0, 0.0, 0.0)),
+    )
+
+    def loss(terminated: bool, truncated: bool) -> float:
+        batch = linear_batch([0.0], [0.0], [1.0], [terminated], [truncated], [2.0])
+        return float(learner.update(state, batch)[1]["critic_loss"])
+
+    # Two critics at zero make the loss the squared target: 1 + 0.5 min(4, 6) = 3, or 1.
+    np.testing.assert_allclose(loss(False, False), 9.0, rtol=1e-5)
+    np.testing.assert_allclose(loss(False, True), 9.0, rtol=1e-5)
+    np.testing.assert_allclose(loss(True, False), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(loss(True, True), 1.0, rtol=1e-5)
+
+
+def test_the_entropy_of_the_next_action_is_part_of_the_target():
+    learner, state = make_linear(discount=1.0, target_entropy=-100.0)
+    zero = linear_critics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+    state = dataclasses.replace(state, critic=zero, target_critic=zero)
+    n = 50_000
+    nothing, never = np.zeros(n, np.float32), np.zeros(n, bool)
+    batch = linear_batch(nothing, nothing, nothing, never, never, nothing)
+    after, metrics = learner.update(state, batch)
+    # Targets are -log N(e; 0, 1) = e^2 / 2 + log(2 pi) / 2, whose mean is the entropy 1.4189 and
+    # whose variance is 1/2; two critics at zero make the loss their mean square.
+    np.testing.assert_allclose(metrics["critic_loss"], 1.4189**2 + 0.5, rtol=0.02)
+    np.testing.assert_allclose(metrics["entropy"], 1.4189, rtol=0.01)
+    # Which is more than was asked for.
+    np.testing.assert_allclose(after.log_temperature, -3e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("bound", [None, 1.0, 2.0])
+def test_the_policy_starts_as_a_standard_gaussian_whatever_it_sees(bound):
+    learner = make_sac(SMALL, SPEC, ActionSpec(2, bound))
+    policy = learner.init(jax.random.key(3)).policy
+    observation = jax.tree.map(lambda x: 100.0 * x, make_batch(0, 50).observation)
+    flat = jnp.concatenate([observation["x"], observation["y"]], axis=-1)
+    mean, log_std = GaussianPolicy((8,), 2, -5.0, 2.0).apply(policy, flat)
+    np.testing.assert_array_equal(mean, np.zeros((50, 2)))
+    np.testing.assert_array_equal(log_std, np.zeros((50, 2)))
+
+    key = jax.random.key(1)
+    standard = policy_distribution(jnp.zeros((50, 2)), jnp.zeros((50, 2)), bound)
+    explored = learner.act(policy, observation, key, explore=True)
+    np.testing.assert_array_equal(explored, standard.sample(seed=key))
+    mode = learner.act(policy, observation, key, explore=False)
+    np.testing.assert_array_equal(mode, np.zeros((50, 2)))
+
+
+def test_unsquashed_exploration_has_the_moments_of_the_base_distribution():
+    learner = make_small(bound=None)
+    policy = learner.init(jax.random.key(3)).policy
+    action = learner.act(policy, make_batch(0, 40_000).observation, jax.random.key(1), explore=True)
+    np.testing.assert_allclose(action.mean(axis=0), [0.0, 0.0], atol=0.02)
+    np.testing.assert_allclose(np.cov(action.T), np.eye(2), atol=0.03)
+
+
+def test_squashed_actions_respect_the_bound():
+    learner = make_small(bound=1.5)
+    policy = learner.init(jax.random.key(3)).policy
+    action = learner.act(policy, make_batch(0, 5000).observation, jax.random.key(1), explore=True)
+    assert 1.4 < np.abs(action).max() <= 1.5
+    np.testing.assert_allclose(np.std(np.arctanh(action / 1.5)), 1.0, atol=0.03)
+
+
+def test_act_on_one_observation_and_on_many():
+    learner = compiled()
+    state, _ = learner.update(learner.init(jax.random.key(0)), make_batch(0, 16))
+    observation, key = make_batch(1, 4).observation, jax.random.key(0)
+    together = learner.act(state.policy, observation, key, explore=False)
+    first = jax.tree.map(lambda x: x[0], observation)
+    alone = learner.act(state.policy, first, key, explore=False)
+    assert np.abs(together).min() > 0.0
+    assert alone.shape == (2,)
+    np.testing.assert_allclose(together[0], alone, atol=1e-6)
+
+
+def test_seeds_under_vmap_equal_separate_seeds():
+    keys, batches = jax.random.split(jax.random.key(0), 3), make_batch(7, 4, 3, 16)
+    learner = make_small()
+    update_many = jax.jit(jax.vmap(learner.update))
+    many = jax.jit(jax.vmap(learner.init))(keys)
+    ones = [compiled().init(key) for key in keys]
+    for step in range(4):
+        batch_of_many = jax.tree.map(lambda x, i=step: x[i], batches)
+        many, metrics_of_many = update_many(many, batch_of_many)
+        for seed in range(3):
+            select = functools.partial(jax.tree.map, lambda x, i=seed: x[i])
+            ones[seed], metrics = compiled().update(ones[seed], select(batch_of_many))
+            chex.assert_trees_all_close(select(metrics_of_many), metrics, atol=1e-5, rtol=1e-5)
+    for seed, one in enumerate(ones):
+        one_of_many = jax.tree.map(lambda x, i=seed: x[i], many)
+        assert (jax.random.key_data(one_of_many.key) == jax.random.key_data(one.key)).all()
+        chex.assert_trees_all_close(
+            dataclasses.replace(one_of_many, key=None),
+            dataclasses.replace(one, key=None),
+            atol=1e-5,
+        )
+
+
+def test_update_is_deterministic_and_advances_its_key():
+    learner = compiled()
+    state, batch = learner.init(jax.random.key(0)), make_batch(0, 16)
+    first, metrics = learner.update(state, batch)
+    again, _ = learner.update(state, batch)
+    chex.assert_trees_all_equal(first.policy, again.policy)
+    assert not (jax.random.key_data(first.key) == jax.random.key_data(state.key)).all()
+    _, other = learner.update(dataclasses.replace(state, key=first.key), batch)
+    assert metrics["critic_loss"] != other["critic_loss"]
+
+
+def test_a_fixed_temperature_stays():
+    learner, before = make_linear(fixed_temperature=True, initial_temperature=0.2)
+    batch = linear_batch([0.0], [0.0], [1.0], [False], [False], [2.0])
+    after, metrics = learner.update(*learner.update(before, batch)[:1], batch)
+    assert float(after.log_temperature) == float(before.log_temperature)
+    np.testing.assert_allclose(metrics["temperature"], 0.2, rtol=1e-6)
+    chex.assert_trees_all_equal(after.temperature_optimizer, before.temperature_optimizer)
+
+
+@pytest.mark.parametrize(("rate", "period"), [(1.0, 3), (0.25, 2)])
+def test_the_target_moves_after_every_period(rate: float, period: int):
+    learner, state = make_linear(target_rate=rate, target_period=period, critic_learning_rate=0.01)
+    chex.assert_trees_all_equal(state.target_critic, state.critic)
+    for step in range(1, 7):
+        before = state.target_critic
+        batch = linear_batch([1.0], [0.5], [float(step)], [False], [False], [2.0])
+        state, _ = learner.update(state, batch)
+        if step % period:
+            chex.assert_trees_all_equal(state.target_critic, before)
+        elif rate == 1.0:
+            chex.assert_trees_all_equal(state.target_critic, state.critic)
+        else:
+            chex.assert_trees_all_close(
+                state.target_critic,
+                jax.tree.map(lambda t, c: t + rate * (c - t), before, state.critic),
+                atol=1e-6,
+            )
+
+
+def test_networks_see_only_the_names_they_are_given():
+    learner = make_small(policy_observation=("y",), critic_observation=("y", "x"))
+    state = learner.init(jax.random.key(0))
+    assert state.policy["params"]["MLP_0"]["Dense_0"]["kernel"].shape == (2, 8)
+    assert state.critic["params"]["Critic_0"]["Dense_0"]["kernel"].shape == (5 + 2, 8)
+    only_y = {"y": jnp.ones((4, 2))}
+    assert learner.act(state.policy, only_y, jax.random.key(0), explore=True).shape == (4, 2)
+    jax.eval_shape(learner.update, state, make_batch(0, 16))
+
+
+def test_the_number_of_critics():
+    learner = make_small(num_critics=5)
+    state = learner.init(jax.random.key(0))
+    q = Critics(5, (8,), False).apply(state.critic, jnp.ones((16, 5)), jnp.ones((16, 2)))
+    assert q.shape == (5, 16)
+    assert len({float(x) for x in q[:, 0]}) == 5
+    jax.eval_shape(learner.update, state, make_batch(0, 16))
+
+
+def test_critic_layer_norm_forgets_the_scale_of_a_hidden_layer():
+    critic = Critic((16,), layer_norm=True)
+    observation, action = jnp.arange(10.0).reshape(2, 5) - 3.0, jnp.ones((2, 2))
+    params = critic.init(jax.random.key(0), observation, action)
+    small = critic.apply(params, observation, action)
+    large = critic.apply(params, 10.0 * observation, 10.0 * action)
+    np.testing.assert_allclose(small, large, atol=1e-3)
+    state = make_small(critic_layer_norm=True).init(jax.random.key(0))
+    assert "LayerNorm_0" in state.critic["params"]["Critic_1"]
+
+
+def test_an_initial_policy_is_started_from_and_survives_donation():
+    source = compiled()
+    trained = source.update(source.init(jax.random.key(0)), make_batch(0, 16))[0].policy
+    learner = make_sac(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=trained)
+    update = jax.jit(learner.update, donate_argnums=0)
+    for init in (learner.init, jax.jit(learner.init)):
+        state = init(jax.random.key(9))
+        chex.assert_trees_all_equal(state.policy, trained)
+        state, _ = update(state, make_batch(0, 16))
+        state, metrics = update(state, make_batch(1, 16))
+        assert int(state.step) == 2
+        chex.assert_tree_all_finite((state.policy, state.critic, metrics))
+
+
+def test_an_initial_policy_of_other_widths_is_refused():
+    other = make_small(policy_widths=(9,)).init(jax.random.key(0)).policy
+    learner = make_sac(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=other)
+    with pytest.raises(UserError, match="policy_widths"):
+        learner.init(jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_critics": 0}, "num_critics must be at least 1, got 0"),
+        ({"target_rate": 0.0}, r"target_rate must be in \(0, 1\], got 0.0"),
+        ({"target_period": 0}, "target_period must be at least 1"),
+        ({"discount": 1.01}, "discount must be in"),
+        ({"initial_temperature": 0.0}, "initial_temperature must be positive"),
+        ({"min_log_std": 3.0}, "min_log_std must be at most max_log_std"),
+        ({"policy_observation": ("x", "z")}, "policy_observation: .* z; there are x, y"),
+        ({"critic_observation": ("q",)}, "critic_observation: .* q; there are x, y"),
+    ],
+)
+def test_senseless_configs_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        make_small(**changes)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tensorboardX.proto import event_pb2
+from tensorboardX.record_writer import RecordWriter
+
+from behavior_priors.training import metrics
+from behavior_priors.types import UserError
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_rows_are_on_disk_at_once_and_columns_may_grow(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = metrics.JsonlWriter(path, last_step=None)
+    writer.write(1, {"loss": 0.5})
+    assert read(path) == [{"step": 1, "loss": 0.5}]
+    writer.write(2, {"loss": np.float32(0.25), "rate": jnp.float32(1.0)})
+    assert read(path)[1:] == [{"step": 2, "loss": 0.25, "rate": 1.0}]
+    writer.close()
+    assert metrics.read_jsonl(path) == read(path)
+
+
+def test_what_json_cannot_say_is_null(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = metrics.JsonlWriter(path, last_step=None)
+    writer.write(1, {"a": float("nan"), "b": float("-inf")})
+    writer.close()
+    assert read(path) == [{"step": 1, "a": None, "b": None}]
+
+
+@pytest.mark.parametrize(
+    ("last_step", "kept"), [(None, []), (0, []), (20, [10, 20, 20]), (29, [10, 20, 20])]
+)
+def test_resuming_drops_what_will_be_written_again(
+    tmp_path: Path, last_step: int | None, kept: list[int]
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = metrics.JsonlWriter(path, last_step=None)
+    for step in (10, 20, 20, 30):
+        writer.write(step, {"a": step / 3})
+    writer.close()
+    with path.open("a") as file:
+        file.write('{"step": 40, "a": 1')  # torn by a kill
+
+    writer = metrics.JsonlWriter(path, last_step=last_step)
+    writer.write(30, {"a": -1.0})
+    writer.close()
+    rows = read(path)
+    assert [row["step"] for row in rows] == [*kept, 30]
+    assert [row["a"] for row in rows] == [*(step / 3 for step in kept), -1.0]
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = metrics.JsonlWriter(tmp_path / "metrics.jsonl", last_step=None)
+    writer.close()
+
+    def fill(_: str) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writer, "_file", SimpleNamespace(write=fill))
+    with pytest.raises(UserError, match=r"metrics\.jsonl could not be written: No space left"):
+        writer.write(1, {})
+
+
+def test_reading_a_run_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"metrics\.jsonl is missing"):
+        metrics.read_jsonl(tmp_path / "metrics.jsonl")
+
+
+def test_tensorboard_gets_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records: list[bytes] = []
+    write = RecordWriter.write
+
+    def record(self: RecordWriter, data: bytes) -> None:
+        records.append(data)
+        write(self, data)
+
+    monkeypatch.setattr(RecordWriter, "write", record)
+    writer = metrics.TensorBoardWriter(tmp_path, last_step=20)
+    writer.write(30, {"train/loss": 0.5, "eval/return": 2.0})
+    writer.close()
+
+    events = [event_pb2.Event.FromString(data) for data in records]
+    points = {
+        (event.step, value.tag, value.simple_value)
+        for event in events
+        for value in event.summary.value
+    }
+    assert points == {(30, "train/loss", 0.5), (30, "eval/return", 2.0)}
+    restarts = [event.step for event in events if event.HasField("session_log")]
+    assert restarts == [21]
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_a_missing_wandb_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UserError, match=r"--wandb needs .*behavior-priors\[wandb\]"):
+        metrics.WandbWriter(tmp_path, project="p", config={})
+
+
+def test_wandb_runs_are_named_by_their_workdir(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    run = SimpleNamespace(
+        log=lambda row, step: calls.append((step, row)), finish=lambda: calls.append("finish")
+    )
+
+    def init(**kwargs: Any) -> SimpleNamespace:
+        calls.append(kwargs)
+        return run
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    workdir = Path("runs/parrot/quick/seed0")
+    writer = metrics.WandbWriter(workdir, project="p", config={"seed": 0})
+    writer.write(5, {"loss": np.float32(0.5)})
+    writer.close()
+    assert calls[0]["id"] == "parrot-quick-seed0"
+    assert calls[0]["resume"] == "allow"
+    assert calls[0]["config"] == {"seed": 0}
+    assert calls[1:] == [(5, {"loss": 0.5}), "finish"]
+
+
+def test_multi_writer_reaches_all(tmp_path: Path) -> None:
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    writer = metrics.MultiWriter([metrics.JsonlWriter(path, last_step=None) for path in paths])
+    writer.write(1, {"a": 1.0})
+    writer.close()
+    assert read(paths[0]) == read(paths[1]) == [{"step": 1, "a": 1.0}]
+
+
+def test_progress_is_a_line_per_epoch() -> None:
+    clock, stream = FakeClock(), io.StringIO()
+    progress = metrics.Progress("parrot", 5000, start=1000, stream=stream, clock=clock)
+    clock.now += 30.0  # compiles: 1000 steps in 30 s
+    progress.update(2000, {"success": 0.0}, updates=300)
+    clock.now += 2.0  # 500 steps/s
+    progress.update(3000, {"success": 0.3125}, updates=300)
+    clock.now += 4.0  # 250 steps/s; by now 2000 steps in 6 s since the first epoch
+    progress.update(4000, {"success": 1.0})
+    progress.close()
+    assert stream.getvalue().splitlines() == [
+        "parrot  2000/5000 steps  33 steps/s  10 updates/s  success 0  1:30 left",
+        "parrot  3000/5000 steps  500 steps/s  150 updates/s  success 0.312  0:04 left",
+        "parrot  4000/5000 steps  250 steps/s  success 1  0:03 left",
+    ]
+
+
+def test_progress_is_a_bar_on_a_terminal() -> None:
+    stream = Terminal()
+    progress = metrics.Progress("collect", 200, unit="episodes", stream=stream)
+    progress.update(100, {"success": 0.5})
+    progress.close()
+    shown = stream.getvalue()
+    assert "\r" in shown
+    assert "collect:  50%" in shown
+    assert "100/200" in shown
+    assert "episodes" in shown
+    assert "success 0.5" in shown
+
+
+def test_stopwatch_adds_up_over_restarts() -> None:
+    clock = FakeClock()
+    before = metrics.Stopwatch(clock=clock)
+    with before.span("train"):
+        clock.now += 2.0
+    with contextlib.suppress(ZeroDivisionError), before.span("eval"):
+        clock.now += 3.0
+        raise ZeroDivisionError
+
+    after = metrics.Stopwatch(clock=clock)
+    after.restore(json.loads(json.dumps(before.seconds())))
+    with after.span("train"):
+        clock.now += 0.5
+    assert after.seconds() == {"train": 2.5, "eval": 3.0}
+    assert before.seconds() == {"train": 2.0, "eval": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661.2, "1:01:01")]
+)
+def test_format_seconds(seconds: float, text: str) -> None:
+    assert metrics.format_seconds(seconds) == text
