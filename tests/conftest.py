@@ -14,12 +14,11 @@ jax.config.update("jax_num_cpu_devices", 2)
 
 TESTS = Path(__file__).parent
 
-# Rooms whose tests run Adam: optax raises a Python float to an int32 count in its bias correction.
-# mjx, and brax through it, multiplies floats with booleans.
-MIXES_DTYPES = ("benchmarks", "experiments", "launch", "learners", "priors", "training")
+# Rooms whose tests run Adam, in whose bias correction optax raises a Python float to an int32.
+MIXES_DTYPES = ("benchmarks", "experiments", "launch", "learners", "training")
 
-# Rooms whose tests sample from distrax: it adds a location of lower rank to its samples.
-MIXES_RANKS = ("test_distributions", *MIXES_DTYPES)
+# Rooms whose tests sample from distrax, which adds a location to samples of higher rank.
+MIXES_RANKS = ("test_distributions", "priors", *MIXES_DTYPES)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -95,7 +95,9 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
 
     def interact(state: LoopState, key: PRNGKey) -> tuple[LoopState, Metrics]:
         action = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
-        envs, transition, stepped = jax.vmap(lambda s, a: step_and_reset(env, s, a))(state.envs, action)
+        envs, transition, stepped = jax.vmap(lambda s, a: step_and_reset(env, s, a))(
+            state.envs, action
+        )
         done = transition.terminated | transition.truncated
         episode_return = state.episode_return + transition.reward
         metrics = {
@@ -162,8 +164,11 @@ def _check(config: LoopConfig) -> int:
     rules = [
         (config.epoch_steps % config.num_envs == 0, "epoch_steps", "a multiple of num_envs"),
         (config.steps % config.epoch_steps == 0, "steps", "a multiple of epoch_steps"),
-        (updates >= 1 and updates == int(updates), "updates_per_step",
-         "such that times num_envs it is a whole number, at least 1"),
+        (
+            updates >= 1 and updates == int(updates),
+            "updates_per_step",
+            "such that times num_envs it is a whole number, at least 1",
+        ),
     ]
     for holds, field, meaning in rules:
         if not holds:

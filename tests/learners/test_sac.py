@@ -29,19 +29,19 @@ SMALL = SACConfig(policy_widths=(8,), critic_widths=(8,))
 
 
 def make_batch(seed: int, *axes: int) -> Transition:
-    keys = jax.random.split(jax.random.key(seed), 7)
+    rng = np.random.default_rng(seed)
 
-    def observation(key: jax.Array) -> dict[str, jax.Array]:
-        return {k: jax.random.normal(key, (*axes, *s.shape)) for k, s in SPEC.items()}
+    def observation() -> dict[str, np.ndarray]:
+        return {k: rng.normal(size=(*axes, *s.shape)).astype(np.float32) for k, s in SPEC.items()}
 
     return Transition(
-        observation=observation(keys[0]),
-        action=jax.random.uniform(keys[1], (*axes, 2), minval=-1.0),
-        reward=jax.random.normal(keys[2], axes),
-        terminated=jax.random.bernoulli(keys[3], 0.3, axes),
-        truncated=jax.random.bernoulli(keys[4], 0.3, axes),
-        next_observation=observation(keys[5]),
-        valid=jnp.ones(axes, bool),
+        observation=observation(),
+        action=rng.uniform(-1.0, 1.0, (*axes, 2)).astype(np.float32),
+        reward=rng.normal(size=axes).astype(np.float32),
+        terminated=rng.random(axes) < 0.3,
+        truncated=rng.random(axes) < 0.3,
+        next_observation=observation(),
+        valid=np.ones(axes, bool),
     )
 
 
@@ -49,11 +49,15 @@ def make_small(bound: float | None = 1.0, **changes) -> Learner:
     return make_sac(dataclasses.replace(SMALL, **changes), SPEC, ActionSpec(2, bound))
 
 
+def compile_learner(learner: Learner) -> Learner:
+    act = jax.jit(learner.act, static_argnames="explore")
+    return Learner(jax.jit(learner.init), jax.jit(learner.update), act)
+
+
 @functools.cache
 def compiled() -> Learner:
-    """The learner that most tests can share, and 16 transitions a batch."""
-    learner = make_small()
-    return learner._replace(init=jax.jit(learner.init), update=jax.jit(learner.update))
+    """The learner that most tests can share; its batches have 16 transitions."""
+    return compile_learner(make_small())
 
 
 def linear_critics(*rows: tuple[float, float, float]) -> Params:
@@ -71,19 +75,22 @@ def linear_critics(*rows: tuple[float, float, float]) -> Params:
 def make_linear(**changes) -> tuple[Learner, SACState]:
     """A learner without hidden layers: one observed number, one unbounded action."""
     config = SACConfig(policy_widths=(), critic_widths=(), **changes)
-    learner = make_sac(config, {"x": ArraySpec((1,))}, ActionSpec(1, None))
-    return learner._replace(update=jax.jit(learner.update)), learner.init(jax.random.key(0))
+    learner = compile_learner(make_sac(config, {"x": ArraySpec((1,))}, ActionSpec(1, None)))
+    return learner, learner.init(jax.random.key(0))
 
 
 def linear_batch(x, action, reward, terminated, truncated, next_x) -> Transition:
+    def column(values) -> np.ndarray:
+        return np.asarray(values, np.float32)[:, None]
+
     return Transition(
-        observation={"x": jnp.array(x)[:, None]},
-        action=jnp.array(action)[:, None],
-        reward=jnp.array(reward),
-        terminated=jnp.array(terminated),
-        truncated=jnp.array(truncated),
-        next_observation={"x": jnp.array(next_x)[:, None]},
-        valid=jnp.ones(len(x), bool),
+        observation={"x": column(x)},
+        action=column(action),
+        reward=np.asarray(reward, np.float32),
+        terminated=np.asarray(terminated),
+        truncated=np.asarray(truncated),
+        next_observation={"x": column(next_x)},
+        valid=np.ones(len(x), bool),
     )
 
 
@@ -175,38 +182,29 @@ def test_the_entropy_of_the_next_action_is_part_of_the_target():
     np.testing.assert_allclose(after.log_temperature, -3e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("bound", [None, 1.0, 2.0])
+@pytest.mark.parametrize("bound", [None, 2.0])
 def test_the_policy_starts_as_a_standard_gaussian_whatever_it_sees(bound):
-    learner = make_sac(SMALL, SPEC, ActionSpec(2, bound))
+    learner = compile_learner(make_small(bound))
     policy = learner.init(jax.random.key(3)).policy
-    observation = jax.tree.map(lambda x: 100.0 * x, make_batch(0, 50).observation)
-    flat = jnp.concatenate([observation["x"], observation["y"]], axis=-1)
+    observation = make_batch(0, 5000).observation
+    observation = {name: 100.0 * array for name, array in observation.items()}
+    flat = np.concatenate([observation["x"], observation["y"]], axis=-1)
     mean, log_std = GaussianPolicy((8,), 2, -5.0, 2.0).apply(policy, flat)
-    np.testing.assert_array_equal(mean, np.zeros((50, 2)))
-    np.testing.assert_array_equal(log_std, np.zeros((50, 2)))
+    nothing = np.zeros((5000, 2), np.float32)
+    np.testing.assert_array_equal(mean, nothing)
+    np.testing.assert_array_equal(log_std, nothing)
 
-    key = jax.random.key(1)
-    standard = policy_distribution(jnp.zeros((50, 2)), jnp.zeros((50, 2)), bound)
-    explored = learner.act(policy, observation, key, explore=True)
-    np.testing.assert_array_equal(explored, standard.sample(seed=key))
-    mode = learner.act(policy, observation, key, explore=False)
-    np.testing.assert_array_equal(mode, np.zeros((50, 2)))
+    mode = learner.act(policy, observation, jax.random.key(1), explore=False)
+    np.testing.assert_array_equal(mode, nothing)
 
-
-def test_unsquashed_exploration_has_the_moments_of_the_base_distribution():
-    learner = make_small(bound=None)
-    policy = learner.init(jax.random.key(3)).policy
-    action = learner.act(policy, make_batch(0, 40_000).observation, jax.random.key(1), explore=True)
-    np.testing.assert_allclose(action.mean(axis=0), [0.0, 0.0], atol=0.02)
-    np.testing.assert_allclose(np.cov(action.T), np.eye(2), atol=0.03)
-
-
-def test_squashed_actions_respect_the_bound():
-    learner = make_small(bound=1.5)
-    policy = learner.init(jax.random.key(3)).policy
-    action = learner.act(policy, make_batch(0, 5000).observation, jax.random.key(1), explore=True)
-    assert 1.4 < np.abs(action).max() <= 1.5
-    np.testing.assert_allclose(np.std(np.arctanh(action / 1.5)), 1.0, atol=0.03)
+    explored = learner.act(policy, observation, jax.random.key(1), explore=True)
+    standard = policy_distribution(nothing, nothing, bound).sample(seed=jax.random.key(1))
+    np.testing.assert_allclose(explored, standard, rtol=1e-6)
+    latent = np.asarray(explored) if bound is None else np.arctanh(explored / bound)
+    np.testing.assert_allclose(latent.mean(axis=0), [0.0, 0.0], atol=0.05)
+    np.testing.assert_allclose(np.cov(latent.T), np.eye(2), atol=0.08)
+    if bound is not None:
+        assert 1.9 < np.abs(explored).max() <= 2.0
 
 
 def test_act_on_one_observation_and_on_many():
@@ -228,20 +226,23 @@ def test_seeds_under_vmap_equal_separate_seeds():
     many = jax.jit(jax.vmap(learner.init))(keys)
     ones = [compiled().init(key) for key in keys]
     for step in range(4):
-        batch_of_many = jax.tree.map(lambda x, i=step: x[i], batches)
-        many, metrics_of_many = update_many(many, batch_of_many)
+        batch = jax.tree.map(lambda x, i=step: x[i], batches)
+        many, metrics_of_many = update_many(many, batch)
         for seed in range(3):
-            select = functools.partial(jax.tree.map, lambda x, i=seed: x[i])
-            ones[seed], metrics = compiled().update(ones[seed], select(batch_of_many))
-            chex.assert_trees_all_close(select(metrics_of_many), metrics, atol=1e-5, rtol=1e-5)
-    for seed, one in enumerate(ones):
-        one_of_many = jax.tree.map(lambda x, i=seed: x[i], many)
-        assert (jax.random.key_data(one_of_many.key) == jax.random.key_data(one.key)).all()
-        chex.assert_trees_all_close(
-            dataclasses.replace(one_of_many, key=None),
-            dataclasses.replace(one, key=None),
-            atol=1e-5,
-        )
+            ones[seed], metrics = compiled().update(ones[seed], row(batch, seed))
+            chex.assert_trees_all_close(row(metrics_of_many, seed), metrics, atol=1e-5, rtol=1e-5)
+    for seed in range(3):
+        chex.assert_trees_all_close(row(many, seed), row(ones[seed]), atol=1e-5)
+
+
+def row(tree, index: int | tuple[()] = ()):
+    """One element of a tree on the host, with keys as the numbers that they hold."""
+
+    def numbers(x) -> np.ndarray:
+        is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+        return np.asarray(jax.random.key_data(x) if is_key else x)
+
+    return jax.tree.map(lambda x: numbers(x)[index], tree)
 
 
 def test_update_is_deterministic_and_advances_its_key():
@@ -258,7 +259,8 @@ def test_update_is_deterministic_and_advances_its_key():
 def test_a_fixed_temperature_stays():
     learner, before = make_linear(fixed_temperature=True, initial_temperature=0.2)
     batch = linear_batch([0.0], [0.0], [1.0], [False], [False], [2.0])
-    after, metrics = learner.update(*learner.update(before, batch)[:1], batch)
+    middle, _ = learner.update(before, batch)
+    after, metrics = learner.update(middle, batch)
     assert float(after.log_temperature) == float(before.log_temperature)
     np.testing.assert_allclose(metrics["temperature"], 0.2, rtol=1e-6)
     chex.assert_trees_all_equal(after.temperature_optimizer, before.temperature_optimizer)
@@ -286,31 +288,35 @@ def test_the_target_moves_after_every_period(rate: float, period: int):
 
 def test_networks_see_only_the_names_they_are_given():
     learner = make_small(policy_observation=("y",), critic_observation=("y", "x"))
-    state = learner.init(jax.random.key(0))
+    state = jax.eval_shape(learner.init, jax.random.key(0))
     assert state.policy["params"]["MLP_0"]["Dense_0"]["kernel"].shape == (2, 8)
     assert state.critic["params"]["Critic_0"]["Dense_0"]["kernel"].shape == (5 + 2, 8)
+    act = functools.partial(learner.act, explore=True)
     only_y = {"y": jnp.ones((4, 2))}
-    assert learner.act(state.policy, only_y, jax.random.key(0), explore=True).shape == (4, 2)
+    assert jax.eval_shape(act, state.policy, only_y, jax.random.key(0)).shape == (4, 2)
     jax.eval_shape(learner.update, state, make_batch(0, 16))
 
 
 def test_the_number_of_critics():
     learner = make_small(num_critics=5)
-    state = learner.init(jax.random.key(0))
-    q = Critics(5, (8,), False).apply(state.critic, jnp.ones((16, 5)), jnp.ones((16, 2)))
+    state = jax.jit(learner.init)(jax.random.key(0))
+    apply = jax.jit(Critics(5, (8,), False).apply)
+    q = apply(state.critic, np.ones((16, 5), np.float32), np.ones((16, 2), np.float32))
     assert q.shape == (5, 16)
-    assert len({float(x) for x in q[:, 0]}) == 5
+    assert len({float(x) for x in np.asarray(q)[:, 0]}) == 5
     jax.eval_shape(learner.update, state, make_batch(0, 16))
 
 
 def test_critic_layer_norm_forgets_the_scale_of_a_hidden_layer():
     critic = Critic((16,), layer_norm=True)
-    observation, action = jnp.arange(10.0).reshape(2, 5) - 3.0, jnp.ones((2, 2))
-    params = critic.init(jax.random.key(0), observation, action)
-    small = critic.apply(params, observation, action)
-    large = critic.apply(params, 10.0 * observation, 10.0 * action)
+    observation = np.arange(10, dtype=np.float32).reshape(2, 5) - 3.0
+    action = np.ones((2, 2), np.float32)
+    params = jax.jit(critic.init)(jax.random.key(0), observation, action)
+    apply = jax.jit(critic.apply)
+    small = apply(params, observation, action)
+    large = apply(params, 10.0 * observation, 10.0 * action)
     np.testing.assert_allclose(small, large, atol=1e-3)
-    state = make_small(critic_layer_norm=True).init(jax.random.key(0))
+    state = jax.eval_shape(make_small(critic_layer_norm=True).init, jax.random.key(0))
     assert "LayerNorm_0" in state.critic["params"]["Critic_1"]
 
 
@@ -329,10 +335,10 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
 
 
 def test_an_initial_policy_of_other_widths_is_refused():
-    other = make_small(policy_widths=(9,)).init(jax.random.key(0)).policy
+    other = jax.jit(make_small(policy_widths=(9,)).init)(jax.random.key(0)).policy
     learner = make_sac(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=other)
     with pytest.raises(UserError, match="policy_widths"):
-        learner.init(jax.random.key(0))
+        jax.eval_shape(learner.init, jax.random.key(0))
 
 
 @pytest.mark.parametrize(

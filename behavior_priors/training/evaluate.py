@@ -1,0 +1,87 @@
+"""How good a policy is, by the rules that every reported number follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.envs.rollout import PolicyFn, Rollout, rollout
+from behavior_priors.learner import Learner
+from behavior_priors.types import Array, Env, Metrics, Params, PRNGKey
+
+EvaluateFn = Callable[[Params, PRNGKey], Metrics]
+"""`(policy, key) -> metrics`; the key is consumed."""
+
+MOVED = 0.02
+"""Metres by which an object counts as moved."""
+
+
+def summarize_rollout(episodes: Rollout) -> dict[str, Array]:
+    """Means over episodes.
+
+    `success_rate` is the task's condition at the final step, `ever_success_rate` at any step; an
+    episode whose simulation diverged did not succeed.
+    """
+    meaningful = ~episodes.final.diverged
+    return {
+        "success_rate": episodes.final_success.mean(dtype=jnp.float32),
+        "ever_success_rate": (episodes.success.any(1) & meaningful).mean(dtype=jnp.float32),
+        "return_mean": episodes.reward.sum(1).mean(),
+    }
+
+
+def policy_of(learner: Learner, policy: Params, *, explore: bool) -> PolicyFn:
+    """A learner's policy as a function of one environment's state."""
+    return lambda state, key: learner.act(policy, state.observation, key, explore=explore)
+
+
+def make_evaluate(env: Env, learner: Learner, episodes: int, *, stochastic: bool) -> EvaluateFn:
+    """Builds a jitted evaluation of the deterministic policy, and of the stochastic one if wanted.
+
+    Both start from the same resets. Metrics are those of `summarize_rollout`, the stochastic
+    policy's as `stochastic/...`.
+    """
+
+    @jax.jit
+    def evaluate(policy: Params, key: PRNGKey) -> Metrics:
+        def run(explore: bool) -> dict[str, Array]:
+            act = policy_of(learner, policy, explore=explore)
+            return summarize_rollout(rollout(env, act, key, episodes))
+
+        metrics = run(False)
+        if stochastic:
+            metrics |= {f"stochastic/{name}": x for name, x in run(True).items()}
+        return metrics
+
+    return evaluate
+
+
+def interaction_report(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> Metrics:
+    """What a policy does to objects before any reinforcement learning.
+
+    Args:
+      env: observes `object_position` `[..., 3]`; its condition is that any object is grasped.
+      policy: such as a prior's samples, or uniform actions.
+      key: consumed.
+      episodes: how many.
+
+    Returns:
+      `grasp_rate`, episodes that end with a grasp; `ever_grasp_rate`; and `interaction_rate`,
+      episodes in which some object moves by more than 2 cm.
+    """
+
+    @jax.jit
+    def run(key: PRNGKey) -> Metrics:
+        result = rollout(env, policy, key, episodes)
+        position = result.observation["object_position"]
+        moved = jnp.linalg.norm(position - position[:, :1], axis=-1) > MOVED
+        summary = summarize_rollout(result)
+        return {
+            "grasp_rate": summary["success_rate"],
+            "ever_grasp_rate": summary["ever_success_rate"],
+            "interaction_rate": moved.any((1, 2)).mean(dtype=jnp.float32),
+        }
+
+    return run(key)

@@ -1,0 +1,186 @@
+"""Runs that survive being killed: each stage saves itself and goes on from what it finds.
+
+A stage lives in a folder of its own with `metrics.jsonl` and `checkpoints/`. What came after the
+last checkpoint is computed again, identically.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.training.evaluate import EvaluateFn
+from behavior_priors.training.fit import Data, FitConfig, FitState, fit, make_fit
+from behavior_priors.training.loop import Loop, LoopConfig, LoopState
+from behavior_priors.training.metrics import (
+    JsonlWriter,
+    MetricWriter,
+    MultiWriter,
+    Progress,
+    Stopwatch,
+    TensorBoardWriter,
+    WandbWriter,
+)
+from behavior_priors.types import Prior, PRNGKey, UserError
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What a run writes, and when.
+
+    Attributes:
+      checkpoint_every: epochs between two checkpoints of a learner.
+      eval_every: epochs between two evaluations on the way; 0 for none.
+      eval_episodes: episodes of an evaluation on the way.
+      tensorboard: write TensorBoard files beside metrics.jsonl.
+      wandb_project: also log to this Weights & Biases project; none for no.
+    """
+
+    checkpoint_every: int = 4
+    eval_every: int = 2
+    eval_episodes: int = 100
+    tensorboard: bool = False
+    wandb_project: str | None = None
+
+
+def open_writers(
+    folder: Path, config: RunConfig, last_step: int | None, flags: Mapping[str, Any]
+) -> MetricWriter:
+    """The writers that a config asks for; rows after `last_step` are dropped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writers: list[MetricWriter] = [JsonlWriter(folder / "metrics.jsonl", last_step=last_step)]
+    if config.tensorboard:
+        writers.append(TensorBoardWriter(folder / "tensorboard", last_step=last_step))
+    if config.wandb_project is not None:
+        writers.append(WandbWriter(folder, project=config.wandb_project, config=flags))
+    return MultiWriter(writers)
+
+
+def run_fit(
+    folder: Path,
+    prior: Prior,
+    config: FitConfig,
+    train: Data,
+    validation: Data,
+    key: PRNGKey,
+    *,
+    run: RunConfig,
+    flags: Mapping[str, Any],
+) -> FitState:
+    """Trains a prior in a folder, from where an earlier process left it.
+
+    Raises:
+      UserError: training became non-finite, or the folder holds something else.
+    """
+    checkpoints = Checkpointer(folder / "checkpoints")
+    restored = checkpoints.restore_latest(jax.eval_shape(make_fit(prior, config).init, key))
+    step = restored.step if restored else 0
+    writer = open_writers(folder, run, step if restored else None, flags)
+    progress = Progress("prior", config.steps, start=step, unit="updates")
+
+    def on_epoch(state: FitState, metrics: dict[str, float]) -> None:
+        at = int(state.step)
+        writer.write(at, metrics)
+        headline = {"validation nll": metrics["validation/loss"], "best": float(state.best_loss)}
+        progress.update(at, headline)
+        checkpoints.save(at, state)
+
+    state = fit(
+        prior,
+        config,
+        train,
+        validation,
+        key,
+        initial_state=restored.state if restored else None,
+        on_epoch=on_epoch,
+    )
+    progress.close()
+    writer.close()
+    return state
+
+
+def run_loop(
+    folder: Path,
+    label: str,
+    loop: Loop,
+    config: LoopConfig,
+    evaluate: EvaluateFn,
+    key: PRNGKey,
+    *,
+    run: RunConfig,
+    stopwatch: Stopwatch,
+    flags: Mapping[str, Any],
+) -> LoopState:
+    """Trains a learner in a folder, from where an earlier process left it.
+
+    Args:
+      folder: of this stage.
+      label: names it in the progress.
+      loop: what to run.
+      config: that it was made with.
+      evaluate: of a policy, on the way.
+      key: consumed by a fresh start.
+      run: what to write, and when.
+      stopwatch: counts `train` and `evaluate`.
+      flags: for wandb.
+
+    Returns:
+      The final state.
+
+    Raises:
+      UserError: training became non-finite (the last good checkpoint is kept), or the folder holds
+        something else.
+    """
+    init_key, eval_key = jax.random.split(key)
+    checkpoints = Checkpointer(folder / "checkpoints")
+    restored = checkpoints.restore_latest(jax.eval_shape(loop.init, init_key))
+    if restored is not None:
+        state = restored.state
+        stopwatch.restore(restored.metadata["seconds"])
+    else:
+        state = jax.jit(loop.init)(init_key)
+    step = int(state.steps)
+    writer = open_writers(folder, run, step if restored else None, flags)
+    progress = Progress(label, config.steps, start=step)
+    while step < config.steps:
+        before = step
+        with stopwatch.span("train"):
+            state, device_metrics = loop.run_epoch(state)
+            metrics = _to_host(device_metrics)
+        step = int(state.steps)
+        epoch = step // config.epoch_steps
+        _check_finite(label, metrics, before, step)
+        if run.eval_every and (epoch % run.eval_every == 0 or step == config.steps):
+            with stopwatch.span("evaluate"):
+                result = evaluate(state.learner.policy, jax.random.fold_in(eval_key, step))
+                metrics |= {f"eval/{name}": x for name, x in _to_host(result).items()}
+        writer.write(step, metrics)
+        headline = {"success": metrics.get("eval/success_rate", metrics["episode/success"])}
+        updates = loop.updates_per_epoch if step > config.warmup_steps else 0
+        progress.update(step, headline, updates=updates)
+        if epoch % run.checkpoint_every == 0 or step == config.steps:
+            checkpoints.save(step, state, {"seconds": stopwatch.seconds()})
+    progress.close()
+    writer.close()
+    return state
+
+
+def _to_host(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(x) for name, x in jax.device_get(dict(metrics)).items()}
+
+
+def _check_finite(label: str, metrics: Mapping[str, float], before: int, after: int) -> None:
+    """Learner's metrics must be numbers; they are NaN together before the first update."""
+    learner = {name: x for name, x in metrics.items() if name.startswith("train/")}
+    bad = [name for name, x in learner.items() if not math.isfinite(x)]
+    if bad and not (len(bad) == len(learner) and all(map(math.isnan, learner.values()))):
+        raise UserError(
+            f"{label}: {bad[0]} became {learner[bad[0]]} between steps {before} and {after}; the "
+            "last good checkpoint is kept; lower the learning rates"
+        )

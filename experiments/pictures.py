@@ -1,0 +1,124 @@
+"""The figures and videos of experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from behavior_priors.envs.base import reset_many
+from behavior_priors.envs.rollout import PolicyFn, rollout
+from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.learner import Learner
+from behavior_priors.training import figures
+from behavior_priors.training.evaluate import policy_of
+from behavior_priors.training.metrics import read_jsonl
+from behavior_priors.training.video import tile_videos, write_video
+from behavior_priors.types import Env, Params, Prior, PRNGKey, State
+
+PATHS = 40
+"""Gripper paths in a panel of the trajectory figure."""
+
+VIDEO_SIZE = (320, 240)
+FRAMES_PER_SECOND = 12.0
+
+
+def learning_curves(
+    workdirs: Sequence[Path], folder: Path, methods: Sequence[str], task: str
+) -> None:
+    """Success against environment steps, `learning_curves.png`; a band where there are several runs."""
+    curves = {}
+    for method in methods:
+        runs = []
+        for workdir in workdirs:
+            rows = [r for r in read_jsonl(workdir / method / "metrics.jsonl")]
+            rows = [r for r in rows if "eval/success_rate" in r]
+            if rows:
+                steps = np.array([0, *(r["step"] for r in rows)], float)
+                runs.append((steps, np.array([0.0, *(r["eval/success_rate"] for r in rows)])))
+        if runs:
+            curves[{"parrot": "PARROT", "sac": "SAC"}.get(method, method)] = runs
+    if curves:
+        folder.mkdir(parents=True, exist_ok=True)
+        figures.learning_curves(
+            folder / "learning_curves.png",
+            curves,
+            ylabel="success rate",
+            title=f"Learning {task}, an object that the prior has never seen",
+            ylim=(-0.02, 1.02),
+        )
+
+
+def gripper_trajectories(
+    folder: Path, env: Env, prior: Prior, params: Params, key: PRNGKey
+) -> None:
+    """PARROT's figure 5, `gripper_trajectories.png`: random actions without and with the prior."""
+    scene = env.reset(key)
+
+    def reset(key: PRNGKey) -> State:
+        return scene._replace(key=key)
+
+    fixed = env._replace(reset=reset)
+    latent = decode_action(fixed, prior, params, None)
+
+    def run(acted: Env, policy: PolicyFn) -> np.ndarray:
+        episodes = jax.jit(lambda k: rollout(acted, policy, k, PATHS).observation["ee_position"])
+        return np.asarray(episodes(key))
+
+    def uniform(_: State, key: PRNGKey) -> jax.Array:
+        return jax.random.uniform(key, (env.action_spec.size,), minval=-1.0, maxval=1.0)
+
+    panels = {
+        "without the prior": run(fixed, uniform),
+        "with the prior": run(latent, lambda _, k: jax.random.normal(k, (prior.latent_size,))),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    positions = np.asarray(scene.observation["object_position"])
+    low = np.minimum(np.concatenate(list(panels.values())).min((0, 1)), positions.min(0)) - 0.02
+    high = np.concatenate(list(panels.values())).max((0, 1)) + 0.02
+    figures.gripper_trajectories(
+        folder / "gripper_trajectories.png",
+        panels,
+        object_positions=positions,
+        object_half_sizes=np.asarray(scene.observation["object_size"]),
+        workspace=(np.array([low[0], low[1], 0.0]), high),
+        object_labels=env.info["scenes"][0],
+        title="Gripper paths of random actions",
+    )
+
+
+def videos(
+    folder: Path, trained: Mapping[str, tuple[Env, Learner, Params]], key: PRNGKey, episodes: int
+) -> None:
+    """One video a method: a few episodes of its deterministic policy, side by side."""
+    for method, (env, learner, policy) in trained.items():
+        if env.render is not None:
+            frames = record(env, policy_of(learner, policy, explore=False), key, episodes)
+            folder.mkdir(parents=True, exist_ok=True)
+            tiled = tile_videos(list(frames), columns=min(episodes, 4), caption=method)
+            write_video(folder / f"{method}.mp4", tiled, FRAMES_PER_SECOND)
+
+
+def record(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> np.ndarray:
+    """Frames `[episodes, T + 1, height, width, 3]`, uint8; the last one is held for a second."""
+    assert env.render is not None
+    width, height = VIDEO_SIZE
+    reset_key, act_key = jax.random.split(key)
+
+    def step(state: State, key: PRNGKey) -> tuple[State, jax.Array]:
+        image = jax.vmap(lambda s: env.render(s, width, height))(state)
+        action = jax.vmap(policy)(state, jax.random.split(key, episodes))
+        return jax.vmap(env.step)(state, action), image
+
+    @jax.jit
+    def run(key: PRNGKey) -> jax.Array:
+        keys = jax.random.split(key, env.episode_length)
+        state, images = jax.lax.scan(step, reset_many(env, reset_key, episodes), keys)
+        last = jax.vmap(lambda s: env.render(s, width, height))(state)
+        held = jnp.broadcast_to(last, (int(FRAMES_PER_SECOND), *last.shape))
+        return jnp.swapaxes(jnp.concatenate([images, held]), 0, 1)
+
+    return np.asarray(run(act_key))
