@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 UV ?= uv
+WORKERS ?= 2
 ARGS ?=
 
 # An existing .venv says for itself which Python it is of.
@@ -18,7 +19,7 @@ PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --no-input
 
 test: lint
 	.venv/bin/mypy
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest --numprocesses=$(WORKERS) --dist=loadfile --quiet $(ARGS)
 
 parrot: .venv/installed
 	.venv/bin/python -m experiments.parrot --flagfile=experiments/flags/parrot/quick.flags $(ARGS)

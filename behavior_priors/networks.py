@@ -44,6 +44,26 @@ def flatten_observation(
     return jnp.concatenate(parts, axis=-1)
 
 
+def flatten_things(observation: Observation, spec: ObservationSpec, names: Sequence[str]) -> Array:
+    """Standardises arrays whose first axis lists the same things, and joins them thing by thing.
+
+    Args:
+      observation: arrays `[..., *spec[name].shape]` with equal `spec[name].shape[0]`.
+      spec: shapes and typical values.
+      names: which arrays, in this order.
+
+    Returns:
+      `[..., things, size]`, float32.
+    """
+    parts = []
+    for name in names:
+        array, array_spec = observation[name], spec[name]
+        x = (array.astype(jnp.float32) - array_spec.location) / array_spec.scale
+        batch = array.shape[: array.ndim - len(array_spec.shape)]
+        parts.append(x.reshape(*batch, array_spec.shape[0], -1))
+    return jnp.concatenate(parts, axis=-1)
+
+
 class MLP(nn.Module):
     """Dense layers of the given widths; the last is linear unless `activate_final`.
 
@@ -66,6 +86,30 @@ class MLP(nn.Module):
             if not is_linear_head:
                 x = self.activation(x)
         return x
+
+
+class SetEncoder(nn.Module):
+    """Features of a state with interchangeable things in it, whatever their order.
+
+    Deep Sets (Zaheer et al. 2017): one network looks at each thing beside what is shared, and its
+    outputs are pooled by maximum and mean. Invariance is worth data: every scene stands for all of
+    its permutations.
+    """
+
+    widths: Sequence[int]
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, shared: Array, things: Array) -> Array:
+        """Maps `[..., shared]` and `[..., things, size]` to features `[..., widths[-1]]`."""
+        beside = jnp.broadcast_to(shared[..., None, :], (*things.shape[:-1], shared.shape[-1]))
+        each = MLP(self.widths, activate_final=True, kernel_init=self.kernel_init)(
+            jnp.concatenate([beside, things], axis=-1)
+        )
+        pooled = [shared, each.max(axis=-2), each.mean(axis=-2)]
+        return MLP(self.widths[-1:], activate_final=True, kernel_init=self.kernel_init)(
+            jnp.concatenate(pooled, axis=-1)
+        )
 
 
 def ensemble(module: type[nn.Module], size: int) -> Callable[..., nn.Module]:

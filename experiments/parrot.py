@@ -1,4 +1,4 @@
-"""PARROT (Singh et al. 2021): collect, learn a prior, learn a new task through it, and SAC beside it.
+"""PARROT (Singh et al. 2021): collect, learn a prior, learn a new task through it, SAC beside it.
 
     python -m experiments.parrot --flagfile=experiments/flags/parrot/quick.flags
 
@@ -8,8 +8,9 @@ The same command continues a run that was killed. Stages are folders of the work
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training import flags
+from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report, make_evaluate
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig, make_loop
@@ -105,6 +107,18 @@ def get_data(config: ParrotConfig, workdir: Path) -> EpisodeReader:
     )
 
 
+def task_env(config: ParrotConfig) -> Env:
+    """The new task."""
+    return make_env(config.env, engine=config.engine, reward=config.reward)
+
+
+def stage_keys(config: ParrotConfig) -> dict[str, PRNGKey]:
+    """One source of randomness a stage, so that stages do not depend on each other's draws."""
+    names = ("fit", "report", "learn", "evaluate", "picture")
+    keys = jax.random.split(jax.random.key(config.seed), len(names))
+    return dict(zip(names, keys, strict=True))
+
+
 def get_prior(
     config: ParrotConfig, workdir: Path, env: Env, reader: EpisodeReader, key: PRNGKey
 ) -> tuple[Prior, Params, dict[str, Any]]:
@@ -124,7 +138,7 @@ def get_prior(
         validation,
         key,
         run=config.run,
-        flags={"text": flags.to_text(config)},
+        flags=dataclasses.asdict(config),
     )
     facts = {
         "prior/validation_nll": float(state.best_loss),
@@ -132,6 +146,14 @@ def get_prior(
         "prior/episodes": reader.num_episodes,
     }
     return prior, state.best_params, facts
+
+
+def restore_prior(config: ParrotConfig, workdir: Path, env: Env) -> tuple[Prior, Params]:
+    """The prior of a run that has trained one."""
+    prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
+    target = jax.eval_shape(prior.init, jax.random.key(0))
+    restored = Checkpointer(workdir / "prior" / "checkpoints").restore_part("best_params", target)
+    return prior, restored.state
 
 
 def report_prior(
@@ -148,7 +170,7 @@ def report_prior(
     def uniform(_: Any, key: PRNGKey) -> jax.Array:
         return jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
 
-    results = {}
+    results: dict[str, float] = {}
     for label, acted_env, policy in (("prior", latent_env, sample), ("random", env, uniform)):
         report = interaction_report(acted_env, policy, key, config.report_episodes)
         results |= {f"{label}/{name}": float(x) for name, x in report.items()}
@@ -168,33 +190,26 @@ def make_method(
     sac = config.sac
     if method == "parrot":
         env = decode_action(env, prior, params, config.latent_bound)
-        sac = replace(sac, target_entropy=config.latent_target_entropy)
-    elif method != "sac":
-        raise UserError(f"--methods={method} is unknown; use some of: {', '.join(METHODS)}")
+        sac = dataclasses.replace(sac, target_entropy=config.latent_target_entropy)
     return env, make_sac(sac, env.observation_spec, env.action_spec)
 
 
 def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(ParrotConfig)
+    # everything that can be refused is refused before anything is written
+    for method in config.methods:
+        if method not in METHODS:
+            raise UserError(f"--methods={method} is unknown; use some of: {', '.join(METHODS)}")
+    env, keys = task_env(config), stage_keys(config)
     workdir = open_workdir(
         config.workdir or default_workdir("parrot", flags.preset(), config.seed),
         experiment="parrot",
         flags_text=flags.to_text(config),
         may_differ=("workdir", "video_episodes"),
     )
-    env = make_env(config.env, engine=config.engine, reward=config.reward)
-    for method in config.methods:
-        if method not in METHODS:
-            raise UserError(f"--methods={method} is unknown; use some of: {', '.join(METHODS)}")
-    keys = dict(
-        zip(
-            ("fit", "report", "learn", "evaluate", "picture"),
-            jax.random.split(jax.random.key(config.seed), 5),
-            strict=True,
-        )
-    )
-    watch, results = Stopwatch(), {}
+    watch = Stopwatch()
+    results: dict[str, float] = {}
 
     with watch.span("collect"):
         reader = get_data(config, workdir)
@@ -218,7 +233,7 @@ def main() -> None:
                 keys["learn"],
                 run=config.run,
                 stopwatch=seconds,
-                flags={"text": flags.to_text(config)},
+                flags=dataclasses.asdict(config),
             )
         with watch.span("evaluate"):
             final = make_evaluate(acted_env, learner, config.eval_episodes, stochastic=True)

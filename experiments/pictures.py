@@ -29,13 +29,13 @@ FRAMES_PER_SECOND = 12.0
 def learning_curves(
     workdirs: Sequence[Path], folder: Path, methods: Sequence[str], task: str
 ) -> None:
-    """Success against environment steps, `learning_curves.png`; a band where there are several runs."""
+    """Success against environment steps, `learning_curves.png`; several runs give a band."""
     curves = {}
     for method in methods:
         runs = []
         for workdir in workdirs:
-            rows = [r for r in read_jsonl(workdir / method / "metrics.jsonl")]
-            rows = [r for r in rows if "eval/success_rate" in r]
+            rows = read_jsonl(workdir / method / "metrics.jsonl")
+            rows = [row for row in rows if "eval/success_rate" in row]
             if rows:
                 steps = np.array([0, *(r["step"] for r in rows)], float)
                 runs.append((steps, np.array([0.0, *(r["eval/success_rate"] for r in rows)])))
@@ -104,12 +104,13 @@ def videos(
 
 def record(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> np.ndarray:
     """Frames `[episodes, T + 1, height, width, 3]`, uint8; the last one is held for a second."""
-    assert env.render is not None
     width, height = VIDEO_SIZE
+    render = env.render
+    assert render is not None
     reset_key, act_key = jax.random.split(key)
 
     def step(state: State, key: PRNGKey) -> tuple[State, jax.Array]:
-        image = jax.vmap(lambda s: env.render(s, width, height))(state)
+        image = jax.vmap(lambda s: render(s, width, height))(state)
         action = jax.vmap(policy)(state, jax.random.split(key, episodes))
         return jax.vmap(env.step)(state, action), image
 
@@ -117,7 +118,7 @@ def record(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> np.ndarra
     def run(key: PRNGKey) -> jax.Array:
         keys = jax.random.split(key, env.episode_length)
         state, images = jax.lax.scan(step, reset_many(env, reset_key, episodes), keys)
-        last = jax.vmap(lambda s: env.render(s, width, height))(state)
+        last = jax.vmap(lambda s: render(s, width, height))(state)
         held = jnp.broadcast_to(last, (int(FRAMES_PER_SECOND), *last.shape))
         return jnp.swapaxes(jnp.concatenate([images, held]), 0, 1)
 

@@ -18,7 +18,8 @@ TESTS = Path(__file__).parent
 MIXES_DTYPES = ("benchmarks", "experiments", "launch", "learners", "training")
 
 # Rooms whose tests sample from distrax, which adds a location to samples of higher rank.
-MIXES_RANKS = ("test_distributions", "priors", *MIXES_DTYPES)
+# Geometry adds vectors to lists of vectors.
+MIXES_RANKS = ("test_distributions", "priors", "envs", "data", *MIXES_DTYPES)
 
 
 @pytest.fixture(scope="module", autouse=True)

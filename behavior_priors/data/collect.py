@@ -66,7 +66,8 @@ def collect(
         extra={"episodes": episodes, "round": ROUND},
     )
     writer = (EpisodeWriter.resume if resume else EpisodeWriter.create)(directory, metadata)
-    demonstrate = jax.jit(lambda key: rollout(env, env.demonstrate, key, ROUND))
+    demonstrator = env.demonstrate
+    demonstrate = jax.jit(lambda key: rollout(env, demonstrator, key, ROUND))
     key = jax.random.key(seed)
     while not writer.complete:
         batch = _kept(demonstrate(jax.random.fold_in(key, writer.totals.num_shards)))

@@ -57,13 +57,14 @@ def render_scene(
     """
     origin, directions = camera_rays(physics.models[0], camera, width, height)
     colors = jnp.asarray(np.stack([m.geom_rgba[:, :3] for m in physics.models]), jnp.float32)
-    hits = physics.ray(state, scene, jnp.broadcast_to(origin, directions.shape), directions)
+    origins = jnp.broadcast_to(jnp.asarray(origin), directions.shape)
+    hits = physics.ray(state, scene, origins, jnp.asarray(directions))
     hit = hits.geom >= 0
     facing = -jnp.sign(jnp.sum(hits.normal * directions, axis=-1, keepdims=True))
     normal = hits.normal * facing
     lambert = jnp.clip(normal @ _LIGHT, 0.0, 1.0)
 
-    point = origin + hits.distance[:, None] * directions + 1e-4 * normal
+    point = jnp.asarray(origin) + hits.distance[:, None] * directions + 1e-4 * normal
     to_light = jnp.broadcast_to(jnp.asarray(_LIGHT), point.shape)
     shadowed = physics.ray(state, scene, point, to_light).geom >= 0
     light = _AMBIENT + (1.0 - _AMBIENT) * lambert * jnp.where(shadowed, 1.0 - _SHADOW, 1.0)

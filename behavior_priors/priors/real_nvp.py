@@ -20,7 +20,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
-from behavior_priors.networks import MLP, Initializer, flatten_observation, observation_size
+from behavior_priors.networks import (
+    MLP,
+    SetEncoder,
+    flatten_observation,
+    flatten_things,
+)
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -46,6 +51,8 @@ class RealNVPConfig:
 
     Attributes:
       observation: names of the observation arrays that the prior sees; none means all of them.
+      set_observation: those of them whose first axis lists interchangeable things, such as objects;
+        features then do not depend on the things' order.
       couplings: number of affine couplings; they alternate between the halves of the action.
       encoder_widths: layers that turn the observation into features; none leaves it as it is.
       conditioner_widths: hidden layers of the network inside each coupling.
@@ -58,6 +65,7 @@ class RealNVPConfig:
     """
 
     observation: tuple[str, ...] = ()
+    set_observation: tuple[str, ...] = ()
     couplings: int = 4
     encoder_widths: tuple[int, ...] = (256,)
     conditioner_widths: tuple[int, ...] = (256, 256)
@@ -101,53 +109,6 @@ class RealNVPConfig:
         )
 
 
-class Conditioner(nn.Module):
-    """An MLP from features and one half of a vector to an affine map of the other half.
-
-    Its input is the joined vector `[features, half]`, but the first layer is computed as
-    `W [features, half] = W_1 features + W_2 half`: nothing is joined, and features of one state
-    broadcast against the halves of many actions.
-
-    Attributes:
-      size: length of the half that is mapped.
-      widths: hidden layers, at least one.
-      log_scale_bound: bound on the absolute log-scale, or None.
-      kernel_init: of the hidden layers.
-      final_init: of the last layer.
-    """
-
-    size: int
-    widths: tuple[int, ...]
-    log_scale_bound: float | None
-    kernel_init: Initializer
-    final_init: Initializer
-
-    @nn.compact
-    def __call__(self, features: Array, half: Array) -> tuple[Array, Array]:
-        """Returns the shift and the log-scale, both `[..., size]`."""
-        rows = features.shape[-1] + half.shape[-1]
-        block_init = functools.partial(_first_rows, self.kernel_init, rows)
-        width, *later_widths = self.widths
-        x = nn.Dense(width, kernel_init=block_init, name="features")(features)
-        x += nn.Dense(width, kernel_init=block_init, use_bias=False, name="half")(half)
-        x = MLP(
-            (*later_widths, 2 * self.size),
-            kernel_init=self.kernel_init,
-            final_init=self.final_init,
-        )(nn.relu(x))
-        shift, log_scale = jnp.split(x, 2, axis=-1)
-        if self.log_scale_bound is not None:
-            log_scale = self.log_scale_bound * jnp.tanh(log_scale / self.log_scale_bound)
-        return shift, log_scale
-
-
-def _first_rows(
-    init: Initializer, rows: int, key: PRNGKey, shape: tuple[int, int], dtype: Any = jnp.float32
-) -> Array:
-    """Initialises a block of a kernel that has `rows` rows in all, with that kernel's fan-in."""
-    return init(key, (rows, shape[1]), dtype)[: shape[0]]
-
-
 def make_real_nvp(
     config: RealNVPConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> Prior:
@@ -180,17 +141,17 @@ def make_real_nvp(
     kernel_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.lecun_normal()
     final_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.zeros
 
-    encoder: Any = MLP(config.encoder_widths, activate_final=True, kernel_init=kernel_init)
+    things = config.set_observation
+    shared = tuple(name for name in names if name not in things)
+    encoder: Any = (
+        SetEncoder(config.encoder_widths, kernel_init)
+        if things
+        else MLP(config.encoder_widths, activate_final=True, kernel_init=kernel_init)
+    )
     swaps = [layer % 2 == 1 for layer in range(config.couplings)]
     conditioners: list[Any] = [
-        Conditioner(
-            size=split if swap else event_size - split,
-            widths=config.conditioner_widths,
-            log_scale_bound=config.log_scale_bound,
-            kernel_init=kernel_init,
-            final_init=final_init,
-        )
-        for swap in swaps
+        MLP((*config.conditioner_widths, 2 * moved), kernel_init=kernel_init, final_init=final_init)
+        for moved in (split if swap else event_size - split for swap in swaps)
     ]
     squash = None
     if config.squash and action_spec.bound is not None:
@@ -199,47 +160,60 @@ def make_real_nvp(
 
     def init(key: PRNGKey) -> Params:
         encoder_key, *conditioner_keys = jax.random.split(key, 1 + config.couplings)
-        observation = jnp.zeros(observation_size(observation_spec, names))
-        features, encoder_params = encoder.init_with_output(encoder_key, observation)
+        observation = {n: jnp.zeros(observation_spec[n].shape) for n in names}
+        features, encoder_params = encoder.init_with_output(encoder_key, *split_up(observation))
+        halves = [jnp.zeros(event_size - split if swap else split) for swap in swaps]
         return {
             "encoder": encoder_params,
             "conditioners": [
-                conditioner.init(
-                    conditioner_key, features, jnp.zeros(event_size - conditioner.size)
-                )
-                for conditioner, conditioner_key in zip(conditioners, conditioner_keys, strict=True)
+                conditioner.init(k, jnp.concatenate([features, half]))
+                for conditioner, k, half in zip(conditioners, conditioner_keys, halves, strict=True)
             ],
         }
 
+    def split_up(observation: Observation) -> list[Array]:
+        """The encoder's arguments: the shared vector, and the things if there are any."""
+        parts = [flatten_observation(observation, observation_spec, shared)]
+        return [*parts, flatten_things(observation, observation_spec, things)] if things else parts
+
     def encode(params: Params, observation: Observation) -> Array:
-        return encoder.apply(
-            params["encoder"], flatten_observation(observation, observation_spec, names)
+        return encoder.apply(params["encoder"], *split_up(observation))
+
+    def shift_and_log_scale(
+        layer: int, params: Params, features: Array, half: Array
+    ) -> tuple[Array, Array]:
+        outputs = conditioners[layer].apply(
+            params["conditioners"][layer], jnp.concatenate([features, half], axis=-1)
         )
+        shift, log_scale = jnp.split(outputs, 2, axis=-1)
+        if config.log_scale_bound is not None:
+            log_scale = config.log_scale_bound * jnp.tanh(log_scale / config.log_scale_bound)
+        return shift, log_scale
 
     def flow(params: Params, features: Array) -> distrax.Bijector:
         """From latents to actions joined with the dummy dimensions."""
         layers = [
-            HalfSplitCoupling(split, functools.partial(conditioner.apply, p, features), swap)
-            for conditioner, p, swap in zip(
-                conditioners, params["conditioners"], swaps, strict=True
+            HalfSplitCoupling(
+                split, functools.partial(shift_and_log_scale, layer, params, features), swap
             )
+            for layer, swap in enumerate(swaps)
         ]
         if squash is not None:
             layers.append(squash)
         return distrax.Chain(layers[::-1])
 
     def decode(params: Params, latent: Array, features: Array) -> Array:
-        event = flow(params, features).forward(_broadcast(latent, features))
-        return event[..., : action_spec.size]
+        latent, features = _broadcast_batch(latent, features)
+        return flow(params, features).forward(latent)[..., : action_spec.size]
 
     def invert(params: Params, action: Array, features: Array) -> Array:
         dummy = jnp.zeros((*action.shape[:-1], config.padding))
-        event = jnp.concatenate([action, dummy], axis=-1)
-        return flow(params, features).inverse(_broadcast(event, features))
+        event, features = _broadcast_batch(jnp.concatenate([action, dummy], axis=-1), features)
+        return flow(params, features).inverse(event)
 
     def log_prob(params: Params, event: Array, features: Array) -> Array:
-        density = distrax.Transformed(base, flow(params, features))
-        return density.log_prob(_broadcast(event, features))
+        event, features = _broadcast_batch(event, features)
+        return distrax.Transformed(base, flow(params, features)).log_prob(event)
 
     def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
         action = batch["action"]
@@ -261,10 +235,13 @@ def make_real_nvp(
     )
 
 
-def _broadcast(event: Array, features: Array) -> Array:
-    """Gives `event` the batch axes that it and `features` have together."""
+def _broadcast_batch(event: Array, features: Array) -> tuple[Array, Array]:
+    """Gives both arrays the batch axes that they have together."""
     batch_shape = jnp.broadcast_shapes(event.shape[:-1], features.shape[:-1])
-    return jnp.broadcast_to(event, (*batch_shape, event.shape[-1]))
+    return (
+        jnp.broadcast_to(event, (*batch_shape, event.shape[-1])),
+        jnp.broadcast_to(features, (*batch_shape, features.shape[-1])),
+    )
 
 
 def _check(
@@ -277,13 +254,23 @@ def _check(
             f"observation: the real-NVP is to see {', '.join(missing)}, but there is only "
             f"{', '.join(observation_spec)}"
         )
+    names, things = config.observation or tuple(observation_spec), config.set_observation
+    if things and not set(things) < set(names):
+        raise UserError(
+            f"set_observation names {', '.join(things)}; it should name some, but not all, of what "
+            f"the real-NVP sees, which is {', '.join(names)}"
+        )
+    counts = {observation_spec[name].shape[:1] for name in things}
+    if len(counts) > 1 or () in counts:
+        raise UserError(
+            f"set_observation: {', '.join(things)} should all list the same things along their "
+            "first axis, but those differ in length"
+        )
     if config.couplings < 2:
         raise UserError(
             f"couplings={config.couplings} leaves half of the action untransformed; "
             "a real-NVP needs at least 2"
         )
-    if not config.conditioner_widths:
-        raise UserError("conditioner_widths is empty; a coupling needs at least one hidden layer")
     if config.padding < 0:
         raise UserError(f"padding={config.padding} is negative; it should be 0 or more")
     if action_spec.size + config.padding < 2:

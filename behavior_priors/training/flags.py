@@ -88,6 +88,23 @@ def read(
     return config_class(**values)
 
 
+def read_file(config_class: type[Config], path: str | Path) -> Config:
+    """Builds the config that a run's own flagfile describes, whatever the command line says.
+
+    Raises:
+      UserError: the file has flags that the config does not know, or values it cannot take.
+    """
+    values = flags.FlagValues()
+    define(config_class, flag_values=values)
+    try:
+        values([str(path), f"--flagfile={path}"])
+    except flags.Error as error:
+        raise UserError(
+            f"{path} is not from this version: {' '.join(str(error).split())}"
+        ) from None
+    return read(config_class, flag_values=values)
+
+
 def to_text(config: Any, prefix: str = "") -> str:
     """Writes a config as a flagfile: one `--name=value` a line, sorted by name.
 

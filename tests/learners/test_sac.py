@@ -49,9 +49,13 @@ def make_small(bound: float | None = 1.0, **changes) -> Learner:
     return make_sac(dataclasses.replace(SMALL, **changes), SPEC, ActionSpec(2, bound))
 
 
+# Compiling is nearly all that these tests do.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
 def compile_learner(learner: Learner) -> Learner:
-    act = jax.jit(learner.act, static_argnames="explore")
-    return Learner(jax.jit(learner.init), jax.jit(learner.update), act)
+    act = quick_jit(learner.act, static_argnames="explore")
+    return Learner(quick_jit(learner.init), quick_jit(learner.update), act)
 
 
 @functools.cache
@@ -72,6 +76,7 @@ def linear_critics(*rows: tuple[float, float, float]) -> Params:
     }
 
 
+@functools.cache
 def make_linear(**changes) -> tuple[Learner, SACState]:
     """A learner without hidden layers: one observed number, one unbounded action."""
     config = SACConfig(policy_widths=(), critic_widths=(), **changes)
@@ -147,8 +152,17 @@ def test_one_update_by_hand():
     assert int(state.step) == 1
 
 
+FIXED = {
+    "discount": 0.5,
+    "fixed_temperature": True,
+    "initial_temperature": 1e-9,
+    "target_rate": 1.0,
+    "target_period": 3,
+}
+
+
 def test_truncation_bootstraps_and_termination_does_not():
-    learner, state = make_linear(discount=0.5, fixed_temperature=True, initial_temperature=1e-9)
+    learner, state = make_linear(**FIXED)
     state = dataclasses.replace(
         state,
         critic=linear_critics((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
@@ -199,7 +213,7 @@ def test_the_policy_starts_as_a_standard_gaussian_whatever_it_sees(bound):
 
     explored = learner.act(policy, observation, jax.random.key(1), explore=True)
     standard = policy_distribution(nothing, nothing, bound).sample(seed=jax.random.key(1))
-    np.testing.assert_allclose(explored, standard, rtol=1e-6)
+    np.testing.assert_allclose(explored, standard, rtol=1e-5)
     latent = np.asarray(explored) if bound is None else np.arctanh(explored / bound)
     np.testing.assert_allclose(latent.mean(axis=0), [0.0, 0.0], atol=0.05)
     np.testing.assert_allclose(np.cov(latent.T), np.eye(2), atol=0.08)
@@ -222,8 +236,8 @@ def test_act_on_one_observation_and_on_many():
 def test_seeds_under_vmap_equal_separate_seeds():
     keys, batches = jax.random.split(jax.random.key(0), 3), make_batch(7, 4, 3, 16)
     learner = make_small()
-    update_many = jax.jit(jax.vmap(learner.update))
-    many = jax.jit(jax.vmap(learner.init))(keys)
+    update_many = quick_jit(jax.vmap(learner.update))
+    many = quick_jit(jax.vmap(learner.init))(keys)
     ones = [compiled().init(key) for key in keys]
     for step in range(4):
         batch = jax.tree.map(lambda x, i=step: x[i], batches)
@@ -257,21 +271,22 @@ def test_update_is_deterministic_and_advances_its_key():
 
 
 def test_a_fixed_temperature_stays():
-    learner, before = make_linear(fixed_temperature=True, initial_temperature=0.2)
+    learner, before = make_linear(**FIXED)
     batch = linear_batch([0.0], [0.0], [1.0], [False], [False], [2.0])
     middle, _ = learner.update(before, batch)
     after, metrics = learner.update(middle, batch)
     assert float(after.log_temperature) == float(before.log_temperature)
-    np.testing.assert_allclose(metrics["temperature"], 0.2, rtol=1e-6)
+    np.testing.assert_allclose(metrics["temperature"], 1e-9, rtol=1e-5)
     chex.assert_trees_all_equal(after.temperature_optimizer, before.temperature_optimizer)
 
 
-@pytest.mark.parametrize(("rate", "period"), [(1.0, 3), (0.25, 2)])
-def test_the_target_moves_after_every_period(rate: float, period: int):
-    learner, state = make_linear(target_rate=rate, target_period=period, critic_learning_rate=0.01)
+@pytest.mark.parametrize("config", [FIXED, {"target_rate": 0.25, "target_period": 2}])
+def test_the_target_moves_after_every_period(config):
+    rate, period = config["target_rate"], config["target_period"]
+    learner, state = make_linear(**config)
     chex.assert_trees_all_equal(state.target_critic, state.critic)
     for step in range(1, 7):
-        before = state.target_critic
+        before = jax.device_get(state.target_critic)
         batch = linear_batch([1.0], [0.5], [float(step)], [False], [False], [2.0])
         state, _ = learner.update(state, batch)
         if step % period:
@@ -279,11 +294,10 @@ def test_the_target_moves_after_every_period(rate: float, period: int):
         elif rate == 1.0:
             chex.assert_trees_all_equal(state.target_critic, state.critic)
         else:
-            chex.assert_trees_all_close(
-                state.target_critic,
-                jax.tree.map(lambda t, c: t + rate * (c - t), before, state.critic),
-                atol=1e-6,
+            moved = jax.tree.map(
+                lambda t, c: t + rate * (c - t), before, jax.device_get(state.critic)
             )
+            chex.assert_trees_all_close(state.target_critic, moved, atol=1e-6)
 
 
 def test_networks_see_only_the_names_they_are_given():
@@ -299,20 +313,26 @@ def test_networks_see_only_the_names_they_are_given():
 
 def test_the_number_of_critics():
     learner = make_small(num_critics=5)
-    state = jax.jit(learner.init)(jax.random.key(0))
-    apply = jax.jit(Critics(5, (8,), False).apply)
-    q = apply(state.critic, np.ones((16, 5), np.float32), np.ones((16, 2), np.float32))
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    q = jax.eval_shape(
+        Critics(5, (8,), False).apply, state.critic, np.ones((16, 5)), np.ones((16, 2))
+    )
     assert q.shape == (5, 16)
-    assert len({float(x) for x in np.asarray(q)[:, 0]}) == 5
     jax.eval_shape(learner.update, state, make_batch(0, 16))
+
+
+def test_critics_start_differently():
+    critics = compiled().init(jax.random.key(0)).critic["params"]
+    kernels = [critics[f"Critic_{i}"]["Dense_0"]["kernel"] for i in range(2)]
+    assert np.abs(kernels[0] - kernels[1]).min() > 0.0
 
 
 def test_critic_layer_norm_forgets_the_scale_of_a_hidden_layer():
     critic = Critic((16,), layer_norm=True)
     observation = np.arange(10, dtype=np.float32).reshape(2, 5) - 3.0
     action = np.ones((2, 2), np.float32)
-    params = jax.jit(critic.init)(jax.random.key(0), observation, action)
-    apply = jax.jit(critic.apply)
+    params = quick_jit(critic.init)(jax.random.key(0), observation, action)
+    apply = quick_jit(critic.apply)
     small = apply(params, observation, action)
     large = apply(params, 10.0 * observation, 10.0 * action)
     np.testing.assert_allclose(small, large, atol=1e-3)
@@ -324,10 +344,11 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
     source = compiled()
     trained = source.update(source.init(jax.random.key(0)), make_batch(0, 16))[0].policy
     learner = make_sac(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=trained)
-    update = jax.jit(learner.update, donate_argnums=0)
-    for init in (learner.init, jax.jit(learner.init)):
-        state = init(jax.random.key(9))
-        chex.assert_trees_all_equal(state.policy, trained)
+    update = quick_jit(learner.update, donate_argnums=0)
+    started = learner.init(jax.random.key(9))
+    chex.assert_trees_all_equal(started.policy, trained)
+    # A state whose arrays shared memory could not be donated, whether or not init was compiled.
+    for state in (started, compiled().init(jax.random.key(9))):
         state, _ = update(state, make_batch(0, 16))
         state, metrics = update(state, make_batch(1, 16))
         assert int(state.step) == 2
@@ -335,7 +356,8 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
 
 
 def test_an_initial_policy_of_other_widths_is_refused():
-    other = jax.jit(make_small(policy_widths=(9,)).init)(jax.random.key(0)).policy
+    other = jax.eval_shape(make_small(policy_widths=(9,)).init, jax.random.key(0)).policy
+    other = jax.tree.map(lambda x: np.zeros(x.shape), other)
     learner = make_sac(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=other)
     with pytest.raises(UserError, match="policy_widths"):
         jax.eval_shape(learner.init, jax.random.key(0))

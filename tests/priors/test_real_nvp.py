@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import distrax
@@ -116,22 +117,13 @@ def _distrax_only(config: RealNVPConfig, params: Params, features: jax.Array, si
     split = size // 2
 
     def coupling(layer: int) -> distrax.Bijector:
-        own = params["conditioners"][layer]["params"]
-        blocks = own["features"], own["half"]
-        first = {
-            "kernel": jnp.concatenate([block["kernel"] for block in blocks]),
-            "bias": own["features"]["bias"],
-        }
-        rest = own["MLP_0"]
-        joined = {
-            "Dense_0": first,
-            **{f"Dense_{i + 1}": rest[f"Dense_{i}"] for i in range(len(rest))},
-        }
         swap = layer % 2 == 1
         network = MLP((*config.conditioner_widths, 2 * (split if swap else size - split)))
 
         def conditioner(half: jax.Array) -> list[jax.Array]:
-            outputs = network.apply({"params": joined}, jnp.concatenate([features, half], axis=-1))
+            outputs = network.apply(
+                params["conditioners"][layer], jnp.concatenate([features, half], axis=-1)
+            )
             return jnp.split(outputs, 2, axis=-1)
 
         def affine(outputs: list[jax.Array]) -> distrax.Bijector:
@@ -219,8 +211,8 @@ def test_bounded_log_scales_bound_the_likelihood() -> None:
     prior = _prior(dataclasses.replace(SMALL, log_scale_bound=1.0), 8)
     params = _identity(prior)
     for conditioner in params["conditioners"]:
-        bias = conditioner["params"]["MLP_0"]["Dense_1"]["bias"]
-        conditioner["params"]["MLP_0"]["Dense_1"]["bias"] = bias.at[4:].set(-100.0)
+        head = conditioner["params"]["Dense_2"]
+        head["bias"] = head["bias"].at[4:].set(-100.0)
     features = prior.encode(params, _observation(0))
     # 8 * 0.9189385 - 2 * 8.
     least = -8.648492
@@ -244,13 +236,13 @@ def test_networks_run_once_for_value_and_likelihood() -> None:
     def products(function: Any, *arguments: Any) -> int:
         return str(jax.make_jaxpr(function)(*arguments)).count("dot_general")
 
-    # One layer encodes. Each of four couplings has three layers, the first in two blocks.
+    # One layer encodes. Each of four couplings has three.
     batch = {"observation": observation, "action": action}
     assert products(prior.encode, params, observation) == 1
-    assert products(prior.decode, params, action, features) == 16
-    assert products(prior.invert, params, action, features) == 16
-    assert products(prior.log_prob, params, action, features) == 16
-    assert products(prior.loss, params, batch, jax.random.key(0)) == 17
+    assert products(prior.decode, params, action, features) == 12
+    assert products(prior.invert, params, action, features) == 12
+    assert products(prior.log_prob, params, action, features) == 12
+    assert products(prior.loss, params, batch, jax.random.key(0)) == 13
 
 
 def test_features_are_the_named_arrays_standardised() -> None:
@@ -261,6 +253,29 @@ def test_features_are_the_named_arrays_standardised() -> None:
     pose = (observation["pose"].reshape(4, 6) - 1.0) / 2.0
     np.testing.assert_allclose(features[:, :6], pose, rtol=1e-6)
     np.testing.assert_array_equal(features[:, 6:], observation["gripper"])
+
+
+def test_features_of_sets_do_not_depend_on_order() -> None:
+    spec = {
+        "offset": ArraySpec((4, 3), scale=0.5),
+        "radius": ArraySpec((4,)),
+        "gripper": ArraySpec((1,)),
+    }
+    rng = np.random.default_rng(0)
+    observation = {
+        name: jnp.asarray(rng.normal(size=(5, *s.shape)), jnp.float32) for name, s in spec.items()
+    }
+    order = jnp.array([2, 0, 3, 1])
+    reordered = observation | {name: observation[name][:, order] for name in ("offset", "radius")}
+    torn = observation | {"radius": observation["radius"][:, order]}
+    config = dataclasses.replace(TINY, observation=(), set_observation=("offset", "radius"))
+    prior = make_real_nvp(config, spec, ActionSpec(3))
+    encode = jax.jit(functools.partial(prior.encode, _params(prior, 0)))
+    features = encode(observation)
+    assert features.shape == (5, 16)
+    np.testing.assert_allclose(encode(reordered), features, atol=1e-5)
+    # Which radius belongs to which offset matters.
+    assert not np.allclose(encode(torn), features, atol=1e-2)
 
 
 def test_sees_named_arrays_only_and_all_without_names() -> None:
@@ -380,12 +395,11 @@ def test_uniform_initialisation_is_pytorchs() -> None:
     prior = make_real_nvp(config, {"state": ArraySpec((20,))}, ActionSpec(7))
     params = jax.jit(prior.init)(jax.random.key(0))
     own = params["conditioners"][0]["params"]
-    # Fan-ins: 256 features and 4 dimensions jointly, then 256.
+    # 256 features joined with 4 dimensions, then 256 hidden units.
     for kernel, fan_in in (
-        (own["features"]["kernel"], 260),
-        (own["half"]["kernel"], 260),
-        (own["MLP_0"]["Dense_0"]["kernel"], 256),
-        (own["MLP_0"]["Dense_1"]["kernel"], 256),
+        (own["Dense_0"]["kernel"], 260),
+        (own["Dense_1"]["kernel"], 256),
+        (own["Dense_2"]["kernel"], 256),
         (params["encoder"]["params"]["Dense_0"]["kernel"], 20),
     ):
         limit = fan_in**-0.5
@@ -398,8 +412,18 @@ def test_uniform_initialisation_is_pytorchs() -> None:
     ("changes", "action_spec", "message"),
     [
         ({"observation": ("pose", "camera")}, ActionSpec(7), "camera, but there is only pose"),
+        ({"set_observation": ("secret",)}, ActionSpec(7), "secret; it should name some, but not"),
+        (
+            {"set_observation": ("pose", "gripper")},
+            ActionSpec(7),
+            "set_observation .* should name some, but not all",
+        ),
+        (
+            {"observation": (), "set_observation": ("pose", "secret")},
+            ActionSpec(7),
+            "pose, secret should all list the same things",
+        ),
         ({"couplings": 1}, ActionSpec(7), "couplings=1 .* at least 2"),
-        ({"conditioner_widths": ()}, ActionSpec(7), "conditioner_widths is empty"),
         ({"padding": -1}, ActionSpec(7), "padding=-1"),
         ({}, ActionSpec(1), "size 1 cannot be split .* padding=1"),
         ({"log_scale_bound": 0.0}, ActionSpec(7), "log_scale_bound=0.0 should be positive"),

@@ -131,6 +131,15 @@ def test_text_restores_the_config_over_any_defaults(
     assert parse(f"--flagfile={path}", defaults=defaults) == config
 
 
+def test_a_flagfile_is_read_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "flags.txt"
+    path.write_text(f"# experiment: some\n{flags.to_text(OTHER)}")
+    assert flags.read_file(Outer, path) == OTHER
+    path.write_text("--gone=1\n")
+    with pytest.raises(UserError, match=r"flags\.txt is not from this version: .*'gone'"):
+        flags.read_file(Outer, path)
+
+
 def test_text_is_sorted_and_spells_none() -> None:
     lines = flags.to_text(OTHER).splitlines()
     assert lines == sorted(lines)

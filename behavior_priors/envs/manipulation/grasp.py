@@ -1,4 +1,4 @@
-"""Grasp tasks: an object lifted and held, in scenes that training data may or may not have shown."""
+"""Grasp tasks: an object lifted and held, whether or not training data has shown it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def dense_reward(
     target = observation["object_position"][slot]
     distance = jnp.linalg.norm(target - observation["ee_position"])
     reach = 1.0 - jnp.tanh(8.0 * distance)
-    closed = (distance < 0.03) * (1.0 - observation["gripper"][1])
+    closed = jnp.where(distance < 0.03, 1.0 - observation["gripper"][1], 0.0)
     height = jnp.clip((target[2] - rest_height[slot]) / tabletop.SUCCESS_HEIGHT, 0.0, 1.0)
-    lift = height * (distance < tabletop.SUCCESS_DISTANCE)
+    lift = jnp.where(distance < tabletop.SUCCESS_DISTANCE, height, 0.0)
     return jnp.where(success, 1.0, 0.25 * reach + 0.15 * closed + 0.4 * lift)
 
 

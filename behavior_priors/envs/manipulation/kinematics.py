@@ -53,7 +53,7 @@ def chain_from_model(model: Any, num_joints: int, site: str) -> Chain:
         parent = model.body_parentid[parent]
     return Chain(
         offsets=np.vstack([offsets, end.pos]).astype(np.float32),
-        rotations=np.asarray(rotations.to_matrix(quaternions)),
+        rotations=np.asarray(rotations.to_matrix(jnp.asarray(quaternions))),
         axes=model.jnt_axis[:num_joints].astype(np.float32),
         lower=model.jnt_range[:num_joints, 0].astype(np.float32),
         upper=model.jnt_range[:num_joints, 1].astype(np.float32),
@@ -68,7 +68,8 @@ def forward(chain: Chain, joints: Array) -> tuple[Array, Array, Array]:
       joints: `[joints]`, radians.
 
     Returns:
-      Position `[3]`, rotation `[3, 3]`, and the geometric Jacobian `[6, joints]` (linear rows first).
+      Position `[3]`, rotation `[3, 3]`, and the geometric Jacobian `[6, joints]`, linear
+      rows first.
     """
     cross = jnp.asarray([[[0, -z, y], [z, 0, -x], [-y, x, 0]] for x, y, z in chain.axes])
     sine, cosine = jnp.sin(joints)[:, None, None], jnp.cos(joints)[:, None, None]

@@ -44,8 +44,10 @@ def scripted_grasp(
     closing = (command < 0.5) & (distance < LOST)
     fingers_still_open = opening > 0.98
 
-    approach = jnp.where(distance < THRESHOLD, 0.0, GAIN * error.at[2].multiply(aligned))
-    lift = jnp.array([0.0, 0.0, 1.0]) * ~(raised | fingers_still_open)
+    approach = jnp.where(
+        distance < THRESHOLD, 0.0, GAIN * jnp.where(aligned, error, error.at[2].set(0.0))
+    )
+    lift = jnp.zeros(3).at[2].set(jnp.where(raised | fingers_still_open, 0.0, 1.0))
     move = jnp.where(closing, lift, approach)
     grip = jnp.where(closing | (distance < THRESHOLD), -GRIP, GRIP)
     action = jnp.concatenate([move, jnp.zeros(3), grip[None]])

@@ -1,8 +1,8 @@
 """What all tabletop tasks share: the arm's actions, the scene's observations, random placements.
 
-A task adds only its condition. Constants follow the WidowX suite of PARROT (Singh et al. 2021) where
-this arm allows: 24 control steps a second, rotations of up to 20 degrees a step, a gripper that
-opens above 0.5 and closes below -0.5, a commanded pose that is clipped to a box.
+A task adds only its condition. Constants follow the WidowX suite of PARROT (Singh et al. 2021)
+where this arm allows: 24 control steps a second, rotations of up to 20 degrees a step, a gripper
+that opens above 0.5 and closes below -0.5, a commanded pose that is clipped to a box.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TabletopState(NamedTuple):
     Attributes:
       physics: the simulation.
       scene: `[]` int32, which models and objects.
-      position: `[3]`, commanded pose of the end effector; measured poses sag, commanded ones do not.
+      position: `[3]`, commanded pose of the end effector: measured poses sag, this one does not.
       orientation: `[4]`, commanded.
       joints: `[6]`, the joint targets that go with them.
       gripper: `[]`, commanded: 1 open, 0 closed.
@@ -165,7 +165,12 @@ def _place(uniform: Array, radius: Array) -> Array:
     low, high = jnp.asarray(PLACEMENT)
     random = low + (high - low) * uniform[:-1].reshape(PLACEMENT_TRIES, slots, 2)
     orders = np.array(
-        list(itertools.permutations(np.linspace(*PLACEMENT[:, 1], slots))), np.float32
+        list(
+            itertools.permutations(
+                np.linspace(float(PLACEMENT[0, 1]), float(PLACEMENT[1, 1]), slots)
+            )
+        ),
+        np.float32,
     )
     y = jnp.asarray(orders)[(uniform[-1] * len(orders)).astype(jnp.int32)]
     row = jnp.stack([jnp.full_like(y, PLACEMENT[:, 0].mean()), y], axis=-1)
@@ -228,7 +233,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             orientation=jnp.asarray(HOME_ORIENTATION),
             joints=joints,
             gripper=jnp.ones(()),
-            slot=(uniform[1] * scene.NUM_SLOTS * task.random_slot).astype(jnp.int32),
+            slot=(uniform[1] * (scene.NUM_SLOTS if task.random_slot else 0)).astype(jnp.int32),
         )
         never = jnp.zeros((), bool)
         return State(
@@ -312,5 +317,5 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
 def _home_joints(chain: kinematics.Chain) -> np.ndarray:
     """Joints `[6]` of the home pose, on the CPU and once."""
     start = jnp.array([0.0, -0.3, 0.6, 0.0, 1.2, 0.0])
-    rotation = rotations.to_matrix(HOME_ORIENTATION)
+    rotation = rotations.to_matrix(jnp.asarray(HOME_ORIENTATION))
     return np.asarray(kinematics.inverse(chain, start, jnp.asarray(HOME), rotation, iterations=100))

@@ -14,7 +14,6 @@ import numpy as np
 
 from behavior_priors.types import Array
 
-
 VISIBLE_GROUPS = np.array([1, 1, 1, 0, 0, 0], np.uint8)
 """MuJoCo's geom groups that rays meet; group 3 holds shapes that only collide."""
 

@@ -80,7 +80,6 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
       A `Physics` whose functions work under `jit`, `vmap` and `scan`, on the CPU.
     """
     models = tuple(models)
-    first = models[0]
     batches = _Batches(models)
 
     def step_on_host(state: PhysicsState, ctrl: Any, scene: Any) -> tuple[PhysicsState, np.ndarray]:
@@ -131,10 +130,10 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
         state: PhysicsState, scene: jax.Array, origins: jax.Array, directions: jax.Array
     ) -> RayHits:
         rays = origins.shape[:-1]
-        result = RayHits(
-            jax.ShapeDtypeStruct(rays, jnp.float32),
-            jax.ShapeDtypeStruct(rays, jnp.int32),
-            jax.ShapeDtypeStruct((*rays, 3), jnp.float32),
+        result: Any = RayHits(
+            jax.ShapeDtypeStruct(rays, jnp.float32),  # type: ignore[arg-type]
+            jax.ShapeDtypeStruct(rays, jnp.int32),  # type: ignore[arg-type]
+            jax.ShapeDtypeStruct((*rays, 3), jnp.float32),  # type: ignore[arg-type]
         )
         return jax.pure_callback(
             ray_on_host, result, state, scene, origins, directions, vmap_method="broadcast_all"
