@@ -32,7 +32,7 @@ format: .venv/installed
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-# Without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves gigabytes of CUDA.
+# On a machine without a GPU, give pip an index of CPU builds of torch: the default one pulls CUDA.
 benchmarks: .venv/installed-benchmarks
 	.venv/bin/python -m benchmarks.run $(ARGS)
 

@@ -112,16 +112,58 @@ class SetEncoder(nn.Module):
         )
 
 
-def ensemble(module: type[nn.Module], size: int) -> Callable[..., nn.Module]:
-    """`size` copies of a module with their own parameters; outputs gain a leading axis `[size]`."""
-    return nn.vmap(
-        module,
-        variable_axes={"params": 0},
-        split_rngs={"params": True},
-        in_axes=None,  # type: ignore[arg-type]
-        out_axes=0,
-        axis_size=size,
-    )
+class GaussianPolicy(nn.Module):
+    """Mean and log standard deviation, each `[..., size]`, from a flat observation.
+
+    The last layer starts at zero, so that the policy starts as a standard Gaussian whatever it
+    sees: in a flow's latent space, as the base distribution (Singh et al. 2021, section 3.2).
+    """
+
+    widths: Sequence[int]
+    size: int
+    min_log_std: float
+    max_log_std: float
+
+    @nn.compact
+    def __call__(self, observation: Array) -> tuple[Array, Array]:
+        """Returns the mean and the log standard deviation."""
+        head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(observation)
+        mean, log_std = jnp.split(head, 2, axis=-1)
+        return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
+
+
+class Critic(nn.Module):
+    """Value `[...]` of an action `[..., size]` after a flat observation."""
+
+    widths: Sequence[int]
+    layer_norm: bool
+
+    @nn.compact
+    def __call__(self, observation: Array, action: Array) -> Array:
+        """Returns the value."""
+        x = jnp.concatenate([observation, action], axis=-1)
+        for width in self.widths:
+            x = nn.Dense(width)(x)
+            x = nn.relu(nn.LayerNorm()(x) if self.layer_norm else x)
+        return nn.Dense(1)(x).squeeze(axis=-1)
+
+
+class Critics(nn.Module):
+    """Values `[size, ...]` by critics that share nothing.
+
+    They are separate modules, not a mapped or batched one, because two plain matrix products are
+    faster on a CPU than a batched one, by about 7 % of an update.
+    """
+
+    size: int
+    widths: Sequence[int]
+    layer_norm: bool
+
+    @nn.compact
+    def __call__(self, observation: Array, action: Array) -> Array:
+        """Returns the values."""
+        critics = [Critic(self.widths, self.layer_norm) for _ in range(self.size)]
+        return jnp.stack([critic(observation, action) for critic in critics])
 
 
 def count_parameters(params: object) -> int:

@@ -58,8 +58,6 @@ def main() -> None:
         same, total = verify(env, reader, lambda n, of: say("repeated", n, of))
         print(f"{same} of {total} episodes repeat bit for bit")
         return
-    if config.episodes < 1:
-        raise UserError(f"--episodes={config.episodes} should be at least 1")
     reader = collect(
         make_env(config.env, engine=config.engine),
         Path(config.output),

@@ -16,7 +16,14 @@ from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.workdir import FLAGS_FILE, write_json_atomic
 from behavior_priors.types import UserError
 from experiments import pictures
-from experiments.parrot import ParrotConfig, make_method, restore_prior, stage_keys, task_env
+from experiments.parrot import (
+    ParrotConfig,
+    make_method,
+    needs_prior,
+    restore_prior,
+    stage_keys,
+    task_env,
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +50,24 @@ class EvaluateConfig:
 def main() -> None:
     """Evaluates what the command line names."""
     config = flags.read(EvaluateConfig)
+    if config.episodes < 1 or config.video_episodes < 1:
+        raise UserError("--episodes and --video_episodes should be at least 1")
     workdir = Path(config.checkpoint)
     if not (workdir / FLAGS_FILE).is_file():
         raise UserError(f"--checkpoint={workdir} has no {FLAGS_FILE}; give the workdir of a run")
     run = flags.read_file(ParrotConfig, workdir / FLAGS_FILE)
+    for method in config.methods:
+        if method not in run.methods:
+            raise UserError(
+                f"--methods={method} is not in {workdir}; use some of: {', '.join(run.methods)}"
+            )
     env = task_env(run)
-    prior, params = restore_prior(run, workdir, env)
+    methods = config.methods or run.methods
+    prior = restore_prior(run, workdir, env) if needs_prior(methods) else None
     key = stage_keys(run)["evaluate"] if config.seed is None else jax.random.key(config.seed)
     results, trained = {}, {}
-    for method in config.methods or run.methods:
-        acted_env, learner = make_method(method, run, env, prior, params)
+    for method in methods:
+        acted_env, learner = make_method(method, run, env, prior)
         target = jax.eval_shape(lambda k, init=learner.init: init(k).policy, jax.random.key(0))
         restored = Checkpointer(workdir / method / "checkpoints").restore_part(
             "learner.policy", target

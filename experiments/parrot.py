@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +29,10 @@ from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report, make_evaluate
-from behavior_priors.training.fit import FitConfig
+from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig, make_loop
 from behavior_priors.training.metrics import Stopwatch, format_seconds
-from behavior_priors.training.run import RunConfig, run_fit, run_loop
+from behavior_priors.training.run import RunConfig, check_run_config, run_fit, run_loop
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import Env, Params, Prior, PRNGKey, UserError
 from experiments import pictures
@@ -88,11 +89,49 @@ class ParrotConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-def get_data(config: ParrotConfig, workdir: Path) -> EpisodeReader:
+class TrainedPrior(NamedTuple):
+    """A prior and its parameters."""
+
+    prior: Prior
+    params: Params
+
+
+def check_config(config: ParrotConfig, env: Env) -> None:
+    """Refuses now what a stage would refuse minutes later, given data included."""
+    for method in config.methods:
+        if method not in METHODS:
+            raise UserError(f"--methods={method} is unknown; use some of: {', '.join(METHODS)}")
+    at_least = {
+        "seed": 0,
+        "data_episodes": 2,
+        "report_episodes": 1,
+        "eval_episodes": 1,
+        "video_episodes": 0,
+    }
+    for name, least in at_least.items():
+        if getattr(config, name) < least:
+            raise UserError(f"--{name}={getattr(config, name)} should be at least {least}")
+    if config.latent_bound is not None and config.latent_bound <= 0:
+        raise UserError(f"--latent_bound={config.latent_bound} should be positive, or none")
+    check_run_config(config.run)
+    untrained = None
+    if needs_prior(config.methods):
+        prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
+        make_fit(prior, config.fit)
+        untrained = TrainedPrior(prior, params=None)
+        if config.data is not None:
+            load_data(config, env, EpisodeReader(config.data))
+        else:
+            split_by_episode(config.data_episodes, config.fit.validation_fraction, config.seed)
+    for method in config.methods:
+        make_loop(*make_method(method, config, env, untrained), config.loop)
+
+
+def get_data(config: ParrotConfig, workdir: Path, env: Env) -> EpisodeReader:
     """The dataset given, or one collected in the workdir (and completed if it was begun)."""
     if config.data is not None:
         return EpisodeReader(config.data)
-    began, env = time.perf_counter(), make_env(config.data_env, engine=config.engine)
+    began = time.perf_counter()
 
     def say(kept: int, tried: int) -> None:
         seconds = time.perf_counter() - began
@@ -119,23 +158,27 @@ def stage_keys(config: ParrotConfig) -> dict[str, PRNGKey]:
     return dict(zip(names, keys, strict=True))
 
 
-def get_prior(
-    config: ParrotConfig, workdir: Path, env: Env, reader: EpisodeReader, key: PRNGKey
-) -> tuple[Prior, Params, dict[str, Any]]:
-    """The prior, its best parameters, and how likely they find held-out actions."""
-    prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
+def load_data(config: ParrotConfig, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
+    """What the prior learns from, and what it is judged by: different episodes."""
     names = config.flow.observation or tuple(env.observation_spec)
     check_compatible(reader, {n: env.observation_spec[n] for n in names}, env.action_spec)
     parts = split_by_episode(reader.num_episodes, config.fit.validation_fraction, config.seed)
     train, validation = (
         jax.tree.map(jnp.asarray, load_transitions(reader, names, part)) for part in parts
     )
+    return train, validation
+
+
+def get_prior(
+    config: ParrotConfig, workdir: Path, env: Env, reader: EpisodeReader, key: PRNGKey
+) -> tuple[TrainedPrior, dict[str, Any]]:
+    """The prior, its best parameters, and how likely they find held-out actions."""
+    prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
     state = run_fit(
         workdir / "prior",
         prior,
         config.fit,
-        train,
-        validation,
+        *load_data(config, env, reader),
         key,
         run=config.run,
         flags=dataclasses.asdict(config),
@@ -145,27 +188,26 @@ def get_prior(
         "prior/best_step": int(state.best_step),
         "prior/episodes": reader.num_episodes,
     }
-    return prior, state.best_params, facts
+    return TrainedPrior(prior, state.best_params), facts
 
 
-def restore_prior(config: ParrotConfig, workdir: Path, env: Env) -> tuple[Prior, Params]:
+def restore_prior(config: ParrotConfig, workdir: Path, env: Env) -> TrainedPrior:
     """The prior of a run that has trained one."""
     prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
     target = jax.eval_shape(prior.init, jax.random.key(0))
     restored = Checkpointer(workdir / "prior" / "checkpoints").restore_part("best_params", target)
-    return prior, restored.state
+    return TrainedPrior(prior, restored.state)
 
 
 def report_prior(
-    config: ParrotConfig, prior: Prior, params: Params, key: PRNGKey
+    config: ParrotConfig, env: Env, trained: TrainedPrior, key: PRNGKey
 ) -> dict[str, float]:
     """How often random actions meet objects, with the prior and without."""
-    env = make_env(config.report_env, engine=config.engine)
-    latent_env = decode_action(env, prior, params, None)
+    latent_env = decode_action(env, *trained, None)
     size = env.action_spec.size
 
     def sample(_: Any, key: PRNGKey) -> jax.Array:
-        return jax.random.normal(key, (prior.latent_size,))
+        return jax.random.normal(key, (trained.prior.latent_size,))
 
     def uniform(_: Any, key: PRNGKey) -> jax.Array:
         return jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
@@ -183,13 +225,19 @@ def report_prior(
     return results
 
 
+def needs_prior(methods: Sequence[str]) -> bool:
+    """Whether any of the methods uses a prior; SAC alone needs neither prior nor data."""
+    return "parrot" in methods
+
+
 def make_method(
-    method: str, config: ParrotConfig, env: Env, prior: Prior, params: Params
+    method: str, config: ParrotConfig, env: Env, trained: TrainedPrior | None
 ) -> tuple[Env, Learner]:
     """What distinguishes one method from another: where it acts, and from where it starts."""
     sac = config.sac
     if method == "parrot":
-        env = decode_action(env, prior, params, config.latent_bound)
+        assert trained is not None
+        env = decode_action(env, *trained, config.latent_bound)
         sac = dataclasses.replace(sac, target_entropy=config.latent_target_entropy)
     return env, make_sac(sac, env.observation_spec, env.action_spec)
 
@@ -198,10 +246,11 @@ def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(ParrotConfig)
     # everything that can be refused is refused before anything is written
-    for method in config.methods:
-        if method not in METHODS:
-            raise UserError(f"--methods={method} is unknown; use some of: {', '.join(METHODS)}")
     env, keys = task_env(config), stage_keys(config)
+    check_config(config, env)
+    if needs_prior(config.methods):
+        data_env = make_env(config.data_env, engine=config.engine)
+        report_env = make_env(config.report_env, engine=config.engine)
     workdir = open_workdir(
         config.workdir or default_workdir("parrot", flags.preset(), config.seed),
         experiment="parrot",
@@ -211,16 +260,18 @@ def main() -> None:
     watch = Stopwatch()
     results: dict[str, float] = {}
 
-    with watch.span("collect"):
-        reader = get_data(config, workdir)
-    with watch.span("prior"):
-        prior, params, facts = get_prior(config, workdir, env, reader, keys["fit"])
-    with watch.span("report"):
-        results |= facts | report_prior(config, prior, params, keys["report"])
+    prior = None
+    if needs_prior(config.methods):
+        with watch.span("collect"):
+            reader = get_data(config, workdir, data_env)
+        with watch.span("prior"):
+            prior, facts = get_prior(config, workdir, env, reader, keys["fit"])
+        with watch.span("report"):
+            results |= facts | report_prior(config, report_env, prior, keys["report"])
 
     trained = {}
     for method in config.methods:
-        acted_env, learner = make_method(method, config, env, prior, params)
+        acted_env, learner = make_method(method, config, env, prior)
         on_the_way = make_evaluate(acted_env, learner, config.run.eval_episodes, stochastic=False)
         seconds = Stopwatch()
         with watch.span(method):
@@ -253,7 +304,8 @@ def main() -> None:
 
     with watch.span("pictures"):
         pictures.learning_curves([workdir], workdir / "figures", config.methods, config.env)
-        pictures.gripper_trajectories(workdir / "figures", env, prior, params, keys["picture"])
+        if prior is not None:
+            pictures.gripper_trajectories(workdir / "figures", env, *prior, keys["picture"])
         if config.video_episodes:
             pictures.videos(workdir / "videos", trained, keys["evaluate"], config.video_episodes)
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch, pad
 from behavior_priors.data.metadata import EpisodeMetadata
-from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.rollout import Rollout, replay_actions, rollout
 from behavior_priors.types import Env, State, UserError
 
@@ -50,8 +49,11 @@ def collect(
       A reader of the dataset.
 
     Raises:
-      UserError: the directory is taken, or the demonstrator never succeeds.
+      UserError: no episodes are wanted, the directory is taken, or the demonstrator is absent or
+        never succeeds.
     """
+    if episodes < 1:
+        raise UserError(f"episodes={episodes} should be at least 1")
     if env.demonstrate is None:
         raise UserError(f"{env.name} has no demonstrator; collect in an environment that has one")
     metadata = EpisodeMetadata(
@@ -117,23 +119,35 @@ def _named_leaves(state: State) -> dict[str, Any]:
     }
 
 
-def restore_states(env: Env, initial_state: Mapping[str, np.ndarray]) -> State:
-    """States `[E]` with the stored simulations, from which stored actions can be re-executed.
+def restore_states(env: Env, episodes: EpisodeBatch) -> State:
+    """The stored initial states `[E]`, from which stored actions can be re-executed.
+
+    Keys are not stored: an environment that draws random numbers in its steps draws others.
 
     Raises:
       UserError: the stored arrays are not those of this environment.
     """
-    count = len(next(iter(initial_state.values())))
-    state = reset_many(env, jax.random.key(0), count)
+    count = len(episodes.length)
+    state = jax.tree.map(
+        lambda x: jnp.broadcast_to(x, (count, *x.shape)), jax.jit(env.reset)(jax.random.key(0))
+    )
+    first_rows = np.cumsum(episodes.length + 1) - (episodes.length + 1)
     leaves, structure = jax.tree_util.tree_flatten_with_path(state.simulation)
     restored = []
     for path, leaf in leaves:
         name = jax.tree_util.keystr(path, simple=True, separator=".")
-        stored = initial_state.get(name, leaf if leaf.size == 0 else None)
+        stored = episodes.initial_state.get(name, leaf if leaf.size == 0 else None)
         if stored is None or stored.shape != leaf.shape:
-            raise UserError(f"{env.name}: the dataset has no initial state {name!r} {leaf.shape}")
+            raise UserError(
+                f"{env.name}: the dataset has no initial state {name!r} {list(leaf.shape[1:])}; "
+                "use the environment that it was collected in"
+            )
         restored.append(jnp.asarray(stored, leaf.dtype))
-    return state._replace(simulation=jax.tree.unflatten(structure, restored))
+    return state._replace(
+        key=jax.random.split(jax.random.key(0), count),
+        observation={n: jnp.asarray(x[first_rows]) for n, x in episodes.observation.items()},
+        simulation=jax.tree.unflatten(structure, restored),
+    )
 
 
 def verify(env: Env, reader: EpisodeReader, on_round: ProgressFn | None = None) -> tuple[int, int]:
@@ -146,6 +160,10 @@ def verify(env: Env, reader: EpisodeReader, on_round: ProgressFn | None = None) 
 
     Returns:
       How many episodes give the stored observations again, bit for bit, and how many there are.
+      An episode's first observation comes with the state that it is executed from.
+
+    Raises:
+      UserError: the dataset holds no initial states of this environment.
     """
     same = tried = 0
     run = jax.jit(lambda initial, actions: replay_actions(env, initial, actions))
@@ -154,7 +172,7 @@ def verify(env: Env, reader: EpisodeReader, on_round: ProgressFn | None = None) 
         count = len(batch.length)
         # always the same number of episodes, so that one program serves all rounds
         fill = np.resize(np.arange(count), ROUND)
-        initial = restore_states(env, {k: v[fill] for k, v in batch.initial_state.items()})
+        initial = jax.tree.map(lambda x, fill=fill: x[fill], restore_states(env, batch))
         actions = pad(batch.action, batch.length)[fill]
         again = jax.device_get(run(initial, jnp.asarray(actions)).observation)
         equal = np.ones(count, bool)

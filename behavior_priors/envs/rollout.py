@@ -23,7 +23,7 @@ class Rollout(NamedTuple):
       final: the states `[E]` at the episodes' ends.
       observation: named arrays `[E, T + 1, ...]`.
       action: `[E, T, size]`.
-      reward: `[E, T]`; 0 after the end.
+      reward: `[E, T]`; 0 after the end, and where the simulation diverged.
       success: `[E, T]` bool, the condition after each step.
       length: `[E]` int32, steps until the end.
     """
@@ -71,7 +71,7 @@ def _run(env: Env, initial: State, act: Callable[[State, Array], Array], xs: Arr
         over = state.terminated | state.truncated
         stepped = jax.vmap(env.step)(state, action)
         after = jax.tree.map(lambda a, b: jnp.where(_expand(over, a), a, b), state, stepped)
-        reward = jnp.where(over, 0.0, after.reward)
+        reward = jnp.where(over | after.diverged, 0.0, after.reward)
         return after, (action, after.observation, reward, after.success, ~over)
 
     final, (action, observation, reward, success, alive) = jax.lax.scan(step, initial, xs)

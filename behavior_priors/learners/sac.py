@@ -15,11 +15,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from behavior_priors import distributions
 from behavior_priors.learner import Learner
-from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.networks import Critics, GaussianPolicy, flatten_observation, observation_size
 from behavior_priors.objectives import td
 from behavior_priors.types import (
     ActionSpec,
@@ -97,60 +96,6 @@ class SACState:
     temperature_optimizer: optax.OptState
     key: PRNGKey
     step: Array
-
-
-class GaussianPolicy(nn.Module):
-    """Mean and log standard deviation, each `[..., size]`, from a flat observation.
-
-    The last layer starts at zero, so that the policy starts as a standard Gaussian whatever it
-    sees: in a flow's latent space, as the base distribution (Singh et al. 2021, section 3.2).
-    """
-
-    widths: Sequence[int]
-    size: int
-    min_log_std: float
-    max_log_std: float
-
-    @nn.compact
-    def __call__(self, observation: Array) -> tuple[Array, Array]:
-        """Returns the mean and the log standard deviation."""
-        head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(observation)
-        mean, log_std = jnp.split(head, 2, axis=-1)
-        return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
-
-
-class Critic(nn.Module):
-    """Value `[...]` of an action `[..., size]` after a flat observation."""
-
-    widths: Sequence[int]
-    layer_norm: bool
-
-    @nn.compact
-    def __call__(self, observation: Array, action: Array) -> Array:
-        """Returns the value."""
-        x = jnp.concatenate([observation, action], axis=-1)
-        for width in self.widths:
-            x = nn.Dense(width)(x)
-            x = nn.relu(nn.LayerNorm()(x) if self.layer_norm else x)
-        return nn.Dense(1)(x).squeeze(axis=-1)
-
-
-class Critics(nn.Module):
-    """Values `[size, ...]` by critics that share nothing.
-
-    They are separate modules, not a mapped or batched one, because two plain matrix products are
-    faster on a CPU than a batched one, by about 7 % of an update.
-    """
-
-    size: int
-    widths: Sequence[int]
-    layer_norm: bool
-
-    @nn.compact
-    def __call__(self, observation: Array, action: Array) -> Array:
-        """Returns the values."""
-        critics = [Critic(self.widths, self.layer_norm) for _ in range(self.size)]
-        return jnp.stack([critic(observation, action) for critic in critics])
 
 
 def make_sac(

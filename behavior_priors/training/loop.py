@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -71,15 +72,17 @@ class Loop(NamedTuple):
 def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
     """Builds a training loop.
 
-    Metrics of an epoch: the learner's, as `train/...` (means over its updates; absent meaning is
-    NaN before the first one), and of the episodes that ended in it `episode/return`,
-    `episode/success`, `episode/count`, `episode/diverged`.
+    Metrics of an epoch: the learner's, as `train/...` (means over its updates, NaN where there was
+    none), `episode/return` and `episode/success` (means over the episodes that ended, NaN where
+    none did), `episode/count` and `episode/diverged`. A diverged step has neither reward nor
+    success.
 
     Raises:
       UserError: the config does not fit itself.
     """
     updates = _check(config)
-    replay = make_replay(config.replay_capacity or config.steps)
+    capacity = config.steps if config.replay_capacity is None else config.replay_capacity
+    replay = make_replay(capacity)
 
     def init(key: PRNGKey) -> LoopState:
         learner_key, env_key, key = jax.random.split(key, 3)
@@ -99,10 +102,11 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
             state.envs, action
         )
         done = transition.terminated | transition.truncated
-        episode_return = state.episode_return + transition.reward
+        reward = jnp.where(transition.valid, transition.reward, 0.0)
+        episode_return = state.episode_return + reward
         metrics = {
             "return": jnp.sum(episode_return, where=done),
-            "success": jnp.sum(stepped.success & done, dtype=jnp.float32),
+            "success": jnp.sum(stepped.success & done & transition.valid, dtype=jnp.float32),
             "count": jnp.sum(done, dtype=jnp.float32),
             "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
         }
@@ -119,26 +123,29 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
         batches = replay.sample(state.replay, key, (updates, config.batch_size))
         return scan_updates(learner, state.learner, batches)
 
-    def iterate(state: LoopState, _: None) -> tuple[LoopState, tuple[Metrics, Metrics]]:
+    def iterate(state: LoopState, _: None) -> tuple[LoopState, tuple[Array, Metrics, Metrics]]:
         key, act_key, sample_key = jax.random.split(state.key, 3)
         state, episodes = interact(replace(state, key=key), act_key)
         shapes = jax.eval_shape(learn, state, sample_key)[1]
-        nothing = jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
+        nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        is_learning = state.steps > config.warmup_steps
         learner_state, metrics = jax.lax.cond(
-            state.steps > config.warmup_steps,
+            is_learning,
             lambda: learn(state, sample_key),
             lambda: (state.learner, nothing),
         )
-        return replace(state, learner=learner_state), (metrics, episodes)
+        return replace(state, learner=learner_state), (is_learning, metrics, episodes)
 
     def run_epoch(state: LoopState) -> tuple[LoopState, Metrics]:
         iterations = config.epoch_steps // config.num_envs
-        state, (metrics, episodes) = jax.lax.scan(iterate, state, length=iterations)
+        state, (learned, metrics, episodes) = jax.lax.scan(iterate, state, length=iterations)
+        times_learned = learned.sum(dtype=jnp.float32)
         total = jax.tree.map(lambda x: x.sum(0), episodes)
         ended = total.pop("count")
         diverged = total.pop("diverged")
         return state, {
-            **{f"train/{name}": jnp.nanmean(x) for name, x in metrics.items()},
+            # not a mean over what is a number: that would hide an update that was none
+            **{f"train/{name}": x.sum(0) / times_learned for name, x in metrics.items()},
             **{f"episode/{name}": x / ended for name, x in total.items()},
             "episode/count": ended,
             "episode/diverged": diverged,
@@ -160,12 +167,23 @@ def _example_transition(env: Env) -> Transition:
 
 def _check(config: LoopConfig) -> int:
     """Updates after each round of environment steps."""
+    for field in ("steps", "epoch_steps", "num_envs", "batch_size"):
+        if getattr(config, field) < 1:
+            raise UserError(f"{field} must be at least 1, got {getattr(config, field)}")
     updates = config.updates_per_step * config.num_envs
+    capacity = config.replay_capacity
     rules = [
         (config.epoch_steps % config.num_envs == 0, "epoch_steps", "a multiple of num_envs"),
         (config.steps % config.epoch_steps == 0, "steps", "a multiple of epoch_steps"),
+        (config.warmup_steps >= 0, "warmup_steps", "at least 0"),
         (
-            updates >= 1 and updates == int(updates),
+            capacity is None or capacity >= config.num_envs,
+            "replay_capacity",
+            "at least num_envs, or none for all of a run",
+        ),
+        (
+            # a product such as 0.7 * 10 is not exactly whole
+            math.isfinite(updates) and updates > 0.5 and abs(updates - round(updates)) < 1e-6,
             "updates_per_step",
             "such that times num_envs it is a whole number, at least 1",
         ),
@@ -173,4 +191,4 @@ def _check(config: LoopConfig) -> int:
     for holds, field, meaning in rules:
         if not holds:
             raise UserError(f"{field} must be {meaning}, got {getattr(config, field)}")
-    return int(updates)
+    return round(updates)

@@ -6,13 +6,15 @@ last checkpoint is computed again, identically.
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import EvaluateFn
@@ -47,6 +49,18 @@ class RunConfig:
     eval_episodes: int = 100
     tensorboard: bool = False
     wandb_project: str | None = None
+
+
+def check_run_config(config: RunConfig) -> None:
+    """Refuses values outside their range.
+
+    Raises:
+      UserError: there is one.
+    """
+    for field, least in (("checkpoint_every", 1), ("eval_every", 0), ("eval_episodes", 1)):
+        value = getattr(config, field)
+        if value < least:
+            raise UserError(f"run.{field} must be at least {least}, got {value}")
 
 
 def open_writers(
@@ -91,18 +105,16 @@ def run_fit(
         progress.update(at, headline)
         checkpoints.save(at, state)
 
-    state = fit(
-        prior,
-        config,
-        train,
-        validation,
-        key,
-        initial_state=restored.state if restored else None,
-        on_epoch=on_epoch,
-    )
-    progress.close()
-    writer.close()
-    return state
+    with contextlib.closing(writer), contextlib.closing(progress):
+        return fit(
+            prior,
+            config,
+            train,
+            validation,
+            key,
+            initial_state=restored.state if restored else None,
+            on_epoch=on_epoch,
+        )
 
 
 def run_loop(
@@ -137,6 +149,7 @@ def run_loop(
       UserError: training became non-finite (the last good checkpoint is kept), or the folder holds
         something else.
     """
+    check_run_config(run)
     init_key, eval_key = jax.random.split(key)
     checkpoints = Checkpointer(folder / "checkpoints")
     restored = checkpoints.restore_latest(jax.eval_shape(loop.init, init_key))
@@ -148,26 +161,27 @@ def run_loop(
     step = int(state.steps)
     writer = open_writers(folder, run, step if restored else None, flags)
     progress = Progress(label, config.steps, start=step)
-    while step < config.steps:
-        before = step
-        with stopwatch.span("train"):
-            state, device_metrics = loop.run_epoch(state)
-            metrics = _to_host(device_metrics)
-        step = int(state.steps)
-        epoch = step // config.epoch_steps
-        _check_finite(label, metrics, before, step)
-        if run.eval_every and (epoch % run.eval_every == 0 or step == config.steps):
-            with stopwatch.span("evaluate"):
-                result = evaluate(state.learner.policy, jax.random.fold_in(eval_key, step))
-                metrics |= {f"eval/{name}": x for name, x in _to_host(result).items()}
-        writer.write(step, metrics)
-        headline = {"success": metrics.get("eval/success_rate", metrics["episode/success"])}
-        updates = loop.updates_per_epoch if step > config.warmup_steps else 0
-        progress.update(step, headline, updates=updates)
-        if epoch % run.checkpoint_every == 0 or step == config.steps:
-            checkpoints.save(step, state, {"seconds": stopwatch.seconds()})
-    progress.close()
-    writer.close()
+    with contextlib.closing(writer), contextlib.closing(progress):
+        while step < config.steps:
+            before = step
+            with stopwatch.span("train"):
+                state, device_metrics = loop.run_epoch(state)
+                metrics = _to_host(device_metrics)
+            step = int(state.steps)
+            epoch = step // config.epoch_steps
+            is_learning = step > config.warmup_steps
+            if is_learning:
+                _check_finite(label, metrics, state, f"between steps {before} and {step}")
+            if run.eval_every and (epoch % run.eval_every == 0 or step == config.steps):
+                with stopwatch.span("evaluate"):
+                    result = evaluate(state.learner.policy, jax.random.fold_in(eval_key, step))
+                    metrics |= {f"eval/{name}": x for name, x in _to_host(result).items()}
+            writer.write(step, metrics)
+            headline = {"success": metrics.get("eval/success_rate", metrics["episode/success"])}
+            updates = loop.updates_per_epoch if is_learning else 0
+            progress.update(step, headline, updates=updates)
+            if epoch % run.checkpoint_every == 0 or step == config.steps:
+                checkpoints.save(step, state, {"seconds": stopwatch.seconds()})
     return state
 
 
@@ -175,12 +189,20 @@ def _to_host(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(x) for name, x in jax.device_get(dict(metrics)).items()}
 
 
-def _check_finite(label: str, metrics: Mapping[str, float], before: int, after: int) -> None:
-    """Learner's metrics must be numbers; they are NaN together before the first update."""
-    learner = {name: x for name, x in metrics.items() if name.startswith("train/")}
-    bad = [name for name, x in learner.items() if not math.isfinite(x)]
-    if bad and not (len(bad) == len(learner) and all(map(math.isnan, learner.values()))):
-        raise UserError(
-            f"{label}: {bad[0]} became {learner[bad[0]]} between steps {before} and {after}; the "
-            "last good checkpoint is kept; lower the learning rates"
-        )
+def _check_finite(label: str, metrics: Mapping[str, float], state: LoopState, when: str) -> None:
+    """The learner's metrics are numbers, and so is its state.
+
+    The metrics are those of the losses before each update, so the last update of an epoch could
+    otherwise break a state that is then saved.
+    """
+    suspects: dict[str, Any] = {n: x for n, x in metrics.items() if n.startswith("train/")}
+    for path, leaf in jax.tree.leaves_with_path(state.learner):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            suspects["learner." + jax.tree_util.keystr(path, simple=True, separator=".")] = leaf
+    for name, x in jax.device_get(suspects).items():
+        if not np.isfinite(x).all():
+            value = x if np.ndim(x) == 0 else "non-finite"
+            raise UserError(
+                f"{label}: {name} became {value} {when}; lower the learning rates "
+                "(what was saved before is kept)"
+            )

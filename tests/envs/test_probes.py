@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,23 +25,28 @@ ALL = [
 ]
 
 
-def experience(probe: probes.Probe, steps: int = 9, count: int = 8) -> Transition:
-    """Transitions `[steps, count]` of actions drawn uniformly from `[-1, 1]`."""
+STEPS, COUNT = 12, 8
+
+
+@functools.cache
+def experience(make: Callable[[], probes.Probe]) -> Transition:
+    """Transitions `[STEPS, COUNT]` of actions drawn uniformly from `[-1, 1]`."""
+    env = make().env
     reset_key, action_key = jax.random.split(jax.random.key(0))
-    actions = jax.random.uniform(action_key, (steps, count, 1), minval=-1.0)
+    actions = jax.random.uniform(action_key, (STEPS, COUNT, 1), minval=-1.0)
 
     def body(state, action):
-        state, transition, _ = jax.vmap(lambda s, a: step_and_reset(probe.env, s, a))(state, action)
+        state, transition, _ = jax.vmap(lambda s, a: step_and_reset(env, s, a))(state, action)
         return state, transition
 
-    return jax.lax.scan(body, reset_many(probe.env, reset_key, count), actions)[1]
+    return jax.lax.scan(body, reset_many(env, reset_key, COUNT), actions)[1]
 
 
 @pytest.mark.parametrize("make", ALL)
 def test_values_obey_the_bellman_optimality_equation(make):
     """`q(s, a) = r + discount (1 - terminated) max_a' q(s', a')` on everything that happens."""
     probe, discount = make(), 0.8
-    batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), experience(probe))
+    batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), experience(make))
 
     def residual(transition: Transition) -> jax.Array:
         best = probe.best_action or (lambda _: jnp.zeros(1))
@@ -49,7 +57,7 @@ def test_values_obey_the_bellman_optimality_equation(make):
 
     with jax.numpy_dtype_promotion("standard"):
         residuals = jax.vmap(residual)(batch)
-    np.testing.assert_allclose(residuals, np.zeros(72), atol=1e-5)
+    np.testing.assert_allclose(residuals, np.zeros(STEPS * COUNT), atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [probes.rewarded_action, probes.cued_action])
@@ -69,15 +77,15 @@ def test_the_best_action_is_best(make):
     [(probes.constant_reward, 1), (probes.delayed_reward, 2), (probes.deadline, 4)],
 )
 def test_tasks_that_end_terminate(make, length: int):
-    batch = experience(make())
-    expected = np.arange(1, 10) % length == 0
+    batch = experience(make)
+    expected = np.arange(1, STEPS + 1) % length == 0
     np.testing.assert_array_equal(batch.terminated[:, 0], expected)
     assert not batch.truncated.any()
 
 
 def test_the_time_limit_truncates():
-    batch = experience(probes.time_limit(episode_length=3))
-    np.testing.assert_array_equal(batch.truncated[:, 0], np.arange(1, 10) % 3 == 0)
+    batch = experience(probes.time_limit)
+    np.testing.assert_array_equal(batch.truncated[:, 0], np.arange(1, STEPS + 1) % 4 == 0)
     assert not batch.terminated.any()
 
 
@@ -90,7 +98,7 @@ def test_values_by_hand():
 
 
 def test_both_cues_occur():
-    cues = experience(probes.observed_reward()).observation["cue"]
+    cues = experience(probes.observed_reward).observation["cue"]
     assert set(np.unique(cues).tolist()) == {-1.0, 1.0}
 
 

@@ -14,14 +14,8 @@ import pytest
 
 from behavior_priors.distributions import policy_distribution
 from behavior_priors.learner import Learner
-from behavior_priors.learners.sac import (
-    Critic,
-    Critics,
-    GaussianPolicy,
-    SACConfig,
-    SACState,
-    make_sac,
-)
+from behavior_priors.learners.sac import SACConfig, SACState, make_sac
+from behavior_priors.networks import Critic, Critics, GaussianPolicy
 from behavior_priors.types import ActionSpec, ArraySpec, Params, Transition, UserError
 
 SPEC = {"x": ArraySpec((3,)), "y": ArraySpec((2,))}
