@@ -199,7 +199,9 @@ def _check_finite(label: str, metrics: Mapping[str, float], state: LoopState, wh
     for path, leaf in jax.tree.leaves_with_path(state.learner):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             suspects["learner." + jax.tree_util.keystr(path, simple=True, separator=".")] = leaf
-    for name, x in jax.device_get(suspects).items():
+    host = jax.device_get(suspects)
+    for name in suspects:
+        x = host[name]
         if not np.isfinite(x).all():
             value = x if np.ndim(x) == 0 else "non-finite"
             raise UserError(
