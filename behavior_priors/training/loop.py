@@ -30,7 +30,7 @@ class LoopConfig:
       replay_capacity: transitions remembered; None for all of a run.
     """
 
-    steps: int = 100_000
+    steps: int = 96_000
     epoch_steps: int = 1_600
     num_envs: int = 32
     warmup_steps: int = 1_600
