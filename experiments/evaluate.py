@@ -13,7 +13,7 @@ import jax
 from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import make_evaluate
-from behavior_priors.training.workdir import FLAGS_FILE, write_json_atomic
+from behavior_priors.training.workdir import FLAGS_FILE, read_owner, write_json_atomic
 from behavior_priors.types import UserError
 from experiments import pictures
 from experiments.parrot import (
@@ -55,6 +55,9 @@ def main() -> None:
     workdir = Path(config.checkpoint)
     if not (workdir / FLAGS_FILE).is_file():
         raise UserError(f"--checkpoint={workdir} has no {FLAGS_FILE}; give the workdir of a run")
+    owner = read_owner(workdir)
+    if owner != "parrot":
+        raise UserError(f"--checkpoint={workdir} is not a run of parrot but of {owner}; give one")
     run = flags.read_file(ParrotConfig, workdir / FLAGS_FILE)
     for method in config.methods:
         if method not in run.methods:

@@ -127,10 +127,11 @@ def check_config(config: ParrotConfig, env: Env) -> None:
         make_loop(*make_method(method, config, env, untrained), config.loop)
 
 
-def get_data(config: ParrotConfig, workdir: Path, env: Env) -> EpisodeReader:
+def get_data(config: ParrotConfig, workdir: Path, env: Env | None) -> EpisodeReader:
     """The dataset given, or one collected in the workdir (and completed if it was begun)."""
     if config.data is not None:
         return EpisodeReader(config.data)
+    assert env is not None
     began = time.perf_counter()
 
     def say(kept: int, tried: int) -> None:
@@ -249,8 +250,10 @@ def main() -> None:
     env, keys = task_env(config), stage_keys(config)
     check_config(config, env)
     if needs_prior(config.methods):
-        data_env = make_env(config.data_env, engine=config.engine)
-        report_env = make_env(config.report_env, engine=config.engine)
+        data_env = None
+        if config.data is None:
+            data_env = make_env(config.data_env, flag="data_env", engine=config.engine)
+        report_env = make_env(config.report_env, flag="report_env", engine=config.engine)
     workdir = open_workdir(
         config.workdir or default_workdir("parrot", flags.preset(), config.seed),
         experiment="parrot",

@@ -258,11 +258,11 @@ def _draw_in_space(axes: Axes3D, paths: np.ndarray, scene: _Scene, heights: Norm
     axes.plot(*paths[:, 0].mean(axis=0)[:, None], "o", color="black")
     axes.set(xlim=(scene.low[0], scene.high[0]), ylim=(scene.low[1], scene.high[1]))
     axes.set_zlim(scene.low[2], scene.high[2])
-    axes.set_box_aspect(scene.high - scene.low, zoom=1.05)
+    axes.set_box_aspect(scene.high - scene.low, zoom=0.95)
     for axis, name in zip((axes.xaxis, axes.yaxis, axes.zaxis), "xyz", strict=True):
         axis.set_label_text(f"{name} (m)", fontsize=13)
         axis.set_major_locator(MaxNLocator(3, steps=(1, 2, 5, 10)))
-        axis.labelpad = 6
+        axis.labelpad = 3
     axes.tick_params(labelsize=11, pad=1)
 
 

@@ -7,6 +7,7 @@ last checkpoint is computed again, identically.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,7 +178,14 @@ def run_loop(
                     result = evaluate(state.learner.policy, jax.random.fold_in(eval_key, step))
                     metrics |= {f"eval/{name}": x for name, x in _to_host(result).items()}
             writer.write(step, metrics)
-            headline = {"success": metrics.get("eval/success_rate", metrics["episode/success"])}
+            headline = {
+                label: metrics[name]
+                for label, name in (
+                    ("exploring", "episode/success"),
+                    ("evaluated", "eval/success_rate"),
+                )
+                if math.isfinite(metrics.get(name, math.nan))
+            }
             updates = loop.updates_per_epoch if is_learning else 0
             progress.update(step, headline, updates=updates)
             if epoch % run.checkpoint_every == 0 or step == config.steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +49,10 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 10.0) -> Path
         path = path.with_suffix(".gif")
     write = _write_mp4 if path.suffix == ".mp4" else _write_gif
     try:
-        write(path, frames, fps)
+        with warnings.catch_warnings():
+            # Python warns of the fork that starts ffmpeg; the child does nothing but execute it.
+            warnings.filterwarnings("ignore", "os.fork.. was called", RuntimeWarning)
+            write(path, frames, fps)
     except OSError as error:
         raise UserError(
             f"{path}: the video cannot be written; free some space or give another place"

@@ -74,6 +74,12 @@ def open_workdir(
     return path
 
 
+def read_owner(workdir: Path) -> str:
+    """The experiment that a run's folder belongs to; `unknown` where its flags do not say."""
+    first = (workdir / FLAGS_FILE).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    return first.removeprefix(_OWNER) if first.startswith(_OWNER) else "unknown"
+
+
 def write_text_atomic(path: Path, text: str) -> None:
     """Writes a file so that a reader, or a kill at any time, finds the old text or the new.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import Literal
 
@@ -11,6 +12,7 @@ from behavior_priors.envs.manipulation import objects, scene, scripted, tabletop
 from behavior_priors.types import Array, Env, Observation, UserError
 
 DATA_SCENES = 256
+SPLITS: tuple[objects.Split, ...] = ("train", "validation", "test")
 
 Reward = Literal["sparse", "dense"]
 
@@ -67,7 +69,19 @@ def _split_scenes(split: objects.Split) -> list[list[str]]:
     return [list(draw(names, k=scene.NUM_SLOTS)) for _ in range(DATA_SCENES)]
 
 
-def make_grasp(what: str, *, engine: str = "auto", reward: Reward = "sparse") -> Env:
+def grasp_members() -> tuple[str, ...]:
+    """What there is to grasp: the held-out objects first, then the splits and the other objects."""
+    held_out = objects.names("test") + objects.names("validation")
+    return (*held_out, *SPLITS, *objects.names("train"))
+
+
+def make_grasp(
+    what: str,
+    *,
+    engine: str = "auto",
+    reward: Reward = "sparse",
+    demonstrator_noise: float = scripted.NOISE,
+) -> Env:
     """Builds a grasp environment.
 
     Args:
@@ -76,19 +90,20 @@ def make_grasp(what: str, *, engine: str = "auto", reward: Reward = "sparse") ->
         aims at a random one.
       engine: the physics engine.
       reward: `sparse` as in the paper, or `dense`.
+      demonstrator_noise: standard deviation on every action dimension of the demonstrator.
 
     Raises:
       UserError: an unknown object, split, engine or reward.
     """
     if reward not in _REWARDS:
         raise UserError(f"--reward={reward} is unknown; use one of: {', '.join(_REWARDS)}")
-    is_split = what in ("train", "validation", "test")
+    is_split = what in SPLITS
     task = tabletop.Task(
         name=f"grasp/{what}",
         scenes=_split_scenes(what) if is_split else [_task_scene(what)],  # type: ignore[arg-type]
         random_slot=is_split,
         success=grasped_any if is_split else grasped_target,
         reward=_REWARDS[reward],
-        demonstrator=scripted.scripted_grasp,
+        demonstrator=functools.partial(scripted.scripted_grasp, noise=demonstrator_noise),
     )
     return tabletop.make_tabletop(task, engine=engine)
