@@ -202,6 +202,8 @@ def success_bars(
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         meanings = {rate.meaning for by_object in rates.values() for rate in by_object.values()}
+        if len(meanings) > 1:  # numbers of episodes that differ from object to object
+            meanings = {meaning.partition(" of ")[0] for meaning in meanings}
         axes.set(xlabel=f"{xlabel} (whiskers: {', '.join(sorted(meanings))})", title=title)
         axes.set(xlim=(0.0, 1.09), xticks=np.linspace(0, 1, 6), ylim=(len(objects) - 0.5, -0.5))
         figure.legend(loc="outside lower center", ncols=len(rates))

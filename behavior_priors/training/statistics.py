@@ -112,7 +112,8 @@ def wilson_interval(
     shrinkage = 1 + z**2 / trials
     centre = (share + z**2 / (2 * trials)) / shrinkage
     half_width = math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) * z / shrinkage
-    return max(0.0, centre - half_width), min(1.0, centre + half_width)
+    # rounding must not push the share itself out where all trials went alike
+    return max(0.0, min(share, centre - half_width)), min(1.0, max(share, centre + half_width))
 
 
 def success_rate(successes: int, trials: int) -> Estimate:

@@ -138,7 +138,8 @@ def test_images_show_the_table_and_the_objects(env: Env) -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("grasp/spoon", {}, "no object is called 'spoon'"),
+        ("grasp/spoon", {}, "--env=grasp/spoon is unknown; grasp/ has: mug, "),
+        ("grasp/spoon", {"flag": "data_env"}, "--data_env=grasp/spoon is unknown"),
         ("reach/mug", {}, "--env=reach/mug is unknown"),
         ("grasp", {}, "--env=grasp is unknown"),
         ("grasp/mug", {"engine": "bullet"}, "--engine=bullet is not available"),

@@ -89,6 +89,12 @@ def test_wilson_interval_against_published_numbers() -> None:
     np.testing.assert_allclose(wilson_interval(10, 10), (0.7224672, 1.0), atol=1e-7)
 
 
+def test_wilson_interval_holds_the_share_itself() -> None:
+    for trials in range(1, 300):
+        assert wilson_interval(trials, trials)[1] == 1.0
+        assert wilson_interval(0, trials)[0] == 0.0
+
+
 @pytest.mark.parametrize(("successes", "trials"), [(1, 3), (50, 100), (399, 400)])
 def test_wilson_interval_ends_where_the_score_test_rejects(successes: int, trials: int) -> None:
     for share in wilson_interval(successes, trials, confidence=0.9):
