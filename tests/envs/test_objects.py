@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.manipulation import objects, scene
-from behavior_priors.envs.manipulation.compositions import Primitive
+from behavior_priors.envs.manipulation.primitives import Primitive
 from behavior_priors.types import UserError
 
 

@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from behavior_priors.envs.manipulation import compositions as c
-from behavior_priors.envs.manipulation.compositions import Draft, Primitive, Vector
+from behavior_priors.envs.manipulation import held_out
+from behavior_priors.envs.manipulation.primitives import Draft, Primitive, Vector
 from behavior_priors.types import UserError
 
 Split = Literal["train", "validation", "test"]
@@ -71,19 +72,19 @@ _TRAIN = {
     "cross": (c.cross, 0.030, 0.085, 0.036),
 }
 _VALIDATION = {
-    "teapot": (c.teapot, 0.046, 0.046, 0.055),
-    "pan": (c.pan, 0.036, 0.060, 0.030),
+    "teapot": (held_out.teapot, 0.046, 0.046, 0.055),
+    "pan": (held_out.pan, 0.036, 0.060, 0.030),
 }
 _TEST = {
-    "mug": (c.mug, 0.046, 0.046, 0.062),
-    "cap": (c.cap, 0.052, 0.052, 0.050),
-    "chair": (c.chair, 0.044, 0.054, 0.080),
-    "vase": (c.vase, 0.040, 0.040, 0.080),
-    "can": (c.can, 0.046, 0.046, 0.075),
-    "sculpture": (c.sculpture, 0.040, 0.040, 0.075),
-    "bar": (c.bar, 0.030, 0.105, 0.030),
-    "house": (c.house, 0.046, 0.060, 0.055),
-    "dumbbell": (c.dumbbell, 0.042, 0.095, 0.042),
+    "mug": (held_out.mug, 0.046, 0.046, 0.062),
+    "cap": (held_out.cap, 0.052, 0.052, 0.050),
+    "chair": (held_out.chair, 0.044, 0.054, 0.080),
+    "vase": (held_out.vase, 0.040, 0.040, 0.080),
+    "can": (held_out.can, 0.046, 0.046, 0.075),
+    "sculpture": (held_out.sculpture, 0.040, 0.040, 0.075),
+    "bar": (held_out.bar, 0.030, 0.105, 0.030),
+    "house": (held_out.house, 0.046, 0.060, 0.055),
+    "dumbbell": (held_out.dumbbell, 0.042, 0.095, 0.042),
 }
 _VARIANTS = ((0.85, 1.10, 0.90), (0.95, 0.90, 1.15), (1.05, 1.20, 1.00), (1.15, 0.95, 0.85))
 _COLORS = (

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import mujoco
 
-from behavior_priors.envs.manipulation.compositions import Primitive
 from behavior_priors.envs.manipulation.objects import DENSITY, Object
+from behavior_priors.envs.manipulation.primitives import Primitive
 from behavior_priors.types import UserError
 
 NUM_SLOTS = 3
