@@ -13,7 +13,7 @@ from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.rollout import PolicyFn, rollout
 from behavior_priors.envs.wrappers import decode_action
 from behavior_priors.learner import Learner
-from behavior_priors.training import figures
+from behavior_priors.training import figures, trajectory_figure
 from behavior_priors.training.evaluate import policy_of
 from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.video import tile_videos, write_video
@@ -79,7 +79,7 @@ def gripper_trajectories(
     positions = np.asarray(scene.observation["object_position"])
     low = np.minimum(np.concatenate(list(panels.values())).min((0, 1)), positions.min(0)) - 0.02
     high = np.concatenate(list(panels.values())).max((0, 1)) + 0.02
-    figures.gripper_trajectories(
+    trajectory_figure.gripper_trajectories(
         folder / "gripper_trajectories.png",
         panels,
         object_positions=positions,

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from behavior_priors.training import figures
+from behavior_priors.training import figures, trajectory_figure
 from behavior_priors.training.statistics import success_rate
 from behavior_priors.types import UserError
 
@@ -107,7 +107,7 @@ def test_gripper_trajectories_show_paths_and_objects(tmp_path: Path, drawn: list
         "random actions": random.uniform(LOW, HIGH, (5, 9, 3)),
         "through the prior": random.uniform(LOW, HIGH, (4, 9, 3)),
     }
-    figures.gripper_trajectories(
+    trajectory_figure.gripper_trajectories(
         path,
         panels,
         object_positions=np.array([[0.2, 0.1, 0.02], [0.3, -0.1, 0.03]]),
@@ -137,7 +137,7 @@ def test_gripper_trajectories_show_paths_and_objects(tmp_path: Path, drawn: list
 
 
 def test_one_view_gives_one_row(tmp_path: Path, drawn: list[Any]) -> None:
-    figures.gripper_trajectories(
+    trajectory_figure.gripper_trajectories(
         tmp_path / "above.png",
         {"random actions": np.full((1, 2, 3), 0.2)},
         object_positions=np.zeros((1, 3)),
