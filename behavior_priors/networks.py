@@ -116,19 +116,23 @@ class GaussianPolicy(nn.Module):
     """Mean and log standard deviation, each `[..., size]`, from a flat observation.
 
     The last layer starts at zero, so that the policy starts as a standard Gaussian whatever it
-    sees: in a flow's latent space, as the base distribution (Singh et al. 2021, section 3.2).
+    sees: in a flow's latent space, as the base distribution (Singh et al. 2021, section 3.2). Means
+    stay within `mean_bound`, by `mean_bound * tanh(mean / mean_bound)`, if there is one.
     """
 
     widths: Sequence[int]
     size: int
     min_log_std: float
     max_log_std: float
+    mean_bound: float | None = None
 
     @nn.compact
     def __call__(self, observation: Array) -> tuple[Array, Array]:
         """Returns the mean and the log standard deviation."""
         head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(observation)
         mean, log_std = jnp.split(head, 2, axis=-1)
+        if self.mean_bound is not None:
+            mean = self.mean_bound * jnp.tanh(mean / self.mean_bound)
         return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
 
 

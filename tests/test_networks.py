@@ -176,6 +176,18 @@ def test_a_policy_starts_as_the_standard_gaussian_and_keeps_its_limits() -> None
     assert policy.apply(extreme, x)[1][0].tolist() == [-5.0, 2.0, 1.0]
 
 
+def test_bounded_means_start_at_zero_and_follow_a_tanh() -> None:
+    policy = GaussianPolicy((8,), 3, min_log_std=-5.0, max_log_std=2.0, mean_bound=2.0)
+    x = jax.random.normal(jax.random.key(0), (4, 6))
+    params = policy.init(jax.random.key(1), x)
+    assert (policy.apply(params, x)[0] == 0).all()
+    params["params"]["MLP_0"]["Dense_1"]["bias"] = jnp.array([0.02, 2.0, -90.0, 0, 0, 0])
+    # 2 tanh(0.01), 2 tanh(1), 2 tanh(-45)
+    np.testing.assert_allclose(
+        policy.apply(params, x)[0][0], [0.01999933, 1.5231883, -2.0], rtol=1e-6
+    )
+
+
 def test_critics_share_nothing() -> None:
     critics = Critics(2, (8,), layer_norm=False)
     x, action = jnp.ones((4, 3)), jnp.ones((4, 2))

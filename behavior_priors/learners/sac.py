@@ -60,6 +60,7 @@ class SACConfig:
       reward_scale: factor on rewards.
       min_log_std: lower limit of the policy's log standard deviations.
       max_log_std: upper limit of the policy's log standard deviations.
+      mean_bound: the policy's means, before any squashing, stay within this; none for no bound.
     """
 
     policy_observation: tuple[str, ...] = ()
@@ -80,6 +81,7 @@ class SACConfig:
     reward_scale: float = 1.0
     min_log_std: float = -5.0
     max_log_std: float = 2.0
+    mean_bound: float | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -135,7 +137,7 @@ def make_sac(
         target_entropy = distributions.default_target_entropy(size, bound)
 
     policy_network = GaussianPolicy(
-        config.policy_widths, size, config.min_log_std, config.max_log_std
+        config.policy_widths, size, config.min_log_std, config.max_log_std, config.mean_bound
     )
     critic_network = Critics(config.num_critics, config.critic_widths, config.critic_layer_norm)
     policy_adam = optax.adam(config.policy_learning_rate)
@@ -296,6 +298,7 @@ def _check(config: SACConfig) -> None:
         "target_period": (config.target_period >= 1, "at least 1"),
         "initial_temperature": (config.initial_temperature > 0, "positive"),
         "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+        "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
     }
     for field, (is_kept, range_text) in rules.items():
         if not is_kept:

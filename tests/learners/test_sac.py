@@ -366,6 +366,7 @@ def test_an_initial_policy_of_other_widths_is_refused():
         ({"discount": 1.01}, "discount must be in"),
         ({"initial_temperature": 0.0}, "initial_temperature must be positive"),
         ({"min_log_std": 3.0}, "min_log_std must be at most max_log_std"),
+        ({"mean_bound": 0.0}, "mean_bound must be positive, or none"),
         ({"policy_observation": ("x", "z")}, "policy_observation: .* z; there are x, y"),
         ({"critic_observation": ("q",)}, "critic_observation: .* q; there are x, y"),
     ],
