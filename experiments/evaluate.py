@@ -16,14 +16,8 @@ from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.workdir import FLAGS_FILE, read_owner, write_json_atomic
 from behavior_priors.types import UserError
 from experiments import pictures
-from experiments.parrot import (
-    ParrotConfig,
-    make_method,
-    needs_prior,
-    restore_prior,
-    stage_keys,
-    task_env,
-)
+from experiments.parrot import ParrotConfig, make_method, make_prior, needs_prior, task_env
+from experiments.stages import restore_prior, stage_keys
 
 
 @dataclass(frozen=True)
@@ -66,8 +60,10 @@ def main() -> None:
             )
     env = task_env(run)
     methods = config.methods or run.methods
-    prior = restore_prior(run, workdir, env) if needs_prior(methods) else None
-    key = stage_keys(run)["evaluate"] if config.seed is None else jax.random.key(config.seed)
+    prior = None
+    if needs_prior(methods):
+        prior = restore_prior(make_prior(run, env), workdir / "prior")
+    key = stage_keys(run.seed)["evaluate"] if config.seed is None else jax.random.key(config.seed)
     results, trained = {}, {}
     for method in methods:
         acted_env, learner = make_method(method, run, env, prior)

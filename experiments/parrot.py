@@ -9,17 +9,11 @@ The same command continues a run that was killed. Stages are folders of the work
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
-
-from behavior_priors.data.collect import collect
-from behavior_priors.data.dataset import check_compatible, load_transitions, split_by_episode
+from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.wrappers import decode_action
@@ -27,15 +21,22 @@ from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training import flags
-from behavior_priors.training.checkpoint import Checkpointer
-from behavior_priors.training.evaluate import interaction_report, make_evaluate
+from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig, make_loop
 from behavior_priors.training.metrics import Stopwatch, format_seconds
-from behavior_priors.training.run import RunConfig, check_run_config, run_fit, run_loop
+from behavior_priors.training.run import RunConfig, check_run_config, run_loop
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
-from behavior_priors.types import Env, Params, Prior, PRNGKey, UserError
+from behavior_priors.types import Env, Params, Prior, UserError
 from experiments import pictures
+from experiments.stages import (
+    TrainedPrior,
+    get_demonstrations,
+    load_for_fit,
+    report_prior,
+    stage_keys,
+    train_prior,
+)
 
 METHODS = ("parrot", "sac")
 
@@ -89,13 +90,6 @@ class ParrotConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-class TrainedPrior(NamedTuple):
-    """A prior and its parameters."""
-
-    prior: Prior
-    params: Params
-
-
 def check_config(config: ParrotConfig, env: Env) -> None:
     """Refuses now what a stage would refuse minutes later, given data included."""
     for method in config.methods:
@@ -116,7 +110,7 @@ def check_config(config: ParrotConfig, env: Env) -> None:
     check_run_config(config.run)
     untrained = None
     if needs_prior(config.methods):
-        prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
+        prior = make_prior(config, env)
         make_fit(prior, config.fit)
         untrained = TrainedPrior(prior, params=None)
         if config.data is not None:
@@ -127,103 +121,20 @@ def check_config(config: ParrotConfig, env: Env) -> None:
         make_loop(*make_method(method, config, env, untrained), config.loop)
 
 
-def get_data(config: ParrotConfig, workdir: Path, env: Env | None) -> EpisodeReader:
-    """The dataset given, or one collected in the workdir (and completed if it was begun)."""
-    if config.data is not None:
-        return EpisodeReader(config.data)
-    assert env is not None
-    began = time.perf_counter()
-
-    def say(kept: int, tried: int) -> None:
-        seconds = time.perf_counter() - began
-        print(
-            f"collect  {kept}/{config.data_episodes} episodes  kept {kept / tried:.0%}  "
-            f"{format_seconds(seconds)}",
-            flush=True,
-        )
-
-    return collect(
-        env, workdir / "data", config.data_episodes, config.seed, resume=True, on_round=say
-    )
-
-
 def task_env(config: ParrotConfig) -> Env:
     """The new task."""
     return make_env(config.env, engine=config.engine, reward=config.reward)
 
 
-def stage_keys(config: ParrotConfig) -> dict[str, PRNGKey]:
-    """One source of randomness a stage, so that stages do not depend on each other's draws."""
-    names = ("fit", "report", "learn", "evaluate", "picture")
-    keys = jax.random.split(jax.random.key(config.seed), len(names))
-    return dict(zip(names, keys, strict=True))
+def make_prior(config: ParrotConfig, env: Env) -> Prior:
+    """The prior, untrained."""
+    return make_real_nvp(config.flow, env.observation_spec, env.action_spec)
 
 
 def load_data(config: ParrotConfig, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
-    """What the prior learns from, and what it is judged by: different episodes."""
-    names = config.flow.observation or tuple(env.observation_spec)
-    check_compatible(reader, {n: env.observation_spec[n] for n in names}, env.action_spec)
-    parts = split_by_episode(reader.num_episodes, config.fit.validation_fraction, config.seed)
-    train, validation = (
-        jax.tree.map(jnp.asarray, load_transitions(reader, names, part)) for part in parts
-    )
-    return train, validation
-
-
-def get_prior(
-    config: ParrotConfig, workdir: Path, env: Env, reader: EpisodeReader, key: PRNGKey
-) -> tuple[TrainedPrior, dict[str, Any]]:
-    """The prior, its best parameters, and how likely they find held-out actions."""
-    prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
-    state = run_fit(
-        workdir / "prior",
-        prior,
-        config.fit,
-        *load_data(config, env, reader),
-        key,
-        run=config.run,
-        flags=dataclasses.asdict(config),
-    )
-    facts = {
-        "prior/validation_nll": float(state.best_loss),
-        "prior/best_step": int(state.best_step),
-        "prior/episodes": reader.num_episodes,
-    }
-    return TrainedPrior(prior, state.best_params), facts
-
-
-def restore_prior(config: ParrotConfig, workdir: Path, env: Env) -> TrainedPrior:
-    """The prior of a run that has trained one."""
-    prior = make_real_nvp(config.flow, env.observation_spec, env.action_spec)
-    target = jax.eval_shape(prior.init, jax.random.key(0))
-    restored = Checkpointer(workdir / "prior" / "checkpoints").restore_part("best_params", target)
-    return TrainedPrior(prior, restored.state)
-
-
-def report_prior(
-    config: ParrotConfig, env: Env, trained: TrainedPrior, key: PRNGKey
-) -> dict[str, float]:
-    """How often random actions meet objects, with the prior and without."""
-    latent_env = decode_action(env, *trained, None)
-    size = env.action_spec.size
-
-    def sample(_: Any, key: PRNGKey) -> jax.Array:
-        return jax.random.normal(key, (trained.prior.latent_size,))
-
-    def uniform(_: Any, key: PRNGKey) -> jax.Array:
-        return jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
-
-    results: dict[str, float] = {}
-    for label, acted_env, policy in (("prior", latent_env, sample), ("random", env, uniform)):
-        report = interaction_report(acted_env, policy, key, config.report_episodes)
-        results |= {f"{label}/{name}": float(x) for name, x in report.items()}
-        print(
-            f"{label:7s}  grasps {results[f'{label}/grasp_rate']:.1%}  "
-            f"moves an object {results[f'{label}/interaction_rate']:.1%}  "
-            f"({config.report_episodes} episodes, random actions)",
-            flush=True,
-        )
-    return results
+    """The prior's training and validation data."""
+    fraction = config.fit.validation_fraction
+    return load_for_fit(env, reader, config.flow.observation, fraction, config.seed)
 
 
 def needs_prior(methods: Sequence[str]) -> bool:
@@ -243,11 +154,47 @@ def make_method(
     return env, make_sac(sac, env.observation_spec, env.action_spec)
 
 
+def learn(
+    method: str,
+    config: ParrotConfig,
+    env: Env,
+    prior: TrainedPrior | None,
+    workdir: Path,
+    watch: Stopwatch,
+) -> tuple[tuple[Env, Learner, Params], dict[str, float]]:
+    """Trains a method and evaluates it: what acts, and its scores."""
+    keys, seconds = stage_keys(config.seed), Stopwatch()
+    acted_env, learner = make_method(method, config, env, prior)
+    with watch.span(method):
+        state = run_loop(
+            workdir / method,
+            method,
+            make_loop(acted_env, learner, config.loop),
+            config.loop,
+            make_evaluate(acted_env, learner, config.run.eval_episodes, stochastic=False),
+            keys["learn"],
+            run=config.run,
+            stopwatch=seconds,
+            flags=dataclasses.asdict(config),
+        )
+    with watch.span("evaluate"):
+        evaluate = make_evaluate(acted_env, learner, config.eval_episodes, stochastic=True)
+        scores = {n: float(x) for n, x in evaluate(state.learner.policy, keys["evaluate"]).items()}
+    print(
+        f"{method:7s}  success {scores['success_rate']:.1%}  "
+        f"({config.eval_episodes} episodes, deterministic policy)",
+        flush=True,
+    )
+    scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
+    scores |= {f"seconds/{name}": x for name, x in seconds.seconds().items()}
+    return (acted_env, learner, state.learner.policy), scores
+
+
 def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(ParrotConfig)
     # everything that can be refused is refused before anything is written
-    env, keys = task_env(config), stage_keys(config)
+    env, keys = task_env(config), stage_keys(config.seed)
     check_config(config, env)
     if needs_prior(config.methods):
         data_env = None
@@ -266,44 +213,30 @@ def main() -> None:
     prior = None
     if needs_prior(config.methods):
         with watch.span("collect"):
-            reader = get_data(config, workdir, data_env)
+            if config.data is not None:
+                reader = EpisodeReader(config.data)
+            else:
+                assert data_env is not None
+                folder = workdir / "data"
+                reader = get_demonstrations(data_env, folder, config.data_episodes, config.seed)
         with watch.span("prior"):
-            prior, facts = get_prior(config, workdir, env, reader, keys["fit"])
+            prior, facts = train_prior(
+                make_prior(config, env),
+                workdir / "prior",
+                config.fit,
+                load_data(config, env, reader),
+                keys["fit"],
+                run=config.run,
+                flags=dataclasses.asdict(config),
+            )
         with watch.span("report"):
-            results |= facts | report_prior(config, report_env, prior, keys["report"])
+            report = report_prior(report_env, prior, keys["report"], config.report_episodes)
+        results |= facts | {"prior/episodes": reader.num_episodes} | report
 
     trained = {}
     for method in config.methods:
-        acted_env, learner = make_method(method, config, env, prior)
-        on_the_way = make_evaluate(acted_env, learner, config.run.eval_episodes, stochastic=False)
-        seconds = Stopwatch()
-        with watch.span(method):
-            state = run_loop(
-                workdir / method,
-                method,
-                make_loop(acted_env, learner, config.loop),
-                config.loop,
-                on_the_way,
-                keys["learn"],
-                run=config.run,
-                stopwatch=seconds,
-                flags=dataclasses.asdict(config),
-            )
-        with watch.span("evaluate"):
-            final = make_evaluate(acted_env, learner, config.eval_episodes, stochastic=True)
-            scores = final(state.learner.policy, keys["evaluate"])
-        results |= {f"{method}/{name}": float(x) for name, x in scores.items()}
-        results |= {
-            f"{method}/steps": int(state.steps),
-            f"{method}/updates": int(state.learner.step),
-        }
-        results |= {f"{method}/seconds/{name}": x for name, x in seconds.seconds().items()}
-        trained[method] = (acted_env, learner, state.learner.policy)
-        print(
-            f"{method:7s}  success {results[f'{method}/success_rate']:.1%}  "
-            f"({config.eval_episodes} episodes, deterministic policy)",
-            flush=True,
-        )
+        trained[method], scores = learn(method, config, env, prior, workdir, watch)
+        results |= {f"{method}/{name}": x for name, x in scores.items()}
 
     with watch.span("pictures"):
         pictures.learning_curves([workdir], workdir / "figures", config.methods, config.env)

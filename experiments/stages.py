@@ -1,0 +1,125 @@
+"""What experiments have in common: demonstrations, a prior learned from them, a report on it.
+
+Each stage finds what an earlier process left in its folder and goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.data.collect import collect
+from behavior_priors.data.dataset import check_compatible, load_transitions, split_by_episode
+from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.training.evaluate import interaction_report
+from behavior_priors.training.fit import Data, FitConfig
+from behavior_priors.training.metrics import format_seconds
+from behavior_priors.training.run import RunConfig, run_fit
+from behavior_priors.types import Env, Params, Prior, PRNGKey
+
+STAGES = ("fit", "report", "learn", "evaluate", "picture")
+
+
+class TrainedPrior(NamedTuple):
+    """A prior and its parameters."""
+
+    prior: Prior
+    params: Params
+
+
+def stage_keys(seed: int) -> dict[str, PRNGKey]:
+    """One source of randomness a stage, so that stages do not depend on each other's draws."""
+    return dict(zip(STAGES, jax.random.split(jax.random.key(seed), len(STAGES)), strict=True))
+
+
+def get_demonstrations(env: Env, folder: Path, episodes: int, seed: int) -> EpisodeReader:
+    """Collects a dataset in a folder, or completes the one that was begun there."""
+    began = time.perf_counter()
+
+    def say(kept: int, tried: int) -> None:
+        seconds = format_seconds(time.perf_counter() - began)
+        share = f"kept {kept / tried:.0%}"
+        print(f"collect  {kept}/{episodes} episodes  {share}  {seconds}", flush=True)
+
+    return collect(env, folder, episodes, seed, resume=True, on_round=say)
+
+
+def load_for_fit(
+    env: Env, reader: EpisodeReader, names: Sequence[str], validation_fraction: float, seed: int
+) -> tuple[Data, Data]:
+    """What a prior learns from, and what it is judged by: different episodes.
+
+    Args:
+      env: that the prior is for.
+      reader: the dataset.
+      names: the observations that the prior sees; empty for all of the environment's.
+      validation_fraction: of the episodes.
+      seed: of their choice.
+
+    Raises:
+      UserError: the dataset does not fit the environment, or is too small.
+    """
+    names = tuple(names) or tuple(env.observation_spec)
+    check_compatible(reader, {n: env.observation_spec[n] for n in names}, env.action_spec)
+    train, validation = (
+        jax.tree.map(jnp.asarray, load_transitions(reader, names, part))
+        for part in split_by_episode(reader.num_episodes, validation_fraction, seed)
+    )
+    return train, validation
+
+
+def train_prior(
+    prior: Prior,
+    folder: Path,
+    config: FitConfig,
+    data: tuple[Data, Data],
+    key: PRNGKey,
+    *,
+    run: RunConfig,
+    flags: Mapping[str, Any],
+) -> tuple[TrainedPrior, dict[str, Any]]:
+    """The prior with its best parameters, and how likely they find held-out actions."""
+    state = run_fit(folder, prior, config, *data, key, run=run, flags=flags)
+    facts = {
+        "prior/validation_nll": float(state.best_loss),
+        "prior/best_step": int(state.best_step),
+    }
+    return TrainedPrior(prior, state.best_params), facts
+
+
+def restore_prior(prior: Prior, folder: Path) -> TrainedPrior:
+    """The prior that `train_prior` left in its folder."""
+    target = jax.eval_shape(prior.init, jax.random.key(0))
+    restored = Checkpointer(folder / "checkpoints").restore_part("best_params", target)
+    return TrainedPrior(prior, restored.state)
+
+
+def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -> dict[str, float]:
+    """How often random actions meet objects, with the prior and without."""
+    latent_env = decode_action(env, *trained, None)
+    size = env.action_spec.size
+
+    def sample(_: Any, key: PRNGKey) -> jax.Array:
+        return jax.random.normal(key, (trained.prior.latent_size,))
+
+    def uniform(_: Any, key: PRNGKey) -> jax.Array:
+        return jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
+
+    results: dict[str, float] = {}
+    for label, acted_env, policy in (("prior", latent_env, sample), ("random", env, uniform)):
+        report = interaction_report(acted_env, policy, key, episodes)
+        results |= {f"{label}/{name}": float(x) for name, x in report.items()}
+        print(
+            f"{label:7s}  grasps {results[f'{label}/grasp_rate']:.1%}  "
+            f"moves an object {results[f'{label}/interaction_rate']:.1%}  "
+            f"({episodes} episodes, random actions)",
+            flush=True,
+        )
+    return results
