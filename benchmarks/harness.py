@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import statistics
@@ -17,6 +16,11 @@ import numpy as np
 
 from behavior_priors.training.workdir import versions
 from behavior_priors.types import UserError
+
+
+class BenchmarkError(ValueError):
+    """There is no row to give: programs do not compute the same, or one of them fails."""
+
 
 Contestant = Callable[[], None]
 """Does a fixed amount of work and returns when all of it is done."""
@@ -174,31 +178,44 @@ def largest_difference(what: str, ours: Any, peer: Any, tolerance: float) -> str
       `what` and the largest difference, relative in the sense of `tolerance`.
 
     Raises:
-      ValueError: the arrays differ, so that a race between the programs would mean nothing.
+      BenchmarkError: the arrays differ or are not finite, so that a race between the programs
+        would mean nothing.
     """
     pairs = zip(ours, peer, strict=True) if isinstance(ours, list | tuple) else [(ours, peer)]
     worst = 0.0
     for a, b in pairs:
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         if a.shape != b.shape:
-            raise ValueError(f"{what}: shapes {a.shape} and {b.shape} differ")
+            raise BenchmarkError(f"{what}: shapes {a.shape} and {b.shape} differ")
+        if not (np.isfinite(a).all() and np.isfinite(b).all()):
+            raise BenchmarkError(f"{what}: not all values are finite")
         scale = max(1.0, float(np.abs(b).max(initial=0.0)))
         worst = max(worst, float(np.abs(a - b).max(initial=0.0)) / scale)
-    if not (math.isfinite(worst) and worst <= tolerance):
-        raise ValueError(f"{what}: ours and the peer's differ by {worst:.3g} of {tolerance:.3g}")
+    if worst > tolerance:
+        raise BenchmarkError(
+            f"{what}: ours and the peer's differ by {worst:.3g}; at most {tolerance:.3g} is equal"
+        )
     return f"{what} within {worst:.1e}" if worst else f"{what} exactly"
 
 
-def check_peers(benchmark: str, modules: Sequence[str]) -> None:
-    """Finds out whether a benchmark's peers are installed.
+def check_peers(peers: Mapping[str, Sequence[str]]) -> None:
+    """Finds out whether all peers are installed.
+
+    Args:
+      peers: by benchmark, the modules that it imports.
 
     Raises:
-      UserError: one is not.
+      UserError: some are not.
     """
-    missing = [module for module in modules if util.find_spec(module) is None]
+    missing = {
+        benchmark: absent
+        for benchmark, modules in peers.items()
+        if (absent := [module for module in modules if util.find_spec(module) is None])
+    }
     if missing:
+        needs = "; ".join(f"{name} needs {', '.join(absent)}" for name, absent in missing.items())
         raise UserError(
-            f"--only={benchmark} needs {', '.join(missing)}: run `make benchmarks`, "
+            f"peers are missing: {needs}. Run `make benchmarks`, "
             "or pip install 'behavior-priors[benchmarks]'"
         )
 

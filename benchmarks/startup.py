@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from benchmarks.harness import Plan, Row, race, seconds_row
+from benchmarks.harness import BenchmarkError, Plan, Row, race, seconds_row
 
 PEERS = ("gymnasium", "sbx")
 
@@ -36,7 +36,7 @@ def _start(name: str) -> None:
     """Runs a program until it has updated.
 
     Raises:
-      ValueError: it made no update, or failed.
+      BenchmarkError: it made no update, or failed.
     """
     environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     command = [sys.executable, "-m", "benchmarks.first_update", name]
@@ -45,4 +45,4 @@ def _start(name: str) -> None:
         loss = process.stdout.readline()
         process.kill()  # what follows the update is not of interest
     if not (loss.strip() and math.isfinite(float(loss))):
-        raise ValueError(f"`{' '.join(command[1:])}` printed {loss!r} instead of a loss")
+        raise BenchmarkError(f"`{' '.join(command[1:])}` printed {loss!r} instead of a loss")
