@@ -44,6 +44,8 @@ class CollectConfig:
 def main() -> None:
     """Runs what the command line describes."""
     config = flags.read(CollectConfig)
+    if config.episodes < 1:
+        raise UserError(f"--episodes={config.episodes} should be at least 1")
     began = time.perf_counter()
 
     def say(word: str, number: int, of: int) -> None:

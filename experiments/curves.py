@@ -34,6 +34,8 @@ def main() -> None:
     """Draws the figure."""
     config = flags.read(CurvesConfig)
     workdirs = [Path(name) for name in config.workdirs]
+    if not workdirs:
+        raise UserError("--workdirs is empty; give workdirs of runs")
     for workdir in workdirs:
         if not (workdir / FLAGS_FILE).is_file():
             raise UserError(f"--workdirs: {workdir} has no {FLAGS_FILE}; give workdirs of runs")

@@ -57,6 +57,7 @@ class ParrotConfig:
       data_episodes: demonstrations to collect.
       methods: what to train, of parrot and sac.
       latent_bound: latents are this times tanh of a Gaussian; none for an unsquashed Gaussian.
+      latent_mean_bound: means of the Gaussian over latents stay within this; none for no bound.
       latent_target_entropy: of the policy over latents, nats; none derives it from latent_bound.
       report_episodes: episodes in which the prior's random actions are judged.
       eval_episodes: episodes of the final evaluation.
@@ -79,6 +80,7 @@ class ParrotConfig:
     data_episodes: int = 3_000
     methods: tuple[str, ...] = METHODS
     latent_bound: float | None = None
+    latent_mean_bound: float | None = 2.0
     latent_target_entropy: float | None = None
     report_episodes: int = 500
     eval_episodes: int = 400
@@ -92,9 +94,12 @@ class ParrotConfig:
 
 def check_config(config: ParrotConfig, env: Env) -> None:
     """Refuses now what a stage would refuse minutes later, given data included."""
+    choice = f"use some of: {', '.join(METHODS)}"
+    if not config.methods or len(set(config.methods)) < len(config.methods):
+        raise UserError(f"--methods={','.join(config.methods)} names none, or one twice; {choice}")
     for method in config.methods:
         if method not in METHODS:
-            raise UserError(f"--methods={method} is unknown; use some of: {', '.join(METHODS)}")
+            raise UserError(f"--methods={method} is unknown; {choice}")
     at_least = {
         "seed": 0,
         "data_episodes": 2,
@@ -105,20 +110,28 @@ def check_config(config: ParrotConfig, env: Env) -> None:
     for name, least in at_least.items():
         if getattr(config, name) < least:
             raise UserError(f"--{name}={getattr(config, name)} should be at least {least}")
-    if config.latent_bound is not None and config.latent_bound <= 0:
-        raise UserError(f"--latent_bound={config.latent_bound} should be positive, or none")
-    check_run_config(config.run)
+    for name in ("latent_bound", "latent_mean_bound"):
+        bound = getattr(config, name)
+        if bound is not None and bound <= 0:
+            raise UserError(f"--{name}={bound} should be positive, or none")
+    with flags.naming("run"):
+        check_run_config(config.run)
     untrained = None
     if needs_prior(config.methods):
-        prior = make_prior(config, env)
-        make_fit(prior, config.fit)
+        with flags.naming("flow"):
+            prior = make_prior(config, env)
+        with flags.naming("fit"):
+            make_fit(prior, config.fit)
         untrained = TrainedPrior(prior, params=None)
         if config.data is not None:
             load_data(config, env, EpisodeReader(config.data))
         else:
             split_by_episode(config.data_episodes, config.fit.validation_fraction, config.seed)
     for method in config.methods:
-        make_loop(*make_method(method, config, env, untrained), config.loop)
+        with flags.naming("sac"):
+            acted_env, learner = make_method(method, config, env, untrained)
+        with flags.naming("loop"):
+            make_loop(acted_env, learner, config.loop)
 
 
 def task_env(config: ParrotConfig) -> Env:
@@ -150,7 +163,11 @@ def make_method(
     if method == "parrot":
         assert trained is not None
         env = decode_action(env, *trained, config.latent_bound)
-        sac = dataclasses.replace(sac, target_entropy=config.latent_target_entropy)
+        sac = dataclasses.replace(
+            sac,
+            mean_bound=config.latent_mean_bound,
+            target_entropy=config.latent_target_entropy,
+        )
     return env, make_sac(sac, env.observation_spec, env.action_spec)
 
 

@@ -56,7 +56,7 @@ def gripper_trajectories(
     folder: Path, env: Env, prior: Prior, params: Params, key: PRNGKey
 ) -> None:
     """PARROT's figure 5, `gripper_trajectories.png`: random actions without and with the prior."""
-    scene = env.reset(key)
+    scene = jax.jit(env.reset)(key)
 
     def reset(key: PRNGKey) -> State:
         return scene._replace(key=key)

@@ -44,8 +44,8 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
         temporary.unlink(missing_ok=True)
         remedy = "free some space" if error.errno in _FULL else "make it writable"
         raise UserError(
-            f"{path}: cannot be written ({error.strerror}); {remedy} and run the same command "
-            "again, the files written before are intact"
+            f"{path}: cannot be written ({error.strerror}); {remedy} and resume, which "
+            "experiments.collect does with --resume; the files written before are intact"
         ) from error
 
 

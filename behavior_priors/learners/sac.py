@@ -291,7 +291,11 @@ def _copy_if_alike(given: Params, expected: Params) -> Params:
 
 def _check(config: SACConfig) -> None:
     """Refuses values outside their range."""
+    rates = ("policy_learning_rate", "critic_learning_rate", "temperature_learning_rate")
+    widths = ("policy_widths", "critic_widths")
     rules = {
+        **{name: (getattr(config, name) > 0, "positive") for name in rates},
+        **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
         "num_critics": (config.num_critics >= 1, "at least 1"),
         "discount": (0 <= config.discount <= 1, "in [0, 1]"),
         "target_rate": (0 < config.target_rate <= 1, "in (0, 1]"),

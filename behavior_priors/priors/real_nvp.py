@@ -266,6 +266,9 @@ def _check(
             f"set_observation: {', '.join(things)} should all list the same things along their "
             "first axis, but those differ in length"
         )
+    for name in ("encoder_widths", "conditioner_widths"):
+        if min(getattr(config, name), default=1) < 1:
+            raise UserError(f"{name}={getattr(config, name)} should be positive")
     if config.couplings < 2:
         raise UserError(
             f"couplings={config.couplings} leaves half of the action untransformed; "

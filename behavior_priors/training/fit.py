@@ -233,6 +233,8 @@ def _check_config(config: FitConfig) -> None:
         value = getattr(config, name)
         if value < 1:
             raise UserError(f"{name}={value} should be at least 1")
+    if config.learning_rate <= 0:
+        raise UserError(f"learning_rate={config.learning_rate} should be positive")
     if config.steps % config.steps_per_epoch:
         raise UserError(
             f"steps={config.steps} should be a multiple of steps_per_epoch={config.steps_per_epoch}"

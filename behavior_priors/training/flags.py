@@ -6,32 +6,29 @@ is a config itself; `read(Config)` makes a `Config` of what the command line say
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import inspect
 import re
 import sys
-import types
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags, logging
 
+from behavior_priors.training.flag_kinds import Kind, kind_of, make_flag
 from behavior_priors.types import UserError
 
 Config = TypeVar("Config")
-
-NONE = "none"
-"""How a flag spells None; absl itself has no spelling for it."""
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """Numbers of the operating-system errors that mean a full disk or quota."""
 
 _USAGE_STATUS = 2
 _INTERRUPT_STATUS = 130
-_SCALARS = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
 
 
 def define(
@@ -58,17 +55,16 @@ def define(
         if field.name not in help_texts:
             raise TypeError(f"{config_class.__name__} documents no attribute `{field.name}`")
         default = _default(field) if defaults is None else getattr(defaults, field.name)
-        if not isinstance(kind, _Kind):
+        if not isinstance(kind, Kind):
             inner = None if default is dataclasses.MISSING else default
             define(kind, name, defaults=inner, flag_values=flag_values)
             continue
-        required = default is dataclasses.MISSING
+        default = None if default is dataclasses.MISSING else default
         flags.DEFINE_flag(
-            _make_flag(name, kind, None if required else default, help_texts[field.name]),
+            make_flag(name, kind, default, help_texts[field.name]),
             flag_values,
             # absl lists under --help what belongs to the program that was started.
             module_name=sys.argv[0],
-            required=required,
         )
 
 
@@ -78,13 +74,20 @@ def read(
     *,
     flag_values: flags.FlagValues = flags.FLAGS,
 ) -> Config:
-    """Builds the config from flags that `define` has declared and the command line has set."""
-    values = {
-        field.name: flag_values[_join(prefix, field.name)].value
-        if isinstance(kind, _Kind)
-        else read(kind, _join(prefix, field.name), flag_values=flag_values)
-        for field, kind in _fields(config_class)
-    }
+    """Builds the config from flags that `define` has declared and the command line has set.
+
+    Raises:
+      UserError: a flag without a default was not given.
+    """
+    help_texts, values = _attribute_docs(config_class), {}
+    for field, kind in _fields(config_class):
+        name = _join(prefix, field.name)
+        if not isinstance(kind, Kind):
+            values[field.name] = read(kind, name, flag_values=flag_values)
+            continue
+        values[field.name] = value = flag_values[name].value
+        if value is None and _default(field) is dataclasses.MISSING:
+            raise UserError(f"--{name} is missing; give it the {help_texts[field.name]}")
     return config_class(**values)
 
 
@@ -103,6 +106,19 @@ def read_file(config_class: type[Config], path: str | Path) -> Config:
             f"{path} is not from this version: {' '.join(str(error).split())}"
         ) from None
     return read(config_class, flag_values=values)
+
+
+@contextlib.contextmanager
+def naming(prefix: str) -> Iterator[None]:
+    """Turns the field that an error begins with into the flag of that field.
+
+    Makers of learners, priors and loops know their configs' fields; that `steps` was given as
+    `--loop.steps` only the program knows.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"--{_join(prefix, str(error))}") from error
 
 
 def to_text(config: Any, prefix: str = "") -> str:
@@ -191,87 +207,10 @@ def _explain_flagfile(argv: Sequence[str]) -> str | None:
     return None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    """What a flag's text may say: how it is parsed and how it is described."""
-
-    scalar: type
-    is_tuple: bool = False
-    optional: bool = False
-    choices: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        text = " or ".join(self.choices) or _SCALARS[self.scalar]
-        if self.is_tuple:
-            text = "a list with commas, each " + text
-        return f"{text}, or {NONE}" if self.optional else text
-
-    def parse(self, text: str) -> Any:
-        """Raises ValueError where the text is not of this kind."""
-        if self.optional and text == NONE:
-            return None
-        if self.is_tuple:
-            return tuple(self._parse_scalar(part.strip()) for part in text.split(",") if text)
-        return self._parse_scalar(text)
-
-    def _parse_scalar(self, text: str) -> Any:
-        if self.choices and text not in self.choices:
-            raise ValueError
-        if self.scalar is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return self.scalar(text)
-
-    def format(self, value: Any) -> str:
-        """The text that `parse` turns into `value`."""
-        if value is None:
-            return NONE
-        if self.is_tuple:
-            return ",".join(map(self._format_scalar, value))
-        return self._format_scalar(value)
-
-    def _format_scalar(self, value: Any) -> str:
-        return str(value).lower() if self.scalar is bool else str(value)
-
-
-class _Parser(flags.ArgumentParser):
-    """`_Kind.parse` for absl, which also passes defaults, already of their type, through it."""
-
-    def __init__(self, kind: _Kind) -> None:
-        self._kind = kind
-        self.syntactic_help = str(kind)
-
-    def parse(self, argument: Any) -> Any:
-        if not isinstance(argument, str):
-            return argument
-        try:
-            return self._kind.parse(argument)
-        except (KeyError, ValueError):
-            raise ValueError(f"expected {self._kind}") from None
-
-    def flag_type(self) -> str:
-        return str(self._kind)
-
-
-class _Serializer(flags.ArgumentSerializer):
-    """`_Kind.format` for absl's help texts."""
-
-    def __init__(self, kind: _Kind) -> None:
-        self._kind = kind
-
-    def serialize(self, value: Any) -> str:
-        return self._kind.format(value)
-
-
-def _make_flag(name: str, kind: _Kind, default: Any, help_text: str) -> flags.Flag:
-    if kind == _Kind(bool):
-        return flags.BooleanFlag(name, default, help_text)  # also understands --name, --noname
-    return flags.Flag(_Parser(kind), _Serializer(kind), name, default, help_text)
-
-
 def _lines(config: Any, prefix: str) -> Iterator[str]:
     for field, kind in _fields(type(config)):
         name, value = _join(prefix, field.name), getattr(config, field.name)
-        if not isinstance(kind, _Kind):
+        if not isinstance(kind, Kind):
             yield from _lines(value, name)
             continue
         text = kind.format(value)
@@ -282,24 +221,11 @@ def _lines(config: Any, prefix: str) -> Iterator[str]:
 
 
 def _fields(config_class: type) -> Iterator[tuple[dataclasses.Field, Any]]:
-    """Fields with their `_Kind`, or with their class where they are configs themselves."""
+    """Fields with their `Kind`, or with their class where they are configs themselves."""
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):
         hint = hints[field.name]
-        yield field, hint if dataclasses.is_dataclass(hint) else _kind(hint, field.name)
-
-
-def _kind(hint: Any, name: str) -> _Kind:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint in _SCALARS:
-        return _Kind(hint)
-    if origin in (types.UnionType, typing.Union) and arguments[1:] == (types.NoneType,):
-        return dataclasses.replace(_kind(arguments[0], name), optional=True)
-    if origin is tuple and arguments[1:] == (...,) and arguments[0] in _SCALARS:
-        return _Kind(arguments[0], is_tuple=True)
-    if origin is Literal and all(isinstance(choice, str) for choice in arguments):
-        return _Kind(str, choices=arguments)
-    raise TypeError(f"field `{name}` has type {hint}, which cannot be a flag")
+        yield field, hint if dataclasses.is_dataclass(hint) else kind_of(hint, field.name)
 
 
 def _default(field: dataclasses.Field) -> Any:

@@ -61,7 +61,7 @@ def check_run_config(config: RunConfig) -> None:
     for field, least in (("checkpoint_every", 1), ("eval_every", 0), ("eval_episodes", 1)):
         value = getattr(config, field)
         if value < least:
-            raise UserError(f"run.{field} must be at least {least}, got {value}")
+            raise UserError(f"{field} must be at least {least}, got {value}")
 
 
 def open_writers(

@@ -62,7 +62,8 @@ def open_workdir(
     try:
         path.mkdir(parents=True, exist_ok=True)
         if flagfile.exists():
-            _check_same_run(path, flagfile.read_text(encoding="utf-8"), text, may_differ)
+            old = flagfile.read_text(encoding="utf-8", errors="replace")
+            _check_same_run(path, old, text, may_differ)
         elif any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise UserError(
                 f"--workdir={path} has files but no {FLAGS_FILE}; give a new or empty folder"
@@ -154,6 +155,8 @@ def disk_full_is_user_error(path: Path, kept: str) -> Iterator[None]:
 
 def _check_same_run(path: Path, old: str, new: str, may_differ: Collection[str]) -> None:
     advice = "choose another --workdir"
+    if not old.startswith(_OWNER):
+        raise UserError(f"--workdir={path} has a {FLAGS_FILE} that no experiment wrote; {advice}")
     old_owner, new_owner = (text.partition("\n")[0].removeprefix(_OWNER) for text in (old, new))
     if old_owner != new_owner:
         raise UserError(f"--workdir={path} belongs to {old_owner}, not to {new_owner}; {advice}")

@@ -1,0 +1,129 @@
+"""Many short programs for the price of one: a process that has imported everything forks each.
+
+Importing takes seconds, and what is wrong with a command line is said within a fraction of one. A
+child is the program as `python -m` starts it, with its own arguments, output and exit status; only
+its imports have happened before. Nothing but imports may: JAX's threads do not survive a fork.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import runpy
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.experiments.runs import DEADLINE, ROOT, Result, environment
+
+PROGRAMS = ("parrot", "collect", "evaluate", "curves")
+
+
+class Forks:
+    """Starts programs, one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Imports, in a process of its own.
+
+        Args:
+          folder: for the programs' outputs and what they compile.
+        """
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.experiments.forks"],
+            cwd=ROOT,
+            env=environment(folder / "compiled"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self,
+        program: str,
+        *arguments: str,
+        folder: Path,
+        file_bytes: int | None = None,
+        seconds: float = DEADLINE,
+    ) -> Result:
+        """Runs a program to its end.
+
+        Args:
+          program: one of `PROGRAMS`.
+          *arguments: of its command line.
+          folder: working directory.
+          file_bytes: size beyond which no file can grow, as on a disk that is full.
+          seconds: after which it counts as stuck and is ended by a signal.
+        """
+        began = time.perf_counter()
+        out, err = (self._folder / name for name in ("stdout", "stderr"))
+        job = {
+            "module": f"experiments.{program}",
+            "arguments": arguments,
+            "folder": str(folder),
+            "stdout": str(out),
+            "stderr": str(err),
+            "file_bytes": file_bytes,
+            "seconds": seconds,
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        status = int(self._process.stdout.readline())
+        texts = (path.read_text(encoding="utf-8", errors="replace") for path in (out, err))
+        return Result(status, *texts, seconds=time.perf_counter() - began)
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(DEADLINE)
+
+
+def _serve(programs: Sequence[str]) -> dict[str, Any] | None:
+    """Forks a child a job; returns the job in the child, and None in the parent at the end."""
+    for program in programs:
+        __import__(f"experiments.{program}")
+    while line := sys.stdin.readline():
+        job = json.loads(line)
+        with warnings.catch_warnings():
+            # Newer Pythons warn of threads, which NumPy's have: they know how to survive a fork.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            return job
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+    return None
+
+
+def _become(job: dict[str, Any]) -> None:
+    """Turns this process into the program that a job describes."""
+    signal.alarm(round(job["seconds"]))  # whose default action ends the process
+    for number, name in ((0, os.devnull), (1, job["stdout"]), (2, job["stderr"])):
+        flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        file = os.open(name, flags)
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(job["folder"])
+    if job["file_bytes"] is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"], most))
+    sys.argv = [job["module"], *job["arguments"]]
+    # the program itself runs as `__main__`, as if nobody had imported it
+    sys.modules.pop(job["module"])
+    runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    if (wanted := _serve(PROGRAMS)) is not None:
+        _become(wanted)
