@@ -58,6 +58,8 @@ class ParrotConfig:
       methods: what to train, of parrot and sac.
       latent_bound: latents are this times tanh of a Gaussian; none for an unsquashed Gaussian.
       latent_mean_bound: means of the Gaussian over latents stay within this; none for no bound.
+      latent_max_log_std: upper limit of that Gaussian's log standard deviations; at 0 the policy is
+        never wider than the prior.
       latent_target_entropy: of the policy over latents, nats; none derives it from latent_bound.
       report_episodes: episodes in which the prior's random actions are judged.
       eval_episodes: episodes of the final evaluation.
@@ -81,6 +83,7 @@ class ParrotConfig:
     methods: tuple[str, ...] = METHODS
     latent_bound: float | None = None
     latent_mean_bound: float | None = 2.0
+    latent_max_log_std: float = 0.0
     latent_target_entropy: float | None = None
     report_episodes: int = 500
     eval_episodes: int = 400
@@ -166,6 +169,7 @@ def make_method(
         sac = dataclasses.replace(
             sac,
             mean_bound=config.latent_mean_bound,
+            max_log_std=config.latent_max_log_std,
             target_entropy=config.latent_target_entropy,
         )
     return env, make_sac(sac, env.observation_spec, env.action_spec)
