@@ -118,8 +118,23 @@ def inverse(
         at, facing, jacobian = forward(chain, q)
         turn = rotations.matrix_to_rotation_vector(rotation @ facing.T)
         error = jnp.concatenate([position - at, turn])
-        gram = jacobian @ jacobian.T + damping**2 * jnp.eye(6)
-        step = jacobian.T @ jax.scipy.linalg.solve(gram, error, assume_a="pos")
+        # sums of products, because a batch of tiny matrix products is slower
+        gram = (jacobian[:, None] * jacobian[None]).sum(-1) + damping**2 * jnp.eye(6)
+        step = (jacobian * _solve_positive(gram, error)[:, None]).sum(0)
         return jnp.clip(q + step, chain.lower, chain.upper)
 
     return jax.lax.fori_loop(0, iterations, improve, joints)
+
+
+def _solve_positive(matrix: Array, vector: Array) -> Array:
+    """Solves `matrix [n, n] @ x = vector [n]`, the matrix symmetric and positive definite.
+
+    Gauss-Jordan elimination, whose steps are rank-one updates of whole arrays: mapped over
+    environments they vectorise, while LAPACK takes one small matrix after the other.
+    """
+    (size,) = vector.shape
+    table = jnp.concatenate([matrix, vector[:, None]], axis=1)
+    for i in range(size):
+        pivot = table[i] / table[i, i]
+        table = (table - table[:, i : i + 1] * pivot).at[i].set(pivot)
+    return table[:, -1]

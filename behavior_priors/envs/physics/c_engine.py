@@ -61,12 +61,22 @@ class _Batches:
             idle.append(batch)
 
 
+def _pack(state: PhysicsState) -> jax.Array:
+    """A state as one row: every array that crosses to the host costs time of its own."""
+    return jnp.concatenate([jnp.atleast_1d(x) for x in state])
+
+
+def _unpack(row: Any, model: mujoco.MjModel) -> PhysicsState:
+    """The state's arrays, of a row `[..., row]` or of NumPy's views of it."""
+    ends = np.cumsum([1, model.nq, model.nv, model.na])
+    time, *others = (np if isinstance(row, np.ndarray) else jnp).split(row, ends, axis=-1)
+    return PhysicsState(time[..., 0], *others)
+
+
 def _load(batch: Batch, state: PhysicsState) -> None:
-    batch.bind("time")[:] = state.time.reshape(-1)
-    batch.bind("qpos")[:] = state.qpos.reshape(batch.nsim, -1)
-    batch.bind("qvel")[:] = state.qvel.reshape(batch.nsim, -1)
-    batch.bind("act")[:] = state.act.reshape(batch.nsim, -1)
-    batch.bind("qacc_warmstart")[:] = state.qacc_warmstart.reshape(batch.nsim, -1)
+    for name, values in state._asdict().items():
+        bound = batch.bind(name)
+        bound[:] = values.reshape(bound.shape)
 
 
 def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
@@ -82,33 +92,30 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     models = tuple(models)
     batches = _Batches(models)
 
-    def step_on_host(state: PhysicsState, ctrl: Any, scene: Any) -> tuple[PhysicsState, np.ndarray]:
-        state, ctrl, scene = jax.tree.map(np.asarray, (state, ctrl, scene))
+    def step_on_host(row: Any, ctrl: Any, scene: Any) -> tuple[np.ndarray, np.ndarray]:
+        row, ctrl, scene = np.asarray(row), np.asarray(ctrl), np.asarray(scene)
         with batches.lend(scene.reshape(-1)) as batch:
-            _load(batch, state)
+            _load(batch, _unpack(row, models[0]))
             batch.bind("ctrl")[:] = ctrl.reshape(batch.nsim, -1)
             batch.warning[:] = 0
             batch.step(nstep=substeps)
-            stepped = PhysicsState(
-                *(
-                    batch.bind(name).astype(np.float32).reshape(before.shape)
-                    for name, before in zip(PhysicsState._fields, state, strict=True)
-                )
-            )
-            warned = batch.warning[:, _DIVERGED].any((1, 2)).reshape(scene.shape)
-        finite = np.isfinite(stepped.qpos).all(-1) & np.isfinite(stepped.qvel).all(-1)
-        return stepped, warned | ~finite
+            after = [batch.bind(name).reshape(batch.nsim, -1) for name in PhysicsState._fields]
+            stepped = np.concatenate(after, axis=-1, dtype=np.float32, casting="same_kind")
+            diverged = batch.warning[:, _DIVERGED].any((1, 2))
+        diverged |= ~np.isfinite(stepped).all(-1)
+        return stepped.reshape(row.shape), diverged.reshape(scene.shape)
 
     def step(state: PhysicsState, ctrl: jax.Array, scene: jax.Array) -> tuple[PhysicsState, Any]:
-        result = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
-        return jax.pure_callback(
+        row = _pack(state)
+        stepped, diverged = jax.pure_callback(
             step_on_host,
-            (result, jax.ShapeDtypeStruct((), jnp.bool_)),
-            state,
+            (jax.ShapeDtypeStruct(row.shape, row.dtype), jax.ShapeDtypeStruct((), jnp.bool_)),
+            row,
             ctrl,
             scene,
             vmap_method="broadcast_all",
         )
+        return _unpack(stepped, models[0]), diverged
 
     def ray_on_host(state: PhysicsState, scene: Any, origins: Any, directions: Any) -> RayHits:
         state, scene, origins, directions = jax.tree.map(
