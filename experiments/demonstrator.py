@@ -2,7 +2,8 @@
 
     python -m experiments.demonstrator --env=grasp/train --episodes=5120
 
-An episode succeeds when the object that the demonstrator aimed at is held at its end. By default no
+An episode succeeds when the task's condition holds at its end for the object that the demonstrator
+aimed at. By default no
 noise is added to its actions; `experiments.collect` adds some.
 """
 
@@ -11,18 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.envs.manipulation import tabletop
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.training import figures, flags
 from behavior_priors.training.statistics import Estimate, success_rate
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import Env, UserError
+
+By = Literal["object", "container"]
 
 ROUND = 256
 """Episodes that run side by side."""
@@ -36,6 +38,7 @@ class DemonstratorConfig:
       env: whose demonstrator; a split, such as grasp/train, covers all of its objects.
       engine: physics engine; auto takes the fastest one of this machine.
       episodes: how many, rounded up to rounds of 256.
+      by: what rates are for, object or container.
       noise: standard deviation of what is added to every action dimension.
       seed: of the episodes.
       output: folder for demonstrator.json and demonstrator.png; none for no files.
@@ -44,34 +47,40 @@ class DemonstratorConfig:
     env: str = "grasp/train"
     engine: str = "auto"
     episodes: int = 5_120
+    by: By = "object"
     noise: float = 0.0
     seed: int = 0
     output: str | None = None
 
 
-def judge(env: Env, episodes: int, seed: int) -> dict[str, Estimate]:
-    """Success rates by object, in the order of the objects' names."""
+def judge(env: Env, episodes: int, seed: int, by: By = "object") -> dict[str, Estimate]:
+    """Success rates by the object aimed at or by container, in the order of their names.
+
+    Args:
+      env: whose condition is about the object aimed at.
+      episodes: how many, rounded up to rounds of 256.
+      seed: of the episodes.
+      by: what rates are for.
+    """
     demonstrator = env.demonstrate
     assert demonstrator is not None
-    scenes = tabletop.make_scenes(env.info["scenes"])
 
     @jax.jit
     def run(key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        final = rollout(env, demonstrator, key, ROUND).final
-        number, slot = final.simulation.scene, final.simulation.slot
-        rest = jnp.asarray(scenes.rest_height)[number]
-        held = jax.vmap(tabletop.held)(final.observation, rest)[jnp.arange(ROUND), slot]
-        return number, slot, held & ~final.diverged
+        episodes = rollout(env, demonstrator, key, ROUND)
+        simulation = episodes.final.simulation
+        return simulation.scene, simulation.slot, episodes.final_success
 
     tried: Counter[str] = Counter()
     succeeded: Counter[str] = Counter()
     key = jax.random.key(seed)
     for round_number in range(-(-episodes // ROUND)):
         result = jax.device_get(run(jax.random.fold_in(key, round_number)))
-        for number, slot, held in zip(*map(np.asarray, result), strict=True):
-            name = scenes.names[number][slot]
+        for number, slot, success in zip(*map(np.asarray, result), strict=True):
+            layout = env.info["scenes"][number]
+            name = layout[slot] if by == "object" else layout[-1].partition(" ")[0]
             tried[name] += 1
-            succeeded[name] += int(held)
+            succeeded[name] += int(success)
     return {name: success_rate(succeeded[name], tried[name]) for name in sorted(tried)}
 
 
@@ -82,14 +91,18 @@ def main() -> None:
         raise UserError(f"--episodes={config.episodes} should be at least 1")
     if config.noise < 0:
         raise UserError(f"--noise={config.noise} should be at least 0")
-    env = make_env(config.env, engine=config.engine, demonstrator_noise=config.noise)
-    rates = judge(env, config.episodes, config.seed)
+    env = make_env(
+        config.env, engine=config.engine, demonstrator_noise=config.noise, any_object=False
+    )
+    if config.by == "container" and "container_position" not in env.observation_spec:
+        raise UserError(f"--by=container: {config.env} has no containers; use object")
+    rates = judge(env, config.episodes, config.seed, config.by)
     for name, rate in rates.items():
         print(f"{name:16s} {rate.value:6.1%}  [{rate.low:.0%}, {rate.high:.0%}]")
     mean = float(np.mean([rate.value for rate in rates.values()]))
     worst = min(rates, key=lambda name: rates[name].value)
     print(
-        f"{len(rates)} objects: mean {mean:.1%}, worst {worst} {rates[worst].value:.1%} "
+        f"{len(rates)} {config.by}s: mean {mean:.1%}, worst {worst} {rates[worst].value:.1%} "
         f"({-(-config.episodes // ROUND) * ROUND} episodes, noise {config.noise})"
     )
     if config.output is not None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from behavior_priors.envs.manipulation.grasp import grasp_members, make_grasp
+from behavior_priors.envs.manipulation.place import make_place, place_complaint
 from behavior_priors.types import Env, UserError
 
 
@@ -14,15 +15,27 @@ class Family(NamedTuple):
 
     Attributes:
       make: `(member, **options) -> Env`.
-      members: what `make` knows by name.
+      complaint: `(member) -> text`, what there is instead of a member that is unknown; None for one
+        that `make` knows.
     """
 
     make: Callable[..., Env]
-    members: Callable[[], Sequence[str]]
+    complaint: Callable[[str], str | None]
+
+
+def one_of(family: str, members: Callable[[], Sequence[str]]) -> Callable[[str], str | None]:
+    """The complaint of a family that can list its members."""
+
+    def complaint(member: str) -> str | None:
+        known = members()
+        return None if member in known else f"{family}/ has: {', '.join(known)}"
+
+    return complaint
 
 
 FAMILIES: dict[str, Family] = {
-    "grasp": Family(make_grasp, grasp_members),
+    "grasp": Family(make_grasp, one_of("grasp", grasp_members)),
+    "place": Family(make_place, place_complaint),
 }
 
 
@@ -42,7 +55,7 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
         raise UserError(
             f"--{flag}={name} is unknown; use FAMILY/MEMBER with a family of: {', '.join(FAMILIES)}"
         )
-    make, members = FAMILIES[family]
-    if member not in members():
-        raise UserError(f"--{flag}={name} is unknown; {family}/ has: {', '.join(members())}")
+    make, complaint = FAMILIES[family]
+    if (hint := complaint(member)) is not None:
+        raise UserError(f"--{flag}={name} is unknown; {hint}")
     return make(member, **options)

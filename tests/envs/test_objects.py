@@ -111,5 +111,3 @@ def test_objects_rest_where_they_are_placed(split: objects.Split) -> None:
 def test_unknown_objects_are_named() -> None:
     with pytest.raises(UserError, match=r"no object is called 'spoon'; there are: block_1, "):
         objects.find("spoon")
-    with pytest.raises(UserError, match="a scene has 3 objects, not 1"):
-        scene.build_model([objects.OBJECTS["mug"]])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.base import reset_many, step_and_reset
-from behavior_priors.envs.manipulation import objects, tabletop
+from behavior_priors.envs.manipulation import layouts, objects, tabletop
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.types import Env, UserError
@@ -25,13 +25,13 @@ def train_env() -> Env:
 def test_objects_never_overlap_at_a_reset(train_env: Env) -> None:
     states = jax.jit(lambda k: reset_many(train_env, k, 4000))(jax.random.key(0))
     position = np.asarray(states.observation["object_position"])[..., :2]
-    table = tabletop.make_scenes(train_env.info["scenes"])
+    table = layouts.make_scenes([layouts.Layout(tuple(s)) for s in train_env.info["scenes"]])
     radius = table.radius[np.asarray(states.simulation.scene)]
     distance = np.linalg.norm(position[:, :, None] - position[:, None], axis=-1)
     room = distance - radius[:, :, None] - radius[:, None]
     room[:, range(3), range(3)] = 1.0
     assert room.min() > 0.0
-    low, high = tabletop.PLACEMENT
+    low, high = layouts.PLACEMENT
     assert ((position >= low - 1e-6) & (position <= high + 1e-6)).all()
     # every slot's object is the task's in a third of the episodes
     counts = np.bincount(np.asarray(states.simulation.slot), minlength=3)
@@ -40,7 +40,7 @@ def test_objects_never_overlap_at_a_reset(train_env: Env) -> None:
 
 def test_the_fallback_row_always_has_room() -> None:
     biggest = max(item.radius for item in objects.OBJECTS.values())
-    spacing = (tabletop.PLACEMENT[1, 1] - tabletop.PLACEMENT[0, 1]) / 2
+    spacing = (layouts.PLACEMENT[1, 1] - layouts.PLACEMENT[0, 1]) / 2
     assert spacing >= 2 * biggest
 
 

@@ -8,10 +8,12 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from behavior_priors.envs.manipulation import objects, scene, scripted, tabletop
+from behavior_priors.envs.manipulation import objects, scripted, tabletop
+from behavior_priors.envs.manipulation.layouts import Layout
 from behavior_priors.types import Array, Env, Observation, UserError
 
 DATA_SCENES = 256
+SLOTS = 3
 SPLITS: tuple[objects.Split, ...] = ("train", "validation", "test")
 
 Reward = Literal["sparse", "dense"]
@@ -55,18 +57,18 @@ def dense_reward(
 _REWARDS = {"sparse": sparse_reward, "dense": dense_reward}
 
 
-def _task_scene(name: str) -> list[str]:
+def _task_scene(name: str) -> Layout:
     """The object itself in slot 0, and the next ones of its split beside it."""
     split = objects.names(objects.find(name).split)
     first = split.index(name)
-    return [split[(first + k) % len(split)] for k in range(scene.NUM_SLOTS)]
+    return Layout(tuple(split[(first + k) % len(split)] for k in range(SLOTS)))
 
 
-def _split_scenes(split: objects.Split) -> list[list[str]]:
+def _split_scenes(split: objects.Split) -> list[Layout]:
     """Random scenes of a split's objects, shuffled over the slots; the same ones every time."""
     names, rng = objects.names(split), random.Random(0)
-    draw = rng.sample if len(names) >= scene.NUM_SLOTS else rng.choices
-    return [list(draw(names, k=scene.NUM_SLOTS)) for _ in range(DATA_SCENES)]
+    draw = rng.sample if len(names) >= SLOTS else rng.choices
+    return [Layout(tuple(draw(names, k=SLOTS))) for _ in range(DATA_SCENES)]
 
 
 def grasp_members() -> tuple[str, ...]:
@@ -81,6 +83,7 @@ def make_grasp(
     engine: str = "auto",
     reward: Reward = "sparse",
     demonstrator_noise: float = scripted.NOISE,
+    any_object: bool | None = None,
 ) -> Env:
     """Builds a grasp environment.
 
@@ -91,6 +94,7 @@ def make_grasp(
       engine: the physics engine.
       reward: `sparse` as in the paper, or `dense`.
       demonstrator_noise: standard deviation on every action dimension of the demonstrator.
+      any_object: whether any object counts, or that of the task's slot only; None for any in splits.
 
     Raises:
       UserError: an unknown object, split, engine or reward.
@@ -98,11 +102,12 @@ def make_grasp(
     if reward not in _REWARDS:
         raise UserError(f"--reward={reward} is unknown; use one of: {', '.join(_REWARDS)}")
     is_split = what in SPLITS
+    counts_any = is_split if any_object is None else any_object
     task = tabletop.Task(
         name=f"grasp/{what}",
         scenes=_split_scenes(what) if is_split else [_task_scene(what)],  # type: ignore[arg-type]
         random_slot=is_split,
-        success=grasped_any if is_split else grasped_target,
+        success=grasped_any if counts_any else grasped_target,
         reward=_REWARDS[reward],
         demonstrator=functools.partial(scripted.scripted_grasp, noise=demonstrator_noise),
     )

@@ -7,7 +7,6 @@ that opens above 0.5 and closes below -0.5, a commanded pose that is clipped to 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -17,6 +16,13 @@ import numpy as np
 
 from behavior_priors.envs import rotations
 from behavior_priors.envs.manipulation import kinematics, objects, scene
+from behavior_priors.envs.manipulation.layouts import (
+    PLACEMENT_TRIES,
+    Layout,
+    find_container,
+    make_scenes,
+    place_objects,
+)
 from behavior_priors.envs.physics import make_physics
 from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
 from behavior_priors.envs.rendering import render_scene
@@ -32,10 +38,7 @@ HOME = np.array([0.30, 0.0, 0.26], np.float32)
 HOME_ORIENTATION = np.array([np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0], np.float32)  # pointing down
 HOME_ROTATION = np.array([0.0, 0.0, -1.0, 0.0, 1.0, 0.0], np.float32)  # its first two columns
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32)
-PLACEMENT = np.array([[0.25, -0.18], [0.45, 0.18]], np.float32)  # of objects, metres
-PLACEMENT_GAP = 0.012  # between objects, metres
 MAX_YAW = 0.4  # of objects at a reset, radians
-PLACEMENT_TRIES = 32
 
 SUCCESS_HEIGHT = 0.06  # metres above rest
 SUCCESS_DISTANCE = 0.10  # metres from the end effector
@@ -63,41 +66,6 @@ class TabletopState(NamedTuple):
     slot: Array
 
 
-class Scenes(NamedTuple):
-    """The objects of a table of scenes, as arrays that a scene's number indexes.
-
-    Attributes:
-      names: the objects' names, slot by slot.
-      rest_height: `[scenes, slots]`, of the objects' origins, metres.
-      half_extents: `[scenes, slots, 3]`, metres.
-      radius: `[scenes, slots]`, metres.
-    """
-
-    names: tuple[tuple[str, ...], ...]
-    rest_height: np.ndarray
-    half_extents: np.ndarray
-    radius: np.ndarray
-
-
-def make_scenes(names: Sequence[Sequence[str]]) -> Scenes:
-    """Looks up the objects of scenes given by name.
-
-    Raises:
-      UserError: an unknown object.
-    """
-    items = [[objects.find(name) for name in slots] for slots in names]
-
-    def stack(field: str) -> np.ndarray:
-        return np.array([[getattr(o, field) for o in slots] for slots in items], np.float32)
-
-    return Scenes(
-        tuple(tuple(slots) for slots in names),
-        stack("rest_height"),
-        stack("half_extents"),
-        stack("radius"),
-    )
-
-
 SuccessFn = Callable[[Observation, Array, Array], Array]
 """`(observation, rest_height [slots], slot []) -> [] bool`: the task's condition."""
 
@@ -113,7 +81,7 @@ class Task(NamedTuple):
 
     Attributes:
       name: the environment's name.
-      scenes: the objects of each scene, slot by slot; an episode takes place in a random one.
+      scenes: what each scene is made of; an episode takes place in a random one.
       random_slot: whether the task's slot is drawn anew each episode; else it is the first.
       success: the task's condition.
       reward: the task's reward.
@@ -121,7 +89,7 @@ class Task(NamedTuple):
     """
 
     name: str
-    scenes: Sequence[Sequence[str]]
+    scenes: Sequence[Layout]
     random_slot: bool
     success: SuccessFn
     reward: RewardFn
@@ -136,11 +104,10 @@ def held(observation: Observation, rest_height: Array) -> Array:
     return lifted & (jnp.linalg.norm(offset, axis=-1) < SUCCESS_DISTANCE)
 
 
-def observation_spec() -> dict[str, ArraySpec]:
-    """Names, shapes and typical values; the same in every scene and task."""
-    slots = scene.NUM_SLOTS
+def observation_spec(slots: int, has_container: bool) -> dict[str, ArraySpec]:
+    """Names, shapes and typical values; the same in every scene of a task and its data."""
     center, half = WORKSPACE.mean(0), (WORKSPACE[1] - WORKSPACE[0]) / 2
-    return {
+    spec = {
         "ee_position": ArraySpec((3,), location=center, scale=half),
         "ee_rotation": ArraySpec((6,), location=HOME_ROTATION, scale=np.float32(0.3)),
         "gripper": ArraySpec((2,), location=np.float32(0.5), scale=np.float32(0.5)),
@@ -149,37 +116,13 @@ def observation_spec() -> dict[str, ArraySpec]:
         "object_size": ArraySpec((slots, 3), location=np.float32(0.03), scale=np.float32(0.015)),
         "object_offset": ArraySpec((slots, 3), scale=np.float32(0.1)),
     }
-
-
-def _place(uniform: Array, radius: Array) -> Array:
-    """Positions `[slots, 2]`, metres, that keep objects of the given radii `[slots]` apart.
-
-    The first of a number of random candidates that do; if none does, a row along y in random order,
-    which always does.
-
-    Args:
-      uniform: `[PLACEMENT_TRIES * slots * 2 + 1]`, random numbers in [0, 1).
-      radius: `[slots]`, metres.
-    """
-    slots = scene.NUM_SLOTS
-    low, high = jnp.asarray(PLACEMENT)
-    random = low + (high - low) * uniform[:-1].reshape(PLACEMENT_TRIES, slots, 2)
-    orders = np.array(
-        list(
-            itertools.permutations(
-                np.linspace(float(PLACEMENT[0, 1]), float(PLACEMENT[1, 1]), slots)
-            )
-        ),
-        np.float32,
-    )
-    y = jnp.asarray(orders)[(uniform[-1] * len(orders)).astype(jnp.int32)]
-    row = jnp.stack([jnp.full_like(y, PLACEMENT[:, 0].mean()), y], axis=-1)
-    candidates = jnp.concatenate([random, row[None]])
-    distance = jnp.linalg.norm(candidates[:, :, None] - candidates[:, None], axis=-1)
-    needed = radius[:, None] + radius[None] + PLACEMENT_GAP
-    apart = (distance >= needed) | jnp.eye(slots, dtype=bool)
-    clear = apart.all((1, 2)).at[-1].set(True)
-    return candidates[jnp.argmax(clear)]
+    if has_container:
+        spec |= {
+            "container_position": ArraySpec((3,), location=center, scale=half),
+            "container_size": ArraySpec((3,), location=np.float32(0.04), scale=np.float32(0.03)),
+            "container_offset": ArraySpec((3,), scale=np.float32(0.1)),
+        }
+    return spec
 
 
 def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25) -> Env:
@@ -194,7 +137,13 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
       UserError: an unknown object or engine.
     """
     scenes = make_scenes(task.scenes)
-    models = [scene.build_model([objects.OBJECTS[n] for n in slots]) for slots in scenes.names]
+    slots = scenes.slots
+    models = [
+        scene.build_model(
+            [objects.OBJECTS[name] for name in layout.objects], find_container(layout), layout.at
+        )
+        for layout in scenes.layouts
+    ]
     physics = make_physics(engine, models, SUBSTEPS)
     chain = kinematics.chain_from_model(models[0], scene.ARM_DOFS, "grip")
     home_joints = _home_joints(chain)
@@ -203,9 +152,9 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
     def observe(simulation: TabletopState) -> dict[str, Array]:
         qpos = simulation.physics.qpos
         position, rotation, _ = kinematics.forward(chain, qpos[: scene.ARM_DOFS])
-        poses = qpos[scene.ARM_DOFS + 2 :].reshape(scene.NUM_SLOTS, 7)
+        poses = qpos[scene.ARM_DOFS + 2 :].reshape(slots, 7)
         opening = qpos[fingers].mean() / FINGER_OPEN
-        return {
+        observation = {
             "ee_position": position,
             "ee_rotation": rotations.first_columns(rotation),
             "gripper": jnp.stack([opening, simulation.gripper]),
@@ -214,15 +163,28 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             "object_size": jnp.asarray(scenes.half_extents)[simulation.scene],
             "object_offset": poses[:, :3] - position,
         }
+        if scenes.has_containers:
+            container = jnp.asarray(scenes.container_position)[simulation.scene]
+            observation |= {
+                "container_position": container,
+                "container_size": jnp.asarray(scenes.container_size)[simulation.scene],
+                "container_offset": container - position,
+            }
+        return observation
 
     def reset(key: PRNGKey) -> State:
         key, reset_key = jax.random.split(key)
         # one draw for everything: each call of the generator costs a second of compilation
-        uniform = jax.random.uniform(reset_key, (5 + PLACEMENT_TRIES * scene.NUM_SLOTS * 2 + 1,))
+        uniform = jax.random.uniform(reset_key, (2 + slots + PLACEMENT_TRIES * slots * 2 + 1,))
         number = (uniform[0] * len(models)).astype(jnp.int32)
-        xy = _place(uniform[5:], jnp.asarray(scenes.radius)[number])
+        xy = place_objects(
+            uniform[2 + slots :],
+            jnp.asarray(scenes.radius)[number],
+            jnp.asarray(scenes.container_position)[number, :2],
+            jnp.asarray(scenes.container_radius)[number],
+        )
         z = jnp.asarray(scenes.rest_height)[number][:, None]
-        yaw = MAX_YAW * (2.0 * uniform[2:5] - 1.0)
+        yaw = MAX_YAW * (2.0 * uniform[2 : 2 + slots] - 1.0)
         poses = jnp.concatenate([xy, z, rotations.from_yaw(yaw)], axis=-1)
         joints = jnp.asarray(home_joints)
         qpos = jnp.concatenate([joints, jnp.full(2, FINGER_OPEN), poses.reshape(-1)])
@@ -233,7 +195,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             orientation=jnp.asarray(HOME_ORIENTATION),
             joints=joints,
             gripper=jnp.ones(()),
-            slot=(uniform[1] * (scene.NUM_SLOTS if task.random_slot else 0)).astype(jnp.int32),
+            slot=(uniform[1] * (slots if task.random_slot else 0)).astype(jnp.int32),
         )
         never = jnp.zeros((), bool)
         return State(
@@ -299,7 +261,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
 
     return Env(
         name=task.name,
-        observation_spec=observation_spec(),
+        observation_spec=observation_spec(slots, scenes.has_containers),
         action_spec=ActionSpec(7),
         episode_length=episode_length,
         reset=reset,
@@ -308,7 +270,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
         render=render,
         info={
             "engine": physics.engine,
-            "scenes": [list(slots) for slots in scenes.names],
+            "scenes": [layout.describe() for layout in scenes.layouts],
             "control_hz": round(1.0 / (SUBSTEPS * models[0].opt.timestep), 3),
         },
     )

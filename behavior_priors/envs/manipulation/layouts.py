@@ -1,0 +1,148 @@
+"""Tables of scenes: which objects and containers there are, and where an episode puts them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from behavior_priors.envs.manipulation import objects
+from behavior_priors.envs.manipulation.containers import CONTAINERS, Container
+from behavior_priors.types import Array, UserError
+
+PLACEMENT = np.array([[0.25, -0.18], [0.45, 0.18]], np.float32)  # of objects, metres
+PLACEMENT_GAP = 0.012  # between objects, metres
+CONTAINER_GAP = 0.03  # between objects and the container, so that fingers fit, metres
+PLACEMENT_TRIES = 32
+
+
+class Layout(NamedTuple):
+    """What a scene is made of.
+
+    Attributes:
+      objects: their names, slot by slot.
+      container: its name, None for a scene without one.
+      at: where the container stands, metres.
+    """
+
+    objects: tuple[str, ...]
+    container: str | None = None
+    at: tuple[float, float] = (0.0, 0.0)
+
+    def describe(self) -> list[str]:
+        """The layout as a list of words, for metadata."""
+        if self.container is None:
+            return list(self.objects)
+        return [*self.objects, f"{self.container} at {self.at[0]:.3f} {self.at[1]:.3f}"]
+
+
+class Scenes(NamedTuple):
+    """A table of scenes as arrays that a scene's number indexes.
+
+    Attributes:
+      layouts: of each scene.
+      rest_height: `[scenes, slots]`, of the objects' origins, metres.
+      half_extents: `[scenes, slots, 3]`, metres.
+      radius: `[scenes, slots]`, metres.
+      container_position: `[scenes, 3]`, middle of the surface that objects come to lie on, metres.
+      container_size: `[scenes, 3]`, half extents of that surface, and height of the rim above it.
+      container_radius: `[scenes]`, metres; minus infinity without a container.
+    """
+
+    layouts: tuple[Layout, ...]
+    rest_height: np.ndarray
+    half_extents: np.ndarray
+    radius: np.ndarray
+    container_position: np.ndarray
+    container_size: np.ndarray
+    container_radius: np.ndarray
+
+    @property
+    def slots(self) -> int:
+        """Objects in a scene."""
+        return self.rest_height.shape[1]
+
+    @property
+    def has_containers(self) -> bool:
+        """Whether there is a container in every scene; else there is none in any."""
+        return self.layouts[0].container is not None
+
+
+def find_container(layout: Layout) -> Container | None:
+    """A layout's container.
+
+    Raises:
+      UserError: there is none of that name.
+    """
+    if layout.container is None:
+        return None
+    if layout.container not in CONTAINERS:
+        raise UserError(
+            f"no container is called {layout.container!r}; there are: {', '.join(CONTAINERS)}"
+        )
+    return CONTAINERS[layout.container]
+
+
+def make_scenes(layouts: Sequence[Layout]) -> Scenes:
+    """Looks up what layouts name.
+
+    Raises:
+      UserError: an unknown object or container.
+      ValueError: layouts of different numbers of slots, or only some of them with a container.
+    """
+    shapes = {(len(layout.objects), layout.container is None) for layout in layouts}
+    if len(shapes) != 1:
+        raise ValueError("the scenes of a task have as many slots, and all or none a container")
+    items = [[objects.find(name) for name in layout.objects] for layout in layouts]
+
+    def stack(field: str) -> np.ndarray:
+        return np.array([[getattr(o, field) for o in slots] for slots in items], np.float32)
+
+    position, size, radius = [], [], []
+    for layout in layouts:
+        found = find_container(layout)
+        position.append((*layout.at, found.floor if found else 0.0))
+        size.append((*found.inner, found.rim - found.floor) if found else (0.0, 0.0, 0.0))
+        radius.append(found.radius if found else -np.inf)
+    return Scenes(
+        layouts=tuple(layouts),
+        rest_height=stack("rest_height"),
+        half_extents=stack("half_extents"),
+        radius=stack("radius"),
+        container_position=np.array(position, np.float32),
+        container_size=np.array(size, np.float32),
+        container_radius=np.array(radius, np.float32),
+    )
+
+
+def place_objects(uniform: Array, radius: Array, keep_off: Array, keep_off_radius: Array) -> Array:
+    """Positions `[slots, 2]`, metres, that keep objects apart, and off the container.
+
+    The first of a number of random candidates that do; if none does, a row along y in random order,
+    which always keeps objects apart, and off a container that stands on the table's other side.
+
+    Args:
+      uniform: `[PLACEMENT_TRIES * slots * 2 + 1]`, random numbers in [0, 1).
+      radius: `[slots]`, of the objects, metres.
+      keep_off: `[2]`, where the container stands, metres.
+      keep_off_radius: `[]`, metres; minus infinity without a container.
+    """
+    (slots,) = radius.shape
+    low, high = jnp.asarray(PLACEMENT)
+    random = low + (high - low) * uniform[:-1].reshape(PLACEMENT_TRIES, slots, 2)
+    row_ends = float(PLACEMENT[0, 1]), float(PLACEMENT[1, 1])
+    orders = np.array(list(itertools.permutations(np.linspace(*row_ends, slots))), np.float32)
+    y = jnp.asarray(orders)[(uniform[-1] * len(orders)).astype(jnp.int32)]
+    far_side = jnp.where(keep_off[0] > PLACEMENT[:, 0].mean(), PLACEMENT[0, 0], PLACEMENT[1, 0])
+    x = jnp.where(jnp.isfinite(keep_off_radius), far_side, PLACEMENT[:, 0].mean())
+    row = jnp.stack([jnp.full_like(y, 1.0) * x, y], axis=-1)
+    candidates = jnp.concatenate([random, row[None]])
+    distance = jnp.linalg.norm(candidates[:, :, None] - candidates[:, None], axis=-1)
+    needed = radius[:, None] + radius[None] + PLACEMENT_GAP
+    apart = (distance >= needed) | jnp.eye(slots, dtype=bool)
+    away = jnp.linalg.norm(candidates - keep_off, axis=-1)
+    clear = apart.all((1, 2)) & (away >= radius + keep_off_radius + CONTAINER_GAP).all(1)
+    return candidates[jnp.argmax(clear.at[-1].set(True))]
