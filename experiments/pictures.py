@@ -22,6 +22,9 @@ from behavior_priors.types import Env, Params, Prior, PRNGKey, State
 PATHS = 40
 """Gripper paths in a panel of the trajectory figure."""
 
+LABELS = {"parrot": "PARROT", "sac": "SAC", "bc_sac": "BC+SAC"}
+"""Methods as figures and videos call them."""
+
 VIDEO_SIZE = (320, 240)
 FRAMES_PER_SECOND = 12.0
 
@@ -40,14 +43,14 @@ def learning_curves(
                 steps = np.array([0, *(r["step"] for r in rows)], float)
                 runs.append((steps, np.array([0.0, *(r["eval/success_rate"] for r in rows)])))
         if runs:
-            curves[{"parrot": "PARROT", "sac": "SAC"}.get(method, method)] = runs
+            curves[LABELS.get(method, method)] = runs
     if curves:
         folder.mkdir(parents=True, exist_ok=True)
         figures.learning_curves(
             folder / "learning_curves.png",
             curves,
             ylabel="success rate",
-            title=f"Learning {task}, an object that the prior has never seen",
+            title=f"Learning {task}, which the prior has never seen",
             ylim=(-0.02, 1.02),
         )
 
@@ -77,15 +80,22 @@ def gripper_trajectories(
     }
     folder.mkdir(parents=True, exist_ok=True)
     positions = np.asarray(scene.observation["object_position"])
+    half_sizes = np.asarray(scene.observation["object_size"])
+    if "container_position" in scene.observation:
+        *at, floor = np.asarray(scene.observation["container_position"])
+        *inner, rim = np.asarray(scene.observation["container_size"])
+        height = float(floor + rim)
+        positions = np.concatenate([positions, [[*at, height / 2]]])
+        half_sizes = np.concatenate([half_sizes, [[*inner, height / 2]]])
     low = np.minimum(np.concatenate(list(panels.values())).min((0, 1)), positions.min(0)) - 0.02
     high = np.concatenate(list(panels.values())).max((0, 1)) + 0.02
     trajectory_figure.gripper_trajectories(
         folder / "gripper_trajectories.png",
         panels,
         object_positions=positions,
-        object_half_sizes=np.asarray(scene.observation["object_size"]),
+        object_half_sizes=half_sizes,
         workspace=(np.array([low[0], low[1], 0.0]), high),
-        object_labels=env.info["scenes"][0],
+        object_labels=[label.partition(" at ")[0] for label in env.info["scenes"][0]],
         title="Gripper paths of random actions",
     )
 
@@ -98,7 +108,8 @@ def videos(
         if env.render is not None:
             frames = record(env, policy_of(learner, policy, explore=False), key, episodes)
             folder.mkdir(parents=True, exist_ok=True)
-            tiled = tile_videos(list(frames), columns=min(episodes, 4), caption=method)
+            caption = f"{LABELS.get(method, method)}, {env.name}"
+            tiled = tile_videos(list(frames), columns=min(episodes, 4), caption=caption)
             write_video(folder / f"{method}.mp4", tiled, FRAMES_PER_SECOND)
 
 

@@ -99,11 +99,11 @@ def test_the_demonstrator_places_most_of_the_time(env: Env) -> None:
 
 def test_a_task_is_about_its_object_and_container() -> None:
     env = make_env("place/mug-in-basket")
-    assert env.info["scenes"] == [["mug", "cap", "basket at 0.350 0.120"]]
+    assert env.info["scenes"] == [["mug", "cap", "basket at 0.350 0.150"]]
     state = jax.jit(env.reset)(jax.random.key(0))
     basket = CONTAINERS["basket"]
     np.testing.assert_allclose(
-        state.observation["container_position"], [0.35, 0.12, basket.floor], rtol=1e-6
+        state.observation["container_position"], [0.35, 0.15, basket.floor], rtol=1e-6
     )
     np.testing.assert_allclose(
         state.observation["container_size"], [*basket.inner, basket.rim - basket.floor], rtol=1e-6

@@ -9,7 +9,11 @@ from experiments.demonstrator import judge
 
 
 def test_the_demonstrator_grasps_both_validation_objects() -> None:
-    rates = judge(make_env("grasp/validation", demonstrator_noise=0.0, any_object=False), episodes=257, seed=100)
+    rates = judge(
+        make_env("grasp/validation", demonstrator_noise=0.0, any_object=False),
+        episodes=257,
+        seed=100,
+    )
     assert list(rates) == ["pan", "teapot"]
     # 257 episodes are rounded up to two rounds of 256
     trials = [int(rate.meaning.split()[-2]) for rate in rates.values()]

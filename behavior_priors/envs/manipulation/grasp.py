@@ -94,7 +94,7 @@ def make_grasp(
       engine: the physics engine.
       reward: `sparse` as in the paper, or `dense`.
       demonstrator_noise: standard deviation on every action dimension of the demonstrator.
-      any_object: whether any object counts, or that of the task's slot only; None for any in splits.
+      any_object: whether any object counts, not only that of the task's slot; None for splits only.
 
     Raises:
       UserError: an unknown object, split, engine or reward.

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -121,8 +122,8 @@ def make_scenes(layouts: Sequence[Layout]) -> Scenes:
 def place_objects(uniform: Array, radius: Array, keep_off: Array, keep_off_radius: Array) -> Array:
     """Positions `[slots, 2]`, metres, that keep objects apart, and off the container.
 
-    The first of a number of random candidates that do; if none does, a row along y in random order,
-    which always keeps objects apart, and off a container that stands on the table's other side.
+    The first of a number of random candidates that do; if none does, a row in random order, which
+    always does: along the middle of the table, or on the other side of it than the container.
 
     Args:
       uniform: `[PLACEMENT_TRIES * slots * 2 + 1]`, random numbers in [0, 1).
@@ -133,13 +134,16 @@ def place_objects(uniform: Array, radius: Array, keep_off: Array, keep_off_radiu
     (slots,) = radius.shape
     low, high = jnp.asarray(PLACEMENT)
     random = low + (high - low) * uniform[:-1].reshape(PLACEMENT_TRIES, slots, 2)
-    row_ends = float(PLACEMENT[0, 1]), float(PLACEMENT[1, 1])
-    orders = np.array(list(itertools.permutations(np.linspace(*row_ends, slots))), np.float32)
-    y = jnp.asarray(orders)[(uniform[-1] * len(orders)).astype(jnp.int32)]
-    far_side = jnp.where(keep_off[0] > PLACEMENT[:, 0].mean(), PLACEMENT[0, 0], PLACEMENT[1, 0])
-    x = jnp.where(jnp.isfinite(keep_off_radius), far_side, PLACEMENT[:, 0].mean())
-    row = jnp.stack([jnp.full_like(y, 1.0) * x, y], axis=-1)
-    candidates = jnp.concatenate([random, row[None]])
+    order = np.array(list(itertools.permutations(np.linspace(0.0, 1.0, slots))), np.float32)
+    share = jnp.asarray(order)[(uniform[-1] * len(order)).astype(jnp.int32)][:, None]
+    far_y = jnp.where(keep_off[1] > 0.0, low[1], high[1])
+    beside = jnp.stack([low[0], far_y]), jnp.stack([high[0], far_y])
+    middle_x = PLACEMENT[:, 0].mean()
+    across = jnp.stack([middle_x, low[1]]), jnp.stack([middle_x, high[1]])
+    start, end = jax.tree.map(
+        lambda a, b: jnp.where(jnp.isfinite(keep_off_radius), a, b), beside, across
+    )
+    candidates = jnp.concatenate([random, (start + share * (end - start))[None]])
     distance = jnp.linalg.norm(candidates[:, :, None] - candidates[:, None], axis=-1)
     needed = radius[:, None] + radius[None] + PLACEMENT_GAP
     apart = (distance >= needed) | jnp.eye(slots, dtype=bool)

@@ -16,10 +16,10 @@ SLOTS = 2
 SPLITS: tuple[objects.Split, ...] = ("train", "validation", "test")
 EPISODE_LENGTH = 40
 
-CONTAINER_REGION = ((0.29, 0.41), (0.10, 0.14))
+CONTAINER_REGION = ((0.29, 0.41), (0.13, 0.17))
 """Where containers stand in data, metres: along x, and to either side along y."""
 
-TASK_PLACE = (0.35, 0.12)
+TASK_PLACE = (0.35, 0.15)
 """Where the container of a task stands, metres."""
 
 
@@ -106,7 +106,7 @@ def make_place(
       engine: the physics engine.
       reward: `sparse`, the only one there is.
       demonstrator_noise: standard deviation on every action dimension of the demonstrator.
-      any_object: whether any object counts, or that of the task's slot only; None for any in splits.
+      any_object: whether any object counts, not only that of the task's slot; None for splits only.
 
     Raises:
       UserError: an unknown object, container, split, engine or reward.

@@ -1,8 +1,8 @@
 """Scenes as MuJoCo models: the arm, the table, objects in slots, and perhaps a container.
 
 Scenes of as many slots have the same layout, whatever is in them: a slot is a free body with two
-boxes and one capsule that collide, and a fixed number of shapes that are only seen; a container is a
-fixed body of boxes. What an object or a container does not use is parked inside its first
+boxes and one capsule that collide, and a fixed number of shapes that are only seen; a container is
+a fixed body of boxes. What an object or a container does not use is parked inside its first
 primitive. Contacts are listed pair by pair, so that their number is bounded and every engine sees
 the same ones.
 """

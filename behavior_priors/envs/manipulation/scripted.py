@@ -97,7 +97,7 @@ def scripted_place(
 
 
 def _reach(observation: Observation, target: Array) -> tuple[Array, Array]:
-    """Movement `[3]` of an open gripper to a target, first above it, and whether it closes there."""
+    """Movement `[3]` to a target, first above it, and the grip, which closes there."""
     error = target - observation["ee_position"]
     distance = jnp.linalg.norm(error)
     aligned = jnp.linalg.norm(error[:2]) < ALIGNED
