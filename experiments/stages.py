@@ -102,9 +102,12 @@ def restore_prior(prior: Prior, folder: Path) -> TrainedPrior:
 
 
 def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -> dict[str, float]:
-    """How often random actions meet objects, with the prior and without."""
+    """How often random actions succeed and meet objects, with the prior and without.
+
+    Success is called what the family of environments calls it: `prior/grasp_rate` in `grasp/...`.
+    """
     latent_env = decode_action(env, *trained, None)
-    size = env.action_spec.size
+    size, family = env.action_spec.size, env.name.partition("/")[0]
 
     def sample(_: Any, key: PRNGKey) -> jax.Array:
         return jax.random.normal(key, (trained.prior.latent_size,))
@@ -115,11 +118,8 @@ def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -
     results: dict[str, float] = {}
     for label, acted_env, policy in (("prior", latent_env, sample), ("random", env, uniform)):
         report = interaction_report(acted_env, policy, key, episodes)
-        results |= {f"{label}/{name}": float(x) for name, x in report.items()}
-        print(
-            f"{label:7s}  grasps {results[f'{label}/grasp_rate']:.1%}  "
-            f"moves an object {results[f'{label}/interaction_rate']:.1%}  "
-            f"({episodes} episodes, random actions)",
-            flush=True,
-        )
+        rates = {name.replace("success", family): float(x) for name, x in report.items()}
+        results |= {f"{label}/{name}": x for name, x in rates.items()}
+        shares = [f"{name.removesuffix('_rate')} {rate:.1%}" for name, rate in rates.items()]
+        print(f"{label:7s}  {'  '.join(shares)}  ({episodes} episodes, random actions)", flush=True)
     return results

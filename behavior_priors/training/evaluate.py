@@ -62,26 +62,26 @@ def interaction_report(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) 
     """What a policy does to objects before any reinforcement learning.
 
     Args:
-      env: observes `object_position` `[..., 3]`; its condition is that any object is grasped.
+      env: its condition is that any object is grasped, or placed; one that does not observe
+        `object_position` `[objects, 3]` has no `interaction_rate`.
       policy: such as a prior's samples, or uniform actions.
       key: consumed.
       episodes: how many.
 
     Returns:
-      `grasp_rate`, episodes that end with a grasp; `ever_grasp_rate`; and `interaction_rate`,
-      episodes in which some object moves by more than 2 cm.
+      `success_rate`, episodes at whose end the condition holds; `ever_success_rate`; and
+      `interaction_rate`, episodes in which some object moves by more than 2 cm.
     """
 
     @jax.jit
     def run(key: PRNGKey) -> Metrics:
         result = rollout(env, policy, key, episodes)
-        position = result.observation["object_position"]
-        moved = jnp.linalg.norm(position - position[:, :1], axis=-1) > MOVED
         summary = summarize_rollout(result)
-        return {
-            "grasp_rate": summary["success_rate"],
-            "ever_grasp_rate": summary["ever_success_rate"],
-            "interaction_rate": moved.any((1, 2)).mean(dtype=jnp.float32),
-        }
+        report = {name: summary[name] for name in ("success_rate", "ever_success_rate")}
+        if "object_position" in result.observation:
+            position = result.observation["object_position"]
+            moved = jnp.linalg.norm(position - position[:, :1], axis=-1) > MOVED
+            report["interaction_rate"] = moved.any((1, 2)).mean(dtype=jnp.float32)
+        return report
 
     return run(key)

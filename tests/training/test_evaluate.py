@@ -109,8 +109,8 @@ def test_an_object_counts_as_moved_beyond_two_centimetres(
         moved, lambda state, key: jnp.full(1, step_size), jax.random.key(0), 64
     )
     assert report["interaction_rate"] == expected
-    assert report["grasp_rate"] == report["ever_grasp_rate"]
-    assert 0.2 < float(report["grasp_rate"]) < 0.8
+    assert report["success_rate"] == report["ever_success_rate"]
+    assert 0.2 < float(report["success_rate"]) < 0.8
 
 
 def test_objects_in_a_broken_simulation_have_moved_no_further_than_before() -> None:
@@ -127,8 +127,8 @@ def test_objects_in_a_broken_simulation_have_moved_no_further_than_before() -> N
     )
     report = interaction_report(still, lambda state, key: jnp.ones(1), jax.random.key(0), 64)
     assert {name: float(x) for name, x in report.items()} == {
-        "grasp_rate": 0.0,
-        "ever_grasp_rate": 0.0,
+        "success_rate": 0.0,
+        "ever_success_rate": 0.0,
         "interaction_rate": 0.0,
     }
     assert np.isfinite(list(report.values())).all()
