@@ -30,14 +30,6 @@ def grasped_any(observation: Observation, rest_height: Array, slot: Array) -> Ar
     return tabletop.held(observation, rest_height).any()
 
 
-def sparse_reward(
-    observation: Observation, rest_height: Array, slot: Array, success: Array
-) -> Array:
-    """1 where the condition holds, else 0."""
-    del observation, rest_height, slot
-    return success.astype(jnp.float32)
-
-
 def dense_reward(
     observation: Observation, rest_height: Array, slot: Array, success: Array
 ) -> Array:
@@ -54,7 +46,7 @@ def dense_reward(
     return jnp.where(success, 1.0, 0.25 * reach + 0.15 * closed + 0.4 * lift)
 
 
-_REWARDS = {"sparse": sparse_reward, "dense": dense_reward}
+_REWARDS = {"sparse": tabletop.sparse_reward, "dense": dense_reward}
 
 
 def _task_scene(name: str) -> Layout:

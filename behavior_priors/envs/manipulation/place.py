@@ -45,14 +45,6 @@ def placed_any(observation: Observation, rest_height: Array, slot: Array) -> Arr
     return placed(observation, rest_height).any()
 
 
-def sparse_reward(
-    observation: Observation, rest_height: Array, slot: Array, success: Array
-) -> Array:
-    """1 where the condition holds, else 0."""
-    del observation, rest_height, slot
-    return success.astype(jnp.float32)
-
-
 def _split_scenes(split: objects.Split) -> list[Layout]:
     """Random scenes of a split's objects and containers; the same ones every time."""
     names, holders, rng = objects.names(split), containers.container_names(split), random.Random(0)
@@ -124,7 +116,7 @@ def make_place(
         scenes=scenes,
         random_slot=is_split,
         success=placed_any if counts_any else placed_target,
-        reward=sparse_reward,
+        reward=tabletop.sparse_reward,
         demonstrator=functools.partial(scripted.scripted_place, noise=demonstrator_noise),
     )
     return tabletop.make_tabletop(task, engine=engine, episode_length=EPISODE_LENGTH)
