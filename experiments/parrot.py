@@ -1,9 +1,11 @@
 """PARROT (Singh et al. 2021): collect, learn a prior, learn a new task through it, SAC beside it.
 
+With `--methods=parrot,sac,bc_sac` also SAC that starts from a policy cloned from the same data.
+
     python -m experiments.parrot --flagfile=experiments/flags/parrot/quick.flags
 
 The same command continues a run that was killed. Stages are folders of the workdir: `data/`,
-`prior/`, and one for each method; results are in `summary.json`, `figures/` and `videos/`.
+`prior/`, `bc/`, and one for each method; results are in `summary.json`, `figures/` and `videos/`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, check_run_config, run_loop
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import Env, Params, Prior, UserError
-from experiments import pictures
+from experiments import cloning, pictures
 from experiments.stages import (
     TrainedPrior,
     get_demonstrations,
@@ -38,7 +40,7 @@ from experiments.stages import (
     train_prior,
 )
 
-METHODS = ("parrot", "sac")
+METHODS = ("parrot", "sac", "bc_sac")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class ParrotConfig:
       workdir: folder of the run; none for runs/parrot/PRESET/seedN.
       data: a dataset to use; none to collect one in the workdir.
       data_episodes: demonstrations to collect.
-      methods: what to train, of parrot and sac.
+      methods: what to train, of parrot, sac and bc_sac.
       latent_bound: latents are this times tanh of a Gaussian; none for an unsquashed Gaussian.
       latent_mean_bound: means of the Gaussian over latents stay within this; none for no bound.
       latent_max_log_std: upper limit of that Gaussian's log standard deviations; at 0 the policy is
@@ -66,6 +68,7 @@ class ParrotConfig:
       video_episodes: episodes in the video; 0 for no video.
       flow: the prior.
       fit: its training.
+      bc: the policy that bc_sac starts from.
       sac: the learner, the same for every method.
       loop: the learner's experience, the same for every method.
       run: what is written, and when.
@@ -80,7 +83,7 @@ class ParrotConfig:
     workdir: str | None = None
     data: str | None = None
     data_episodes: int = 3_000
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = ("parrot", "sac")
     latent_bound: float | None = None
     latent_mean_bound: float | None = 2.0
     latent_max_log_std: float = 0.0
@@ -90,6 +93,7 @@ class ParrotConfig:
     video_episodes: int = 4
     flow: RealNVPConfig = field(default_factory=RealNVPConfig)
     fit: FitConfig = field(default_factory=FitConfig)
+    bc: cloning.CloningConfig = field(default_factory=cloning.CloningConfig)
     sac: SACConfig = field(default_factory=SACConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -135,6 +139,8 @@ def check_config(config: ParrotConfig, env: Env) -> None:
             acted_env, learner = make_method(method, config, env, untrained)
         with flags.naming("loop"):
             make_loop(acted_env, learner, config.loop)
+    if cloning.is_needed(config.methods):
+        cloning.check_config(config, env)
 
 
 def task_env(config: ParrotConfig) -> Env:
@@ -154,12 +160,21 @@ def load_data(config: ParrotConfig, env: Env, reader: EpisodeReader) -> tuple[Da
 
 
 def needs_prior(methods: Sequence[str]) -> bool:
-    """Whether any of the methods uses a prior; SAC alone needs neither prior nor data."""
+    """Whether any of the methods acts through a prior."""
     return "parrot" in methods
 
 
+def needs_data(methods: Sequence[str]) -> bool:
+    """Whether any of the methods learns from demonstrations; SAC alone does not."""
+    return needs_prior(methods) or cloning.is_needed(methods)
+
+
 def make_method(
-    method: str, config: ParrotConfig, env: Env, trained: TrainedPrior | None
+    method: str,
+    config: ParrotConfig,
+    env: Env,
+    trained: TrainedPrior | None,
+    cloned: Params | None = None,
 ) -> tuple[Env, Learner]:
     """What distinguishes one method from another: where it acts, and from where it starts."""
     sac = config.sac
@@ -172,7 +187,8 @@ def make_method(
             max_log_std=config.latent_max_log_std,
             target_entropy=config.latent_target_entropy,
         )
-    return env, make_sac(sac, env.observation_spec, env.action_spec)
+    initial_policy = cloned if method == "bc_sac" else None
+    return env, make_sac(sac, env.observation_spec, env.action_spec, initial_policy)
 
 
 def learn(
@@ -180,12 +196,13 @@ def learn(
     config: ParrotConfig,
     env: Env,
     prior: TrainedPrior | None,
+    cloned: Params | None,
     workdir: Path,
     watch: Stopwatch,
 ) -> tuple[tuple[Env, Learner, Params], dict[str, float]]:
     """Trains a method and evaluates it: what acts, and its scores."""
     keys, seconds = stage_keys(config.seed), Stopwatch()
-    acted_env, learner = make_method(method, config, env, prior)
+    acted_env, learner = make_method(method, config, env, prior, cloned)
     with watch.span(method):
         state = run_loop(
             workdir / method,
@@ -217,22 +234,22 @@ def main() -> None:
     # everything that can be refused is refused before anything is written
     env, keys = task_env(config), stage_keys(config.seed)
     check_config(config, env)
+    data_env = None
+    if needs_data(config.methods) and config.data is None:
+        data_env = make_env(config.data_env, flag="data_env", engine=config.engine)
     if needs_prior(config.methods):
-        data_env = None
-        if config.data is None:
-            data_env = make_env(config.data_env, flag="data_env", engine=config.engine)
         report_env = make_env(config.report_env, flag="report_env", engine=config.engine)
     workdir = open_workdir(
         config.workdir or default_workdir("parrot", flags.preset(), config.seed),
         experiment="parrot",
         flags_text=flags.to_text(config),
-        may_differ=("workdir", "video_episodes"),
+        may_differ=("workdir", "video_episodes", *cloning.unused_flags(config)),
     )
     watch = Stopwatch()
     results: dict[str, float] = {}
 
-    prior = None
-    if needs_prior(config.methods):
+    prior = cloned = None
+    if needs_data(config.methods):
         with watch.span("collect"):
             if config.data is not None:
                 reader = EpisodeReader(config.data)
@@ -240,6 +257,7 @@ def main() -> None:
                 assert data_env is not None
                 folder = workdir / "data"
                 reader = get_demonstrations(data_env, folder, config.data_episodes, config.seed)
+    if needs_prior(config.methods):
         with watch.span("prior"):
             prior, facts = train_prior(
                 make_prior(config, env),
@@ -253,10 +271,15 @@ def main() -> None:
         with watch.span("report"):
             report = report_prior(report_env, prior, keys["report"], config.report_episodes)
         results |= facts | {"prior/episodes": reader.num_episodes} | report
+    if cloning.is_needed(config.methods):
+        with watch.span("bc"):
+            all_flags = dataclasses.asdict(config)
+            cloned, scores = cloning.clone(config, env, reader, workdir / "bc", keys, all_flags)
+        results |= scores
 
     trained = {}
     for method in config.methods:
-        trained[method], scores = learn(method, config, env, prior, workdir, watch)
+        trained[method], scores = learn(method, config, env, prior, cloned, workdir, watch)
         results |= {f"{method}/{name}": x for name, x in scores.items()}
 
     with watch.span("pictures"):

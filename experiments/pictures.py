@@ -40,8 +40,8 @@ def learning_curves(
             rows = read_jsonl(workdir / method / "metrics.jsonl")
             rows = [row for row in rows if "eval/success_rate" in row]
             if rows:
-                steps = np.array([0, *(r["step"] for r in rows)], float)
-                runs.append((steps, np.array([0.0, *(r["eval/success_rate"] for r in rows)])))
+                steps = np.array([r["step"] for r in rows], float)
+                runs.append((steps, np.array([r["eval/success_rate"] for r in rows])))
         if runs:
             curves[LABELS.get(method, method)] = runs
     if curves:

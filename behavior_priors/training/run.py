@@ -97,12 +97,12 @@ def run_fit(
     restored = checkpoints.restore_latest(jax.eval_shape(make_fit(prior, config).init, key))
     step = restored.step if restored else 0
     writer = open_writers(folder, run, step if restored else None, flags)
-    progress = Progress("prior", config.steps, start=step, unit="updates")
+    progress = Progress(folder.name, config.steps, start=step, unit="updates")
 
     def on_epoch(state: FitState, metrics: dict[str, float]) -> None:
         at = int(state.step)
         writer.write(at, metrics)
-        headline = {"validation nll": metrics["validation/loss"], "best": float(state.best_loss)}
+        headline = {"validation loss": metrics["validation/loss"], "best": float(state.best_loss)}
         progress.update(at, headline)
         checkpoints.save(at, state)
 

@@ -1,0 +1,158 @@
+"""Gaussian over actions, squashed where actions are bounded: behavioural cloning, the flat prior.
+
+The density is the policy of soft actor-critic (Haarnoja et al. 2018), with the same network and
+the same parameters: what is fitted here is a policy that `make_sac(..., initial_policy=params)`
+starts from, as BC-SAC of Singh et al. 2021 does. As a prior it is the flow's simplest rival: one
+action, one mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+
+from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
+from behavior_priors.networks import GaussianPolicy, flatten_observation, observation_size
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Metrics,
+    Observation,
+    ObservationSpec,
+    Params,
+    Prior,
+    PRNGKey,
+    UserError,
+)
+
+
+@dataclass(frozen=True)
+class GaussianConfig:
+    """What the Gaussian looks like, and what it is fitted to.
+
+    The network is that of a `SACConfig` with the same `policy_observation`, `policy_widths`,
+    `min_log_std`, `max_log_std` and `mean_bound`.
+
+    Attributes:
+      observation: names of the observation arrays that the prior sees; none means all of them.
+      widths: hidden layers of the network.
+      min_log_std: lower limit of the log standard deviations.
+      max_log_std: upper limit of the log standard deviations.
+      mean_bound: means, before any squashing, stay within this; none for no bound.
+      entropy_weight: of the entropy in the loss, from 0, which is maximum likelihood, to below 1.
+      squash_limit: actions beyond this share of their bound count as being at it.
+    """
+
+    observation: tuple[str, ...] = ()
+    widths: tuple[int, ...] = (256, 256)
+    min_log_std: float = -5.0
+    max_log_std: float = 2.0
+    mean_bound: float | None = None
+    entropy_weight: float = 0.0
+    squash_limit: float = 0.999
+
+
+def make_gaussian(
+    config: GaussianConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> Prior:
+    """A Gaussian behaviour prior; every function accepts any leading batch axes.
+
+    Features are the Gaussian's mean and log standard deviation, joined, `[2 * size]`. A latent `z`
+    is decoded as `mean + std * z`, squashed by `bound * tanh` where the action has a bound, so that
+    `z ~ N(0, I)` decodes to samples and `z = 0` to the policy's deterministic action.
+
+    The loss is `mean(-log p(a | s)) - entropy_weight * mean(H(p(. | s)))` in nats and in the
+    measure of the action itself, with metrics `nll` and `entropy`. The entropy is that of one
+    sample a state, drawn with the loss's key; without a bound, of the closed form. A bonus of
+    weight `w` makes the best unbounded Gaussian's variance `1 / (1 - w)` times the data's, which is
+    why `w` stays below 1.
+
+    Demonstrators saturate: an action at its bound has no preimage under the tanh, and is taken to
+    be at `squash_limit` times the bound by `invert`, `log_prob` and the loss alike.
+
+    Args:
+      config: what the Gaussian looks like.
+      observation_spec: what observations look like.
+      action_spec: what actions look like.
+
+    Raises:
+      UserError: the config does not fit the spec or itself.
+    """
+    _check(config, observation_spec)
+    names = config.observation or tuple(observation_spec)
+    size, bound = action_spec
+    network: Any = GaussianPolicy(
+        config.widths, size, config.min_log_std, config.max_log_std, config.mean_bound
+    )
+
+    def init(key: PRNGKey) -> Params:
+        return network.init(key, jnp.zeros(observation_size(observation_spec, names)))
+
+    def encode(params: Params, observation: Observation) -> Array:
+        flat = flatten_observation(observation, observation_spec, names)
+        return jnp.concatenate(network.apply(params, flat), axis=-1)
+
+    def decode(params: Params, latent: Array, features: Array) -> Array:
+        mean, log_std = jnp.split(features, 2, axis=-1)
+        return policy_mode(mean + jnp.exp(log_std) * latent, bound)
+
+    def invert(params: Params, action: Array, features: Array) -> Array:
+        mean, log_std = jnp.split(features, 2, axis=-1)
+        x = action if bound is None else ScaledTanh(bound, config.squash_limit).inverse(action)
+        return (x - mean) * jnp.exp(-log_std)
+
+    def distribution(params: Params, features: Array) -> Any:
+        mean, log_std = jnp.split(features, 2, axis=-1)
+        return policy_distribution(mean, log_std, bound)
+
+    def log_prob(params: Params, action: Array, features: Array) -> Array:
+        if bound is not None:
+            limit = config.squash_limit * bound
+            action = jnp.clip(action, -limit, limit)
+        return distribution(params, features).log_prob(action)
+
+    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+        features = encode(params, batch["observation"])
+        nll = -log_prob(params, batch["action"], features).mean()
+        policy = distribution(params, features)
+        if bound is None:
+            entropy = policy.entropy().mean()
+        else:
+            entropy = -policy.sample_and_log_prob(seed=key)[1].mean()
+        return nll - config.entropy_weight * entropy, {"nll": nll, "entropy": entropy}
+
+    return Prior(
+        name="gaussian",
+        latent_size=size,
+        action_size=size,
+        init=init,
+        encode=encode,
+        decode=decode,
+        loss=loss,
+        invert=invert,
+        log_prob=log_prob,
+        distribution=distribution,
+    )
+
+
+def _check(config: GaussianConfig, observation_spec: ObservationSpec) -> None:
+    """Raises a `UserError` where the config does not fit the spec or itself."""
+    missing = [name for name in config.observation if name not in observation_spec]
+    if missing:
+        raise UserError(
+            f"observation: the Gaussian is to see {', '.join(missing)}, but there is only "
+            f"{', '.join(observation_spec)}"
+        )
+    rules = {
+        "widths": (min(config.widths, default=1) > 0, "positive"),
+        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+        "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
+        "entropy_weight": (0 <= config.entropy_weight < 1, "at least 0 and below 1"),
+        "squash_limit": (0 < config.squash_limit < 1, "between 0 and 1"),
+    }
+    for field, (is_kept, range_text) in rules.items():
+        if not is_kept:
+            raise UserError(f"{field}={getattr(config, field)} should be {range_text}")

@@ -1,0 +1,67 @@
+"""What a job is started through: it becomes the job, within its cores and with its lock.
+
+    python -m launch.child PARENT LOCK CORES MODULE ARGUMENTS...
+
+The lock is one of the operating system's, on an open file that the job inherits: it is held exactly
+as long as the job lives, however it ends. So two processes never work in one folder, even when a
+sweep is killed and started again at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+PATIENCE = 20.0
+"""Seconds in which an earlier process that was killed must have gone."""
+
+PR_SET_PDEATHSIG = 1
+STATUS_LOCKED = 75
+"""Exit status where somebody else holds the lock: `EX_TEMPFAIL` of sysexits.h."""
+
+
+def hold(lock: Path, patience: float = PATIENCE) -> bool:
+    """Takes a lock for as long as this process lives, or returns False if another one keeps it."""
+    file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                os.close(file)
+                return False
+            time.sleep(0.05)
+        else:
+            os.set_inheritable(file, True)
+            return True
+
+
+def die_with(parent: int) -> None:
+    """Lets the kernel kill this process when its parent dies, where the kernel can (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it has died before that
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Becomes the job."""
+    parent, lock, cores, *command = arguments
+    die_with(int(parent))
+    if cores:
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    if not hold(Path(lock)):
+        print(f"error: {lock} is held by a process that is still alive", file=sys.stderr)
+        sys.exit(STATUS_LOCKED)
+    os.execv(sys.executable, [sys.executable, "-m", *command])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

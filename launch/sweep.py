@@ -1,0 +1,275 @@
+r"""Flagfiles x seeds x overrides as independent local processes, and one table at the end.
+
+    python -m launch.sweep --flagfiles=experiments/flags/parrot/quick.flags --seeds=0,1,2 \
+        --overrides="--env=grasp/cap;--env=grasp/chair" --root=runs/sweep/objects
+
+    ROOT/FLAGFILE/OVERRIDES/seedN/   a run's workdir
+    ROOT/logs/                       what the runs have said
+    ROOT/report/                     table and figure of `experiments.report`
+    ROOT/sweep.json                  what each run was started with
+
+The same command continues a sweep that was killed: it skips runs that are complete and starts the
+others again, which go on from where they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from behavior_priors.training import flags
+from behavior_priors.training.metrics import format_seconds
+from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, write_json_atomic
+from behavior_priors.types import UserError
+from experiments.report import write_report
+from experiments.tables import Run, make_table, read_run, to_markdown
+from launch.child import hold
+from launch.jobs import GIGABYTE, Event, Job, make_budget, run_jobs
+
+RECORD_FILE = "sweep.json"
+OWN_FLAGS = {"seed": "seeds", "flagfile": "flagfiles", "workdir": "root"}
+"""Flags of runs that the sweep sets, by flags of its own."""
+
+LONGEST_LABEL = 80
+"""Letters of a folder's name that are taken from overrides."""
+
+TERMINATED = 128 + signal.SIGTERM
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """The program's flags.
+
+    Attributes:
+      root: folder of the sweep.
+      experiment: a program in experiments/, or the name of a module with a dot in it.
+      flagfiles: presets, each of which is run; none for the defaults.
+      seeds: of everything random, each of which is run.
+      overrides: alternatives with semicolons, each of them flags with spaces that are added.
+      jobs: runs at a time; none for as many as fit into cores and memory.
+      cores_per_job: cores of each run, which no other run gets.
+      memory_gb_per_job: memory of each run, which is stopped if it takes more.
+      keys: results in the table, as for experiments.report.
+      curve: metric in the figure, as for experiments.report; none for no figure.
+    """
+
+    root: str
+    experiment: str = "parrot"
+    flagfiles: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    overrides: str = ""
+    jobs: int | None = None
+    cores_per_job: int = 1
+    memory_gb_per_job: float = 2.0
+    keys: tuple[str, ...] = ("*/success_rate", "*/return_mean")
+    curve: str | None = "eval/success_rate"
+
+
+class Planned(NamedTuple):
+    """A run of the sweep: its process, its folder, and what it must have been started with."""
+
+    job: Job
+    workdir: Path
+    record: Mapping[str, Any]
+
+    def is_complete(self) -> bool:
+        """Whether the run has written its results."""
+        return (self.workdir / SUMMARY_FILE).is_file()
+
+
+def plan(config: SweepConfig) -> list[Planned]:
+    """All runs of a sweep, seeds innermost.
+
+    Raises:
+      UserError: there is nothing to run, a flagfile or program is missing, or two runs are alike.
+    """
+    root, module = Path(config.root), _find_module(config.experiment)
+    if not config.seeds:
+        raise UserError("--seeds is empty; give some, such as 0,1,2")
+    presets: list[tuple[str, list[str], str]] = [("", [], "")]
+    if config.flagfiles:
+        presets = [(Path(f).stem, [f"--flagfile={f}"], _read(f)) for f in config.flagfiles]
+    alternatives = [("", [])] if not config.overrides.strip() else _split(config.overrides)
+    planned: dict[str, Planned] = {}
+    for preset, flagfile, text in presets:
+        for label, override in alternatives:
+            for seed in config.seeds:
+                name = "/".join(part for part in (preset, label, f"seed{seed}") if part)
+                if name in planned:
+                    raise UserError(
+                        f"two runs would be {name}; --flagfiles, --overrides and --seeds should "
+                        "each differ in more than their folder or punctuation"
+                    )
+                workdir = root / name
+                arguments = [*flagfile, *override, f"--seed={seed}"]
+                command = [module, *arguments, f"--workdir={workdir}"]
+                log = root / "logs" / f"{name.replace('/', '.')}.log"
+                record = {"program": module, "arguments": arguments, "flagfile": text}
+                planned[name] = Planned(Job(name, command, log), workdir, record)
+    return list(planned.values())
+
+
+def record_plan(root: Path, planned: Sequence[Planned]) -> None:
+    """Writes what runs are started with, so that results are never taken for those of other flags.
+
+    Raises:
+      UserError: a run was started with something else before.
+    """
+    path = root / RECORD_FILE
+    records: dict[str, Any] = {}
+    if path.exists():
+        try:
+            records = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{path} is damaged; choose another --root") from None
+    for run in planned:
+        before = records.setdefault(run.job.name, run.record)
+        if before != run.record:
+            changed = ", ".join(n for n in run.record if before.get(n) != run.record[n])
+            raise UserError(
+                f"--root={root}: {run.job.name} was started with another {changed}; choose another "
+                "--root, or remove that run and its entry in " + RECORD_FILE
+            )
+    write_json_atomic(path, records)
+
+
+class Status:
+    """A line for every change: how many runs are in which state, and what has changed."""
+
+    def __init__(self, planned: Sequence[Planned]) -> None:
+        self._runs = {run.job.name: run for run in planned}
+        self._done = sum(run.is_complete() for run in planned)
+        self._running = 0
+        self.failed: dict[str, str] = {}
+        if self._done:
+            self._say(f"{self._done} complete already")
+
+    def show(self, event: Event) -> None:
+        """Counts an event and says it."""
+        name = event.job.name
+        if event.status is None:
+            self._running += 1
+            self._say(f"{name} started")
+            return
+        self._running -= 1
+        taken = f"in {format_seconds(event.seconds)}"
+        if event.memory:
+            taken += f", {event.memory / GIGABYTE:.1f} GB"
+        if event.status == 0 and self._runs[name].is_complete():
+            self._done += 1
+            self._say(f"{name} done {taken}")
+            return
+        reason = event.reason or _last_line(event.job.log)
+        if event.status == 0:
+            reason = f"it ended without a {SUMMARY_FILE}"
+        self.failed[name] = f"status {event.status} {taken}: {reason}; see {event.job.log}"
+        self._say(f"{name} failed, {self.failed[name]}")
+
+    def _say(self, what: str) -> None:
+        waiting = len(self._runs) - self._done - self._running - len(self.failed)
+        counts = f"{self._done}/{len(self._runs)} done  {self._running} running  {waiting} waiting"
+        print(f"sweep  {counts}  {len(self.failed)} failed  {what}", flush=True)
+
+
+def report(config: SweepConfig, planned: Sequence[Planned]) -> None:
+    """Writes and shows the table of what is complete, if anything is."""
+    if any(run.is_complete() for run in planned):
+        table = make_table([_read_run(run.workdir) for run in planned], config.keys)
+        written = write_report(table, Path(config.root) / "report", config.curve)
+        print(f"\n{to_markdown(table)}\nsee {', '.join(map(str, written))}")
+
+
+def main() -> None:
+    """Runs the sweep that the command line describes."""
+    config = flags.read(SweepConfig)
+    planned = plan(config)
+    budget = make_budget(config.jobs, config.cores_per_job, config.memory_gb_per_job)
+    root = Path(config.root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        is_ours = hold(root / ".lock", patience=0.0)
+    except OSError as error:
+        raise UserError(f"--root={root} cannot be used: {error.strerror}") from error
+    if not is_ours:
+        raise UserError(f"--root={root} is in use by another sweep; wait for it or stop it")
+    record_plan(root, planned)
+    # so that a polite kill ends the jobs as Ctrl-C does
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    status = Status(planned)
+    jobs = [run.job for run in planned if not run.is_complete()]
+    with contextlib.closing(run_jobs(jobs, budget)) as events:
+        for event in events:
+            status.show(event)
+    report(config, planned)
+    if status.failed:
+        sys.exit(1)
+
+
+def _read_run(workdir: Path) -> Run:
+    """A run, also one that has ended before it wrote its flags."""
+    if (workdir / FLAGS_FILE).is_file():
+        return read_run(workdir)
+    return Run(workdir, experiment="unknown", flags={}, summary=None)
+
+
+def _find_module(experiment: str) -> str:
+    module = experiment if "." in experiment else f"experiments.{experiment}"
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise UserError(
+            f"--experiment={experiment}: there is no module {module}; give a program of "
+            "experiments/ such as parrot, or a module with a dot in its name"
+        )
+    return module
+
+
+def _read(flagfile: str) -> str:
+    try:
+        return Path(flagfile).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"--flagfiles: {flagfile} is not a file of flags") from None
+
+
+def _split(overrides: str) -> list[tuple[str, list[str]]]:
+    """Alternatives as the name of a folder and as arguments; an empty one is called `base`."""
+    alternatives = []
+    for text in overrides.split(";"):
+        try:
+            arguments = shlex.split(text)
+        except ValueError as error:
+            raise UserError(f"--overrides: {text!r} cannot be split ({error})") from None
+        for argument in arguments:
+            name = argument.lstrip("-").partition("=")[0]
+            if not argument.startswith("--") or not name:
+                raise UserError(f"--overrides: {argument!r} is no flag; write --name=value")
+            if name in OWN_FLAGS:
+                raise UserError(f"--overrides: the sweep sets --{name} by --{OWN_FLAGS[name]}")
+        label = "_".join(argument.lstrip("-") for argument in arguments)
+        label = re.sub(r"[^\w.,=+-]", "-", label) or "base"
+        if len(label) > LONGEST_LABEL:
+            label = f"{label[:LONGEST_LABEL]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+        alternatives.append((label, arguments))
+    return alternatives
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+if __name__ == "__main__":
+    flags.define(SweepConfig)
+    flags.run(main)

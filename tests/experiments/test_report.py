@@ -1,0 +1,186 @@
+"""Reports over folders as real runs leave them, with scores whose estimates are known by hand."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from behavior_priors.training.metrics import JsonlWriter
+from behavior_priors.training.workdir import open_workdir, write_summary
+from behavior_priors.types import UserError
+from experiments.report import find_curves, find_workdirs, with_workdirs, write_report
+from experiments.tables import Table, make_table, read_run, to_csv, to_markdown
+from tests.experiments.conftest import one_line
+from tests.experiments.runs import Program
+
+DEFAULT = ("*/success_rate", "*/return_mean")
+
+
+def make_run(
+    folder: Path,
+    scores: Mapping[str, Any] | None,
+    *,
+    seed: int,
+    env: str = "grasp/mug",
+    curve: tuple[float, ...] = (),
+) -> Path:
+    """A run of `parrot`, complete if it has scores."""
+    text = f"--env={env}\n--loop.steps=300\n--seed={seed}\n--workdir={folder}\n"
+    open_workdir(folder, experiment="parrot", flags_text=text)
+    if curve:
+        (folder / "sac").mkdir()
+        writer = JsonlWriter(folder / "sac" / "metrics.jsonl", last_step=None)
+        for i, value in enumerate(curve):
+            writer.write(100 * (i + 1), {"train/loss": 1.0, "eval/success_rate": value})
+        writer.close()
+    if scores is not None:
+        write_summary(folder, scores, seed=seed, engine="c")
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """Two tasks: of the mug three seeds, one of them incomplete; of the cap two."""
+    for seed, rate in ((0, 0.25), (1, 0.75)):
+        scores = {"sac/success_rate": rate, "sac/stochastic/success_rate": 0.5, "sac/steps": 300}
+        make_run(tmp_path / "mug" / f"seed{seed}", scores, seed=seed, curve=(0.0, rate / 2, rate))
+    make_run(tmp_path / "mug" / "seed2", None, seed=2, curve=(1.0, 1.0))
+    for seed, value in ((0, 12.5), (1, None)):
+        scores = {"sac/success_rate": 1.0, "sac/return_mean": value}
+        make_run(tmp_path / "cap" / f"seed{seed}", scores, seed=seed, env="grasp/cap")
+    return tmp_path
+
+
+def table(folder: Path, pattern: str = "*/seed*", keys: tuple[str, ...] = DEFAULT) -> Table:
+    return make_table([read_run(w) for w in find_workdirs([f"{folder}/{pattern}"])], keys)
+
+
+def test_the_table_as_markdown(runs: Path) -> None:
+    assert to_markdown(table(runs)) == (
+        "| experiment | env | runs | sac/success_rate | sac/return_mean |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| parrot | grasp/cap | 2 | 1.000 [1.000, 1.000] | 12.5 (1 without) |\n"
+        "| parrot | grasp/mug | 2 | 0.500 [0.250, 0.750] | - |\n"
+        "\n"
+        "Numbers: mean and range of 2 runs; one run.\n"
+        "\n"
+        "Not complete, and not in the table:\n"
+        "\n"
+        f"- {runs}/mug/seed2\n"
+    )
+
+
+def test_the_table_as_csv(runs: Path) -> None:
+    rows = list(csv.DictReader(to_csv(table(runs)).splitlines()))
+    assert [(row["env"], row["key"], row["runs"]) for row in rows] == [
+        ("grasp/cap", "sac/success_rate", "2"),
+        ("grasp/cap", "sac/return_mean", "1"),
+        ("grasp/mug", "sac/success_rate", "2"),
+    ]
+    assert [rows[-1][name] for name in ("value", "low", "high", "meaning")] == [
+        "0.5",
+        "0.25",
+        "0.75",
+        "mean and range of 2 runs",
+    ]
+
+
+def test_twelve_seeds_get_an_interquartile_mean(tmp_path: Path) -> None:
+    """Of 0, 1, ..., 11 the middle six are 3 to 8, whose mean is 5.5."""
+    for seed in range(12):
+        make_run(tmp_path / f"seed{seed}", {"sac/return_mean": float(seed)}, seed=seed)
+    (row,) = table(tmp_path, "seed*").rows
+    estimate = row.estimates["sac/return_mean"]
+    assert estimate.value == 5.5
+    assert 1.0 < estimate.low < 5.5 < estimate.high < 10.0
+    assert "bootstrap interval of 12 runs" in estimate.meaning
+    assert list(row.settings) == ["experiment"]
+
+
+def test_keys_are_chosen_by_pattern(runs: Path) -> None:
+    chosen = table(runs, keys=("sac/steps", "*/*/success_rate")).keys
+    assert sorted(chosen) == ["sac/steps", "sac/stochastic/success_rate"]
+    with pytest.raises(UserError, match=r"--keys=nope are in no summary; there are sac/success"):
+        table(runs, keys=("nope",))
+
+
+def test_curves_are_those_of_complete_runs(runs: Path) -> None:
+    curves = find_curves(table(runs), "eval/success_rate")
+    assert list(curves) == ["sac env=grasp/mug"]
+    ends = [(steps[-1], values[-1]) for steps, values in curves["sac env=grasp/mug"]]
+    assert ends == [(300.0, 0.25), (300.0, 0.75)]
+    np.testing.assert_array_equal(curves["sac env=grasp/mug"][1][1], [0.0, 0.375, 0.75])
+    assert find_curves(table(runs), "eval/nope") == {}
+
+
+def test_without_curves_there_is_no_figure(runs: Path) -> None:
+    written = write_report(table(runs, "cap/*"), runs / "out", "eval/success_rate")
+    assert [path.name for path in written] == ["report.md", "report.csv"]
+    assert sorted(runs.glob("out/*")) == sorted(written)
+
+
+def test_an_ignored_flag_makes_no_row(runs: Path) -> None:
+    make_run(runs / "can" / "seed3", {"sac/success_rate": 0.0}, seed=3, env="grasp/can")
+    found = [read_run(w) for w in find_workdirs([f"{runs}/mug/seed0", f"{runs}/can/*"])]
+    assert len(make_table(found, DEFAULT).rows) == 2
+    for ignore in ("env", "e*"):
+        (row,) = make_table(found, DEFAULT, ignore=[ignore]).rows
+    assert row.estimates["sac/success_rate"][:3] == (0.125, 0.0, 0.25)
+
+
+def test_what_cannot_be_reported(runs: Path) -> None:
+    with pytest.raises(UserError, match=r"--workdirs is empty"):
+        find_workdirs([])
+    with pytest.raises(UserError, match=r"--workdirs: .*/mug has no flags.txt"):
+        find_workdirs([f"{runs}/mug"])
+    with pytest.raises(UserError, match=r"--workdirs: .*/nope\* matches no folder with flags.txt"):
+        find_workdirs([f"{runs}/nope*"])
+    with pytest.raises(UserError, match=r"none of the 1 runs has a summary.json"):
+        table(runs, "mug/seed2")
+    make_run(runs / "copy" / "seed1", {"sac/success_rate": 0.0}, seed=1)
+    with pytest.raises(UserError, match=r"copy/seed1 and .*mug/seed1 have the same flags and the"):
+        table(runs)
+    for text in ('{"sac/success_rate": 0.', "[]"):
+        (runs / "copy" / "seed1" / "summary.json").write_text(text)
+        with pytest.raises(UserError, match=r"copy/seed1/summary.json .*run the experiment again"):
+            table(runs)
+    (runs / "file").write_text("")
+    with pytest.raises(UserError, match=r"--output=.*/file cannot be written"):
+        write_report(table(runs, "cap/*"), runs / "file", None)
+
+
+def test_a_folder_that_is_given_twice_counts_once(runs: Path) -> None:
+    found = find_workdirs([f"{runs}/cap/seed0", f"{runs}/cap/*", f"{runs}/mug/../cap/seed1"])
+    assert [path.name for path in found] == ["seed0", "seed1"]
+
+
+def test_first_arguments_are_workdirs() -> None:
+    assert with_workdirs(["p", "a", "b", "--output=c", "d"]) == [
+        "p",
+        "--workdirs=a,b",
+        "--output=c",
+        "d",
+    ]
+    assert with_workdirs(["p", "--workdirs=a"]) == ["p", "--workdirs=a"]
+    assert with_workdirs(["p"]) == ["p"]
+
+
+def test_the_program(runs: Path) -> None:
+    arguments = ["mug/seed0", "mug/seed1", "--output=out"]
+    result = Program("experiments.report", arguments, folder=runs).succeed()
+    text = (runs / "out" / "report.md").read_text()
+    assert "| parrot | 2 | 0.500 [0.250, 0.750] |\n" in text
+    assert text in result.stdout
+    with Image.open(runs / "out" / "learning_curves.png") as image:
+        image.load()
+        assert min(image.size) > 200
+    one_line(
+        Program("experiments.report", ["mug/seed9"], folder=runs).finish(),
+        ("--workdirs", "mug/seed9", "flags.txt"),
+    )
