@@ -67,6 +67,7 @@ setup(
         "tpu": ["jax[tpu]>=0.10"],
         "warp": ["mujoco-mjx[warp]>=3.17"],
         "wandb": ["wandb>=0.18"],
+        "hdf5": ["h5py>=3.11"],
         "benchmarks": [
             "flashbax>=0.1.3",
             "gymnasium>=1.0",
@@ -77,6 +78,7 @@ setup(
             "zuko>=1.3",
         ],
         "dev": [
+            "h5py>=3.11",
             "mypy>=1.15",
             "pytest>=8.3",
             "pytest-xdist>=3.6",

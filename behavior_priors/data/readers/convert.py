@@ -1,0 +1,197 @@
+"""From a recording to a dataset in the one episode format: streamed, and all of it or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
+from behavior_priors.data.layout import EpisodeBatch
+from behavior_priors.data.metadata import EpisodeMetadata
+from behavior_priors.data.readers.base import Batches, Recording, Tally, join
+from behavior_priors.data.report import Report
+from behavior_priors.data.shards import TEMPORARY_PREFIX
+from behavior_priors.types import UserError
+
+SHARD_BYTES = 32 * 2**20
+
+ProgressFn = Callable[[int, int], None]
+"""`(episodes so far, steps so far)`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConvertOptions:
+    """How a recording becomes a dataset.
+
+    Attributes:
+      policy: who acted.
+      environment: where; None for what the file says.
+      action_limit: magnitude in the file's units at which an action is saturated; None for 1, or
+        for the largest magnitude of each dimension if actions are divided by that.
+      action_scale: "auto" divides each action dimension by its largest magnitude.
+      shard_bytes: about how large a shard gets.
+    """
+
+    policy: str = "unknown"
+    environment: str | None = None
+    action_limit: float | None = None
+    action_scale: Literal["none", "auto"] = "none"
+    shard_bytes: int = SHARD_BYTES
+
+
+def convert(
+    recording: Recording,
+    output: str | Path,
+    options: ConvertOptions | None = None,
+    on_shard: ProgressFn | None = None,
+) -> EpisodeReader:
+    """Writes a recording as a dataset, with a report in its metadata.
+
+    `extra["statistics"]` has shape, dtype, min, max, mean and std of every array by its name in a
+    shard, `extra["report"]` the rest, `extra["action_scale"]` what actions were divided by.
+
+    Args:
+      recording: what a reader found.
+      output: folder of the dataset; must not be there, or be empty.
+      options: how.
+      on_shard: called after every shard.
+
+    Returns:
+      A reader of the dataset.
+
+    Raises:
+      UserError: the place is taken or cannot be written, or the recording is damaged, has numbers
+        that are not finite, or has no episode. Nothing is left behind then.
+    """
+    options = options or ConvertOptions()
+    if options.action_limit is not None and not 0 < options.action_limit < float("inf"):
+        raise UserError(f"action_limit={options.action_limit} should be a positive number")
+    with _whole_or_nothing(Path(output)) as folder:
+        scale = np.ones(recording.action_size, np.float32)
+        if options.action_scale == "auto":
+            scale = _action_scale(recording)
+        limit = 1.0 if options.action_limit is None else options.action_limit / scale
+        report, tally = Report(limit), Tally()
+        writer = EpisodeWriter.create(
+            folder,
+            EpisodeMetadata(
+                observation=recording.observation,
+                action_size=recording.action_size,
+                environment=options.environment or recording.environment or "unknown",
+                policy=options.policy,
+            ),
+        )
+        with contextlib.closing(_shards(recording, tally, options.shard_bytes)) as shards:
+            for shard in shards:
+                scaled = dataclasses.replace(shard, action=shard.action / scale)
+                report.add(scaled)
+                writer.write(scaled)
+                if on_shard is not None:
+                    on_shard(writer.totals.num_episodes, writer.totals.num_steps)
+        if not report.num_episodes:
+            raise UserError(
+                f"{recording.path}: has no complete episode that could be used; "
+                f"{tally.bad_episodes} have NaN or infinity, {tally.empty_episodes} no action with "
+                "a known outcome"
+            )
+        extra = _extra(recording, report, tally, options, scale)
+        writer.metadata = dataclasses.replace(writer.metadata, extra=extra)
+        writer.finish()
+    return EpisodeReader(output)
+
+
+def _shards(recording: Recording, tally: Tally, shard_bytes: int) -> Batches:
+    waiting: list[EpisodeBatch] = []
+    size = 0
+    with contextlib.closing(recording.batches(tally)) as batches:
+        for batch in batches:
+            waiting.append(batch)
+            size += sum(array.nbytes for array in batch.to_arrays().values())
+            if size >= shard_bytes:
+                yield join(waiting)
+                waiting, size = [], 0
+    if waiting:
+        yield join(waiting)
+
+
+def _action_scale(recording: Recording) -> np.ndarray:
+    """The largest magnitude of each action dimension, 1 where that is 0; reads the recording."""
+    magnitude = np.zeros(recording.action_size, np.float32)
+    for batch in recording.batches(Tally()):
+        magnitude = np.maximum(magnitude, np.abs(batch.action).max(axis=0))
+    return np.where(magnitude > 0, magnitude, np.float32(1))
+
+
+def _extra(
+    recording: Recording, report: Report, tally: Tally, options: ConvertOptions, scale: np.ndarray
+) -> dict[str, Any]:
+    notes = list(recording.notes)
+    if tally.lost_actions:
+        notes.append(
+            f"{tally.lost_actions} last actions are left out, because the file does not have what "
+            f"they led to; {tally.lost_terminations} of them ended the task"
+        )
+    if tally.gaps:
+        notes.append(f"{tally.gaps} unmarked ends, where observations do not follow each other")
+    if tally.empty_episodes:
+        notes.append(f"{tally.empty_episodes} episodes have no action with a known outcome")
+    if tally.bad_episodes:
+        notes.append(f"{tally.bad_episodes} episodes with NaN or infinity are left out")
+    return {
+        "source": {
+            "file": recording.path.name,
+            "bytes": recording.path.stat().st_size,
+            "format": recording.format,
+            "observation": dict(recording.keys),
+        },
+        "action_scale": scale.tolist() if options.action_scale == "auto" else None,
+        "statistics": report.statistics(),
+        "report": {**report.as_json(), "left_out": dataclasses.asdict(tally), "notes": notes},
+    }
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(output: Path) -> Iterator[Path]:
+    """A folder beside `output` that takes its place at the end; no trace of it after an error.
+
+    One that a killed process has left is overwritten.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise UserError(
+            f"{output}: exists and is not empty; give another folder, or remove this one"
+        )
+    made = [parent for parent in output.absolute().parents if not parent.exists()]
+    folder = output.with_name(TEMPORARY_PREFIX + output.name)
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{output}: cannot be made a folder ({error.strerror}); give another place"
+        ) from error
+    try:
+        yield folder
+        folder.replace(output)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, UserError) and str(folder) in str(error):
+            raise UserError(_about_output(output, error)) from error
+        raise
+
+
+def _about_output(output: Path, error: UserError) -> str:
+    """The writer advises to go on from the shards before; here is nothing to go on from."""
+    if isinstance(error.__cause__, OSError):
+        reason = error.__cause__.strerror or error.__cause__
+        return f"{output}: cannot be written ({reason}); free some space and convert again"
+    return str(error).replace(f"{TEMPORARY_PREFIX}{output.name}", output.name)

@@ -1,0 +1,114 @@
+"""Converts a file of episodes that another program wrote into a dataset.
+
+    python -m experiments.convert --input=cube.npz --output=data/cube
+    python -m experiments.convert --input=demo.hdf5 --output=data/lift \
+        --observation=hand=robot0_eef_pos,object=object[0:7] --policy=human
+
+See docs/your_data.md.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from behavior_priors.data.readers import ReadConfig, Selection, open_recording
+from behavior_priors.data.readers.convert import ConvertOptions, convert
+from behavior_priors.data.report import lines
+from behavior_priors.training import flags
+from behavior_priors.training.metrics import format_seconds
+from behavior_priors.types import UserError
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """The program's flags.
+
+    Attributes:
+      input: file to read; for Minari also the dataset's folder.
+      output: folder of the dataset; must not be there, or be empty.
+      format: layout of the file; auto looks at what is inside.
+      observation: arrays to keep, as NAME=KEY or NAME=KEY[START:STOP]; empty for every one.
+      policy: who acted, such as human or scripted.
+      environment: name of the environment or robot; none for what the file says.
+      rewards: keep rewards where the file has them.
+      action_limit: magnitude in the file's units at which an action is saturated; none for 1.
+      action_scale: auto divides each action dimension by its largest magnitude.
+      drop_bad_episodes: leave out episodes with NaN or infinity instead of stopping there.
+    """
+
+    input: str
+    output: str
+    format: Literal["auto", "npz", "d4rl", "robomimic", "minari"] = "auto"
+    observation: tuple[str, ...] = ()
+    policy: str = "unknown"
+    environment: str | None = None
+    rewards: bool = True
+    action_limit: float | None = None
+    action_scale: Literal["none", "auto"] = "none"
+    drop_bad_episodes: bool = False
+
+
+def main() -> None:
+    """Runs what the command line describes."""
+    config = flags.read(ConvertConfig)
+    if config.action_limit is not None and not 0 < config.action_limit < float("inf"):
+        raise UserError(f"--action_limit={config.action_limit} should be a positive number")
+    with flags.naming("observation"):
+        selections = tuple(Selection.parse(text) for text in config.observation)
+    began = time.perf_counter()
+    recording = open_recording(
+        config.input,
+        ReadConfig(
+            observation=selections,
+            rewards=config.rewards,
+            drop_bad_episodes=config.drop_bad_episodes,
+        ),
+        config.format,
+    )
+
+    def say(episodes: int, steps: int) -> None:
+        seconds = format_seconds(time.perf_counter() - began)
+        of = recording.num_episodes
+        print(f"wrote {episodes} of {of} episodes, {steps} steps  {seconds}", flush=True)
+
+    reader = convert(
+        recording,
+        Path(config.output),
+        ConvertOptions(
+            policy=config.policy,
+            environment=config.environment,
+            action_limit=config.action_limit,
+            action_scale=config.action_scale,
+        ),
+        on_shard=say,
+    )
+    _print_report(reader.metadata.extra, config.output)
+
+
+def _print_report(extra: Any, output: str) -> None:
+    report = extra["report"]
+    print(f"\n{output}, from {extra['source']['file']} ({extra['source']['format']}):")
+    for name, key in extra["source"]["observation"].items():
+        print(f"{name} is {key}")
+    print("\n".join(lines(report, extra["statistics"])))
+    if scale := extra["action_scale"]:
+        print(f"actions are divided by {', '.join(f'{x:.4g}' for x in scale)}")
+    for note in report["notes"]:
+        print(f"note: {note}")
+    action = extra["statistics"]["action"]
+    largest = float(np.max(np.abs([action["min"], action["max"]])))
+    if largest > 1:
+        print(
+            f"warning: actions reach {largest:.4g}, but environments take [-1, 1]; convert again "
+            "with --action_scale=auto, which divides each dimension by its largest magnitude"
+        )
+
+
+if __name__ == "__main__":
+    flags.define(ConvertConfig)
+    flags.run(main)
