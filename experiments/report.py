@@ -23,6 +23,7 @@ from behavior_priors.training.workdir import (
     write_text_atomic,
 )
 from behavior_priors.types import UserError
+from experiments.pictures import LABELS
 from experiments.tables import Table, make_table, read_run, to_csv, to_markdown
 
 
@@ -80,7 +81,8 @@ def find_curves(table: Table, metric: str) -> dict[str, list[figures.Run]]:
             for path in sorted(run.workdir.glob("*/metrics.jsonl")):
                 points = [r for r in read_jsonl(path) if r.get(metric) is not None]
                 if points:
-                    label = " ".join([path.parent.name, *differing])
+                    method = path.parent.name
+                    label = " ".join([LABELS.get(method, method), *differing])
                     steps, values = ([r[n] for r in points] for n in ("step", metric))
                     curves.setdefault(label, []).append(
                         (np.array(steps, float), np.array(values, float))

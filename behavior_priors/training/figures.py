@@ -87,6 +87,7 @@ def learning_curves(
                 axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=ylim)
         axes.margins(x=0)
+        axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         figure.legend(loc="outside lower center", ncols=1)
         save_figure(figure, path)

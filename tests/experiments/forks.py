@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.experiments.runs import DEADLINE, ROOT, Result, environment
 
-PROGRAMS = ("parrot", "collect", "evaluate", "curves")
+PROGRAMS = ("parrot", "collect", "convert", "evaluate", "report")
 
 
 class Forks:

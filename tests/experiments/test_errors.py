@@ -94,8 +94,8 @@ def test_flags_of_the_experiment(
         (["evaluate"], ("--checkpoint", "workdir")),
         (["evaluate", "--checkpoint=run"], ("--checkpoint=run", "flags.txt", "workdir of a run")),
         (["evaluate", "--checkpoint=run", "--episodes=0"], ("--episodes", "at least 1")),
-        (["curves", "--workdirs="], ("--workdirs", "workdirs of runs")),
-        (["curves", "--workdirs=run"], ("--workdirs", "run", "flags.txt", "workdirs of runs")),
+        (["report", "--workdirs="], ("--workdirs", "workdirs of runs")),
+        (["report", "--workdirs=run"], ("--workdirs", "run", "flags.txt", "workdirs of runs")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -217,11 +217,3 @@ def test_a_workdir_of_a_run_with_other_flags(copy: Path, refused: Refused) -> No
     arguments = (*SHORT, "--workdir=run", "--seed=1", "--loop.batch_size=65")
     names = ("--workdir=run", "--loop.batch_size is 64 there and 65 here", "--seed is 0 there")
     refused(copy, "parrot", *arguments, names=(*names, "another --workdir"))
-
-
-def test_curves_of_different_tasks(copy: Path, refused: Refused) -> None:
-    shutil.copytree(copy / "run", copy / "other")
-    flags = copy / "other" / "flags.txt"
-    flags.write_text(flags.read_text().replace("--env=grasp/mug", "--env=grasp/cap"))
-    names = ("--workdirs", "grasp/cap", "grasp/mug", "give one task's")
-    refused(copy, "curves", "--workdirs=run,other", names=names)

@@ -112,10 +112,10 @@ def test_keys_are_chosen_by_pattern(runs: Path) -> None:
 
 def test_curves_are_those_of_complete_runs(runs: Path) -> None:
     curves = find_curves(table(runs), "eval/success_rate")
-    assert list(curves) == ["sac env=grasp/mug"]
-    ends = [(steps[-1], values[-1]) for steps, values in curves["sac env=grasp/mug"]]
+    assert list(curves) == ["SAC env=grasp/mug"]
+    ends = [(steps[-1], values[-1]) for steps, values in curves["SAC env=grasp/mug"]]
     assert ends == [(300.0, 0.25), (300.0, 0.75)]
-    np.testing.assert_array_equal(curves["sac env=grasp/mug"][1][1], [0.0, 0.375, 0.75])
+    np.testing.assert_array_equal(curves["SAC env=grasp/mug"][1][1], [0.0, 0.375, 0.75])
     assert find_curves(table(runs), "eval/nope") == {}
 
 
