@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import inspect
+import os
 import re
 import sys
 import typing
@@ -29,6 +30,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 _USAGE_STATUS = 2
 _INTERRUPT_STATUS = 130
+_CLOSED_PIPE_STATUS = 141
 
 
 def define(
@@ -142,11 +144,28 @@ def preset(argv: Sequence[str] | None = None) -> str:
 def run(main: Callable[[], None]) -> NoReturn:
     """Parses the command line, runs `main` and exits; what the user gets wrong costs one line.
 
-    The exit status is 2 after such an error and 130 after Ctrl-C. Other exceptions are defects of
-    the program and keep their traceback.
+    The exit status is 2 after such an error, 130 after Ctrl-C, and 141 where whoever reads the
+    output has read enough of it, as `head` has. Other exceptions are defects of the program and
+    keep their traceback.
     """
-    app.run(lambda _: _guard(main), flags_parser=_parse_command_line)
+    try:
+        app.run(lambda _: _guard(main), flags_parser=_parse_command_line)
+    except BrokenPipeError:
+        _stop_writing()
+        sys.exit(_CLOSED_PIPE_STATUS)
+    except SystemExit:
+        try:
+            sys.stdout.flush()  # while it can still be answered for
+        except BrokenPipeError:
+            _stop_writing()
+            sys.exit(_CLOSED_PIPE_STATUS)
+        raise
     raise AssertionError("absl.app.run always exits")
+
+
+def _stop_writing() -> None:
+    """Sends what is still to be written, also at the interpreter's exit, nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _guard(main: Callable[[], None]) -> None:

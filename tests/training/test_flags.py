@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import textwrap
@@ -358,3 +359,21 @@ def test_help_lists_the_flags(program: Path) -> None:
     result = start(program, "--help")
     assert "--act: what to do." in result.stdout
     assert "--seed: a number." in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--seed=1"]])
+def test_a_reader_that_has_enough_costs_nothing(program: Path, arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    root = Path(flags.__file__).parents[2]
+    result = subprocess.run(
+        [sys.executable, str(program / "program.py"), *arguments],
+        cwd=program,
+        env={"PYTHONPATH": str(root), "PATH": ""},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, "")
