@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import distrax
 import jax
@@ -23,6 +23,7 @@ import numpy as np
 from behavior_priors.networks import MLP
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.types import ActionSpec, ArraySpec, Params
+from benchmarks.flow_entrants import REDUCTIONS, Entrant, Layers
 from benchmarks.harness import Plan, Row, largest_difference, race, rate_row
 
 PEERS = ("distrax", "nflows", "torch", "zuko")
@@ -36,31 +37,9 @@ BATCH_SIZES = (1, 256, 4096)
 VALUE_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-4
 
-Layers = list[tuple[np.ndarray, np.ndarray]]
-"""Kernels `[inputs, outputs]` and biases `[outputs]`: the encoder's, then each conditioner's."""
-
 Program = Callable[[Params, jax.Array, jax.Array], jax.Array]
 """`(params, observation [B, ...], event [B, size])` to log-likelihoods `[B]` of the event, which is
 an action, or to actions `[B, size]` from the event, which is noise."""
-
-REDUCTIONS: Mapping[str, Callable[[Any], Any]] = {
-    "log_prob": lambda log_probs: log_probs.mean(),
-    "sample": lambda actions: actions.sum(),
-}
-"""By operation: the number, of JAX's arrays or torch's, that `grad` rows differentiate."""
-
-
-class Entrant(NamedTuple):
-    """A contestant whose result can be looked at.
-
-    Attributes:
-      run: does a call and returns its result when all of it is there.
-      arrays: from that result to arrays that are alike for all libraries: the values, or the number
-        that was differentiated and its gradient as `Layers`, flat.
-    """
-
-    run: Callable[[], Any]
-    arrays: Callable[[Any], list[np.ndarray]]
 
 
 def measure(plan: Plan) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from nflows.flows import Flow
 from nflows.transforms import AffineCouplingTransform, CompositeTransform, InverseTransform
 
 from behavior_priors.priors.real_nvp import RealNVPConfig
-from benchmarks.flow import REDUCTIONS, Entrant, Layers
+from benchmarks.flow_entrants import REDUCTIONS, Entrant, Layers
 
 Tensors = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """`(observation [B, ...], event [B, size])` to log-likelihoods `[B]` or actions `[B, size]`."""
