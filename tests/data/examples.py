@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
-from behavior_priors.data.episodes import EpisodeBatch, EpisodeMetadata
+from behavior_priors.data.episodes import EpisodeBatch, EpisodeMetadata, EpisodeWriter
 from behavior_priors.types import ArraySpec
 
 METADATA = EpisodeMetadata(
@@ -40,3 +43,17 @@ def make_batch(number: int, lengths: tuple[int, ...] = (2, 3, 1)) -> EpisodeBatc
         initial_state={"physics": random.normal(size=(episodes, 5))},
         info={"shard_seed": np.full(episodes, number, np.int64)},
     )
+
+
+def write_dataset(directory: Path, shards: int = 3) -> Path:
+    writer = EpisodeWriter.create(directory, METADATA)
+    for number in range(shards):
+        writer.write(make_batch(number, lengths=(2, 3, 1)[: number + 1]))
+    writer.finish()
+    return directory
+
+
+def with_value(array: np.ndarray, value: Any) -> np.ndarray:
+    array = array.copy()
+    array[-1] = value
+    return array

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +16,7 @@ from behavior_priors.data.episodes import EpisodeBatch, EpisodeReader, EpisodeWr
 from behavior_priors.data.layout import pad, unpad
 from behavior_priors.data.shards import Shard
 from behavior_priors.types import ArraySpec, UserError
-from tests.data.examples import METADATA, make_batch
-
-
-def write_dataset(directory: Path, shards: int = 3) -> Path:
-    writer = EpisodeWriter.create(directory, METADATA)
-    for number in range(shards):
-        writer.write(make_batch(number, lengths=(2, 3, 1)[: number + 1]))
-    writer.finish()
-    return directory
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Path:
-    """Shards of the lengths [2], [2, 3] and [2, 3, 1]."""
-    return write_dataset(tmp_path / "data")
+from tests.data.examples import METADATA, make_batch, with_value
 
 
 def assert_same(ours: EpisodeBatch, theirs: EpisodeBatch) -> None:
@@ -148,7 +132,7 @@ def test_padded_episodes_are_joined() -> None:
 COLLECT = """
 import os, signal, sys
 from behavior_priors.data.episodes import EpisodeWriter
-from tests.data.examples import METADATA, make_batch
+from tests.data.examples import METADATA, make_batch, with_value, write_dataset
 
 directory, calls_left = sys.argv[1], int(sys.argv[2])
 fsync = os.fsync
@@ -253,12 +237,6 @@ def replaced(batch: EpisodeBatch, **changes: Any) -> EpisodeBatch:
     return dataclasses.replace(batch, **changes)
 
 
-def with_value(array: np.ndarray, value: Any) -> np.ndarray:
-    array = array.copy()
-    array[-1] = value
-    return array
-
-
 BATCH = make_batch(0)
 POSE, IMAGE = BATCH.observation["pose"], BATCH.observation["image"]
 
@@ -314,68 +292,3 @@ def test_shards_of_one_dataset_are_alike(
     (dataset / "episodes-00003.npz").write_bytes(shard.read_bytes())
     with pytest.raises(UserError, match=message):
         EpisodeReader(dataset)
-
-
-def edit_metadata(**changes: Any) -> Callable[[Path], None]:
-    def edit(directory: Path) -> None:
-        path = directory / "metadata.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-    return edit
-
-
-def edit_shard(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], None]:
-    def edit(directory: Path) -> None:
-        path = directory / "episodes-00001.npz"
-        with np.load(path) as file:
-            arrays = dict(file)
-        arrays[name] = change(arrays[name])
-        np.savez(path, **arrays)
-
-    return edit
-
-
-def truncate(directory: Path) -> None:
-    path = directory / "episodes-00001.npz"
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda path: (path / "metadata.json").unlink(), "metadata.json: no such file; give a"),
-        (lambda path: (path / "metadata.json").write_text("{"), "metadata.json: cannot be read"),
-        (lambda path: (path / "metadata.json").write_text("[]"), '"format": "behavior_priors.ep'),
-        (edit_metadata(format="hdf5"), 'does not say "format"'),
-        (edit_metadata(version=2), "version 2 .* unknown; this package reads version 1"),
-        (edit_metadata(action_size="two"), "'action_size' is missing or of a wrong type"),
-        (edit_metadata(observation={"pose": 3}), "needs a shape and a dtype"),
-        (edit_metadata(action_size=7), r"00000.npz: .*float32\[2\]; they should be float32\[7\]"),
-        (edit_metadata(totals=None), "three totals"),
-        (lambda path: (path / "episodes-00001.npz").unlink(), "00001.npz: is missing"),
-        (lambda path: (path / "episodes-00002.npz").unlink(), "holds 3 episodes in 2 shards"),
-        (truncate, "episodes-00001.npz: is truncated, damaged"),
-        (edit_shard("action", lambda x: x[:, :1]), r"00001.npz: rows of 'action' are float32\[1\]"),
-        (edit_shard("action", lambda x: x[1:]), "00001.npz: 'action' has shape"),
-        (edit_shard("length", lambda x: x - 2), "00001.npz: 'length' holds 0"),
-        (edit_shard("length", lambda x: x[0]), "00001.npz: 'length' is a single value"),
-        (edit_shard("action", lambda x: with_value(x, np.nan)), "00001.npz: 'action' holds nan"),
-        (
-            edit_shard("observation/pose", lambda x: with_value(x, -np.inf)),
-            "00001.npz: 'observation/pose' holds -inf in row 6; values must be finite",
-        ),
-    ],
-)
-def test_a_damaged_dataset_is_named_in_one_line(
-    dataset: Path, damage: Callable[[Path], None], message: str
-) -> None:
-    damage(dataset)
-    with pytest.raises(UserError, match=message) as error:
-        EpisodeReader(dataset).read()
-    assert "\n" not in str(error.value)
-    assert str(dataset) in str(error.value)
-
-
-def test_a_place_without_a_dataset_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere/metadata.json: no such file"):
-        EpisodeReader(tmp_path / "nowhere")
