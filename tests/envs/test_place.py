@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -21,7 +23,7 @@ def env() -> Env:
     return make_env("place/validation", demonstrator_noise=0.0, any_object=False)
 
 
-def test_there_are_enough_containers_and_no_shape_twice() -> None:
+def test_there_are_enough_containers_that_objects_fit() -> None:
     counts = [len(containers.container_names(s)) for s in ("train", "validation", "test")]
     assert counts[0] >= 8
     assert counts[2] >= 4
@@ -31,6 +33,18 @@ def test_there_are_enough_containers_and_no_shape_twice() -> None:
         assert min(one.inner) >= 0.04
         assert one.floor <= one.rim
         assert one.radius < 0.125
+
+
+def test_no_container_is_another_one_at_another_scale() -> None:
+    for one, other in itertools.combinations(CONTAINERS.values(), 2):
+        shapes = [
+            np.array([[*p.size, *p.position, *p.orientation] for p in c.colliding])
+            for c in (one, other)
+        ]
+        if shapes[0].shape == shapes[1].shape:
+            for shape in shapes:
+                shape[:, :6] /= np.abs(shape[:, :6]).max()
+            assert np.abs(shapes[0] - shapes[1]).max() > 0.02, (one.name, other.name)
 
 
 def test_models_with_containers_have_one_layout_and_few_contact_pairs() -> None:

@@ -1,8 +1,8 @@
 """Things to put objects in or on, as data: boxes that are fixed to the table.
 
 A container's frame lies on the table under its middle. What is hollow is a floor and four walls;
-what is solid is a block, and its floor is its top. Containers differ in shape and not in size only,
-so that a test container is new.
+what is solid is a block, and its floor is its top. Several share a way of being put together; no
+container is another one at another scale.
 """
 
 from __future__ import annotations
