@@ -112,6 +112,10 @@ StepFn = Callable[[State, Array], State]
 """Advances one environment by one action `[action_spec.size]`."""
 
 
+StepThenResetFn = Callable[[State, Array], tuple[State, State]]
+"""`(state, action) -> (stepped, fresh)`; `fresh` begins the next episode where the step ended one,
+and may be anything elsewhere."""
+
 DemonstrateFn = Callable[[State, PRNGKey], Array]
 """A scripted policy's action `[action_spec.size]`; the key is consumed."""
 
@@ -134,6 +138,9 @@ class Env(NamedTuple):
       step: advances by one action.
       demonstrate: a scripted policy that solves the task most of the time, if there is one.
       render: an image of a state, if there is a way.
+      measures_success: whether `State.success` means anything; else returns are all there is.
+      step_then_reset: for an environment whose episodes live outside of its states, such as on the
+        host: such a state can be stepped once, by this process only, and a reset is a deed.
       info: facts for metadata, such as the physics engine and the table of scenes.
     """
 
@@ -145,6 +152,8 @@ class Env(NamedTuple):
     step: StepFn
     demonstrate: DemonstrateFn | None = None
     render: RenderFn | None = None
+    measures_success: bool = True
+    step_then_reset: StepThenResetFn | None = None
     info: Mapping[str, Any] = {}
 
 

@@ -120,6 +120,9 @@ def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -
         report = interaction_report(acted_env, policy, key, episodes)
         rates = {name.replace("success", family): float(x) for name, x in report.items()}
         results |= {f"{label}/{name}": x for name, x in rates.items()}
-        shares = [f"{name.removesuffix('_rate')} {rate:.1%}" for name, rate in rates.items()]
-        print(f"{label:7s}  {'  '.join(shares)}  ({episodes} episodes, random actions)", flush=True)
+        words = [
+            f"{name.removesuffix('_rate')} {x:.1%}" if name.endswith("_rate") else f"return {x:.4g}"
+            for name, x in rates.items()
+        ]
+        print(f"{label:7s}  {'  '.join(words)}  ({episodes} episodes, random actions)", flush=True)
     return results

@@ -23,7 +23,11 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
       The state to act in next, the experience made, and the state that the step led to, which is
       the first one unless the episode ended.
     """
-    stepped = env.step(state, action)
+    if env.step_then_reset is not None:
+        stepped, fresh = env.step_then_reset(state, action)
+    else:
+        stepped = env.step(state, action)
+        fresh = env.reset(stepped.key)
     transition = Transition(
         observation=state.observation,
         action=action,
@@ -33,7 +37,6 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
         next_observation=stepped.observation,
         valid=~stepped.diverged,
     )
-    fresh = env.reset(stepped.key)
     done = stepped.terminated | stepped.truncated
     return select(done, fresh, stepped), transition, stepped
 

@@ -1,61 +1,64 @@
-"""Environments by name. A new family is one new file and one line here."""
+"""Environments by name. A new family is one new file and one line here.
+
+One that is not part of this package needs no line: `module:member` imports the module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import importlib
+import re
 
-from behavior_priors.envs.manipulation.grasp import grasp_members, make_grasp
-from behavior_priors.envs.manipulation.place import make_place, place_complaint
+from behavior_priors.envs.family import Family
 from behavior_priors.types import Env, UserError
 
-
-class Family(NamedTuple):
-    """Environments of one kind.
-
-    Attributes:
-      make: `(member, **options) -> Env`.
-      complaint: `(member) -> text`, what there is instead of a member that is unknown; None for one
-        that `make` knows.
-    """
-
-    make: Callable[..., Env]
-    complaint: Callable[[str], str | None]
-
-
-def one_of(family: str, members: Callable[[], Sequence[str]]) -> Callable[[str], str | None]:
-    """The complaint of a family that can list its members."""
-
-    def complaint(member: str) -> str | None:
-        known = members()
-        return None if member in known else f"{family}/ has: {', '.join(known)}"
-
-    return complaint
-
-
-FAMILIES: dict[str, Family] = {
-    "grasp": Family(make_grasp, one_of("grasp", grasp_members)),
-    "place": Family(make_place, place_complaint),
+FAMILIES = {
+    "grasp": "behavior_priors.envs.manipulation.grasp",
+    "place": "behavior_priors.envs.manipulation.place",
+    "brax": "behavior_priors.envs.brax_env",
+    "playground": "behavior_priors.envs.playground_env",
+    "gym": "behavior_priors.envs.gym_env",
 }
+"""Modules with a `FAMILY`, imported when one of their environments is asked for."""
 
 
 def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
     """Builds an environment.
 
     Args:
-      name: `family/member`, such as `grasp/mug`.
+      name: `family/member`, such as `grasp/mug`; or `module:member`, with a module of the user's
+        that has a `FAMILY`.
       flag: what the user calls the name, for messages.
-      **options: the family's own, such as the physics engine.
+      **options: the family's own, such as the physics engine; None for the family's own choice.
 
     Raises:
-      UserError: no such family or member, or an option that the family refuses.
+      UserError: no such family, module or member, or an option that the family refuses.
     """
-    family, _, member = name.partition("/")
-    if family not in FAMILIES or not member:
-        raise UserError(
-            f"--{flag}={name} is unknown; use FAMILY/MEMBER with a family of: {', '.join(FAMILIES)}"
-        )
-    make, complaint = FAMILIES[family]
-    if (hint := complaint(member)) is not None:
+    if own := re.fullmatch(r"([A-Za-z_][\w.]*):(.*)", name):
+        module, member = own.groups()
+        family = _import_family(module, f"--{flag}={name}")
+    else:
+        kind, _, member = name.partition("/")
+        if kind not in FAMILIES or not member:
+            raise UserError(
+                f"--{flag}={name} is unknown; use FAMILY/MEMBER with a family of: "
+                f"{', '.join(FAMILIES)}; or MODULE:MEMBER with a module of yours"
+            )
+        family = importlib.import_module(FAMILIES[kind]).FAMILY
+    if (hint := family.complaint(member)) is not None:
         raise UserError(f"--{flag}={name} is unknown; {hint}")
-    return make(member, **options)
+    return family.make(member, **family.accept(options, name))
+
+
+def _import_family(module: str, given: str) -> Family:
+    try:
+        family = getattr(importlib.import_module(module), "FAMILY", None)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # something that the user's module itself imports
+        raise UserError(
+            f"{given}: there is no module {error.name}; run where Python finds it, or set "
+            "PYTHONPATH"
+        ) from error
+    if not isinstance(family, Family):
+        raise UserError(f"{given}: {module} has no FAMILY of behavior_priors.envs.family.Family")
+    return family

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from behavior_priors.types import ActionSpec, Array, Env, Params, Prior, State
+
+T = TypeVar("T")
 
 
 def decode_action(env: Env, prior: Prior, params: Params, bound: float | None) -> Env:
@@ -21,10 +26,16 @@ def decode_action(env: Env, prior: Prior, params: Params, bound: float | None) -
       An environment with the same states and another action.
     """
 
-    def step(state: State, latent: Array) -> State:
-        features = prior.encode(params, state.observation)
-        return env.step(state, prior.decode(params, latent, features))
+    def decoded(step: Callable[[State, Array], T]) -> Callable[[State, Array], T]:
+        def step_decoded(state: State, latent: Array) -> T:
+            features = prior.encode(params, state.observation)
+            return step(state, prior.decode(params, latent, features))
+
+        return step_decoded
 
     return env._replace(
-        step=step, action_spec=ActionSpec(prior.latent_size, bound), demonstrate=None
+        step=decoded(env.step),
+        step_then_reset=env.step_then_reset and decoded(env.step_then_reset),
+        action_spec=ActionSpec(prior.latent_size, bound),
+        demonstrate=None,
     )

@@ -18,17 +18,21 @@ MOVED = 0.02
 """Metres by which an object counts as moved."""
 
 
-def summarize_rollout(episodes: Rollout) -> dict[str, Array]:
+def summarize_rollout(env: Env, episodes: Rollout) -> dict[str, Array]:
     """Means over episodes.
 
     `success_rate` is the task's condition at the final step, `ever_success_rate` at any step; an
-    episode whose simulation diverged did not succeed.
+    episode whose simulation diverged did not succeed. Both are left out where the environment does
+    not measure success.
     """
+    returns = {"return_mean": episodes.reward.sum(1).mean()}
+    if not env.measures_success:
+        return returns
     meaningful = ~episodes.final.diverged
     return {
         "success_rate": episodes.final_success.mean(dtype=jnp.float32),
         "ever_success_rate": (episodes.success.any(1) & meaningful).mean(dtype=jnp.float32),
-        "return_mean": episodes.reward.sum(1).mean(),
+        **returns,
     }
 
 
@@ -48,7 +52,7 @@ def make_evaluate(env: Env, learner: Learner, episodes: int, *, stochastic: bool
     def evaluate(policy: Params, key: PRNGKey) -> Metrics:
         def run(explore: bool) -> dict[str, Array]:
             act = policy_of(learner, policy, explore=explore)
-            return summarize_rollout(rollout(env, act, key, episodes))
+            return summarize_rollout(env, rollout(env, act, key, episodes))
 
         metrics = run(False)
         if stochastic:
@@ -69,15 +73,14 @@ def interaction_report(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) 
       episodes: how many.
 
     Returns:
-      `success_rate`, episodes at whose end the condition holds; `ever_success_rate`; and
-      `interaction_rate`, episodes in which some object moves by more than 2 cm.
+      What `summarize_rollout` gives, and `interaction_rate`: episodes in which some object moves
+      by more than 2 cm.
     """
 
     @jax.jit
     def run(key: PRNGKey) -> Metrics:
         result = rollout(env, policy, key, episodes)
-        summary = summarize_rollout(result)
-        report = {name: summary[name] for name in ("success_rate", "ever_success_rate")}
+        report = summarize_rollout(env, result)
         if "object_position" in result.observation:
             position = result.observation["object_position"]
             moved = jnp.linalg.norm(position - position[:, :1], axis=-1) > MOVED

@@ -62,9 +62,14 @@ class LoopState:
 
 
 class Loop(NamedTuple):
-    """`init` makes a state from a key; `run_epoch` is jitted and consumes the state's buffers."""
+    """`init` makes a state from a key; `run_epoch` is jitted and consumes the state's buffers.
+
+    `resume` goes on from a state that another process saved. It is that state, unless the
+    environments live outside of their states: those begin new episodes.
+    """
 
     init: Callable[[PRNGKey], LoopState]
+    resume: Callable[[LoopState], LoopState]
     run_epoch: Callable[[LoopState], tuple[LoopState, Metrics]]
     updates_per_epoch: int
 
@@ -74,8 +79,8 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
 
     Metrics of an epoch: the learner's, as `train/...` (means over its updates, NaN where there was
     none), `episode/return` and `episode/success` (means over the episodes that ended, NaN where
-    none did), `episode/count` and `episode/diverged`. A diverged step has neither reward nor
-    success.
+    none did; success only where the environment measures it), `episode/count` and
+    `episode/diverged`. A diverged step has neither reward nor success.
 
     Raises:
       UserError: the config does not fit itself.
@@ -95,6 +100,13 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
             steps=jnp.int32(0),
             key=key,
         )
+
+    def resume(state: LoopState) -> LoopState:
+        if env.step_then_reset is None:
+            return state
+        key, env_key = jax.random.split(state.key)
+        envs = jax.jit(lambda k: reset_many(env, k, config.num_envs))(env_key)
+        return replace(state, envs=envs, episode_return=jnp.zeros(config.num_envs), key=key)
 
     def interact(state: LoopState, key: PRNGKey) -> tuple[LoopState, Metrics]:
         action = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
@@ -143,6 +155,8 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
         total = jax.tree.map(lambda x: x.sum(0), episodes)
         ended = total.pop("count")
         diverged = total.pop("diverged")
+        if not env.measures_success:
+            total.pop("success")
         return state, {
             # not a mean over what is a number: that would hide an update that was none
             **{f"train/{name}": x.sum(0) / times_learned for name, x in metrics.items()},
@@ -153,6 +167,7 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
 
     return Loop(
         init=init,
+        resume=resume,
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
         updates_per_epoch=updates * config.epoch_steps // config.num_envs,
     )

@@ -155,7 +155,7 @@ def run_loop(
     checkpoints = Checkpointer(folder / "checkpoints")
     restored = checkpoints.restore_latest(jax.eval_shape(loop.init, init_key))
     if restored is not None:
-        state = restored.state
+        state = loop.resume(restored.state)
         stopwatch.restore(restored.metadata["seconds"])
     else:
         state = jax.jit(loop.init)(init_key)
@@ -178,19 +178,24 @@ def run_loop(
                     result = evaluate(state.learner.policy, jax.random.fold_in(eval_key, step))
                     metrics |= {f"eval/{name}": x for name, x in _to_host(result).items()}
             writer.write(step, metrics)
-            headline = {
-                label: metrics[name]
-                for label, name in (
-                    ("exploring", "episode/success"),
-                    ("evaluated", "eval/success_rate"),
-                )
-                if math.isfinite(metrics.get(name, math.nan))
-            }
+            headline = _headline(metrics)
             updates = loop.updates_per_epoch if is_learning else 0
             progress.update(step, headline, updates=updates)
             if epoch % run.checkpoint_every == 0 or step == config.steps:
                 checkpoints.save(step, state, {"seconds": stopwatch.seconds()})
     return state
+
+
+def _headline(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Success where it is measured, else the return."""
+    exploring = "success" if "episode/success" in metrics else "return"
+    evaluated = "success_rate" if "eval/success_rate" in metrics else "return_mean"
+    named = {"exploring": f"episode/{exploring}", "evaluated": f"eval/{evaluated}"}
+    return {
+        label: metrics[name]
+        for label, name in named.items()
+        if math.isfinite(metrics.get(name, math.nan))
+    }
 
 
 def _to_host(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -36,7 +36,7 @@ def test_summary_by_hand() -> None:
         success=success,
         length=jnp.full(4, 3),
     )
-    summary = {name: float(x) for name, x in summarize_rollout(episodes).items()}
+    summary = {name: float(x) for name, x in summarize_rollout(make_walk(), episodes).items()}
     assert summary == {"success_rate": 0.25, "ever_success_rate": 0.5, "return_mean": 1.0}
 
 
@@ -126,9 +126,6 @@ def test_objects_in_a_broken_simulation_have_moved_no_further_than_before() -> N
         step=lambda state, action: observe(env.step(state, action)),
     )
     report = interaction_report(still, lambda state, key: jnp.ones(1), jax.random.key(0), 64)
-    assert {name: float(x) for name, x in report.items()} == {
-        "success_rate": 0.0,
-        "ever_success_rate": 0.0,
-        "interaction_rate": 0.0,
-    }
+    rates = {name: float(x) for name, x in report.items() if name.endswith("_rate")}
+    assert rates == {"success_rate": 0.0, "ever_success_rate": 0.0, "interaction_rate": 0.0}
     assert np.isfinite(list(report.values())).all()

@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from behavior_priors.envs.family import Family, one_of
 from behavior_priors.envs.manipulation import objects, scripted, tabletop
 from behavior_priors.envs.manipulation.layouts import Layout
 from behavior_priors.types import Array, Env, Observation, UserError
@@ -104,3 +105,6 @@ def make_grasp(
         demonstrator=functools.partial(scripted.scripted_grasp, noise=demonstrator_noise),
     )
     return tabletop.make_tabletop(task, engine=engine)
+
+
+FAMILY = Family(make_grasp, one_of("grasp/", grasp_members))

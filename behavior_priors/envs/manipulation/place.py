@@ -7,6 +7,7 @@ import random
 
 import jax.numpy as jnp
 
+from behavior_priors.envs.family import Family
 from behavior_priors.envs.manipulation import containers, objects, scripted, tabletop
 from behavior_priors.envs.manipulation.layouts import Layout
 from behavior_priors.types import Array, Env, Observation, UserError
@@ -120,3 +121,6 @@ def make_place(
         demonstrator=functools.partial(scripted.scripted_place, noise=demonstrator_noise),
     )
     return tabletop.make_tabletop(task, engine=engine, episode_length=EPISODE_LENGTH)
+
+
+FAMILY = Family(make_place, place_complaint)

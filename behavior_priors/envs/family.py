@@ -1,0 +1,44 @@
+"""What a file of environments tells the registry about itself."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from behavior_priors.types import Env, UserError
+
+
+class Family(NamedTuple):
+    """Environments of one kind.
+
+    Attributes:
+      make: `(member, **options) -> Env`; the options that it has are the family's.
+      complaint: `(member) -> text`, what there is instead of a member that is unknown; None for one
+        that `make` knows.
+    """
+
+    make: Callable[..., Env]
+    complaint: Callable[[str], str | None]
+
+    def accept(self, options: dict[str, object], name: str) -> dict[str, object]:
+        """Those of a user's options that were given, with a value.
+
+        Raises:
+          UserError: one of them is nothing that this family knows.
+        """
+        given = {option: value for option, value in options.items() if value is not None}
+        for option, value in given.items():
+            if option not in inspect.signature(self.make).parameters:
+                raise UserError(f"--{option}={value} is no choice that {name} has; leave it out")
+        return given
+
+
+def one_of(family: str, members: Callable[[], Sequence[str]]) -> Callable[[str], str | None]:
+    """The complaint of a family that can list its members."""
+
+    def complaint(member: str) -> str | None:
+        known = members()
+        return None if member in known else f"{family} has: {', '.join(known)}"
+
+    return complaint
