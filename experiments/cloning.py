@@ -23,7 +23,7 @@ from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.run import RunConfig, run_fit
 from behavior_priors.types import Env, Params, Prior, PRNGKey
-from experiments.stages import load_for_fit
+from experiments.stages import load_for_fit, print_scores
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def make_clone(config: Experiment, env: Env) -> Prior:
 
 def load_data(config: Experiment, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
     """The clone's training and validation data."""
-    fraction = config.bc.fit.validation_fraction
-    return load_for_fit(env, reader, config.sac.policy_observation, fraction, config.seed)
+    specs, fraction = (env.observation_spec, env.action_spec), config.bc.fit.validation_fraction
+    return load_for_fit(*specs, reader, config.sac.policy_observation, fraction, config.seed)
 
 
 def check_config(config: Experiment, env: Env) -> None:
@@ -147,10 +147,6 @@ def clone(
     learner = make_sac(config.sac, env.observation_spec, env.action_spec)
     evaluate = make_evaluate(env, learner, config.eval_episodes, stochastic=True)
     scores = {n: float(x) for n, x in evaluate(state.best_params, keys["evaluate"]).items()}
-    print(
-        f"{'bc':7s}  success {scores['success_rate']:.1%}  "
-        f"({config.eval_episodes} episodes, deterministic policy)",
-        flush=True,
-    )
+    print_scores("bc", scores, config.eval_episodes)
     scores |= {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
     return state.best_params, {f"bc/{name}": x for name, x in scores.items()}

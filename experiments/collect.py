@@ -2,6 +2,9 @@
 
 python -m experiments.collect --env=grasp/train --output=data/grasp --episodes=10000
 python -m experiments.collect --verify --output=data/grasp
+python -m experiments.collect --checkpoint=runs/parrot/none/seed0 --method=sac --output=data/expert
+
+The last one lets the policy of a finished run demonstrate, in the task that it was trained on.
 """
 
 from __future__ import annotations
@@ -10,12 +13,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from behavior_priors.data.collect import collect, verify
+from behavior_priors.data.collect import ROUND, collect, verify
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
-from behavior_priors.types import UserError
+from behavior_priors.types import Env, UserError
+from experiments.restore import as_demonstrator, restore_run
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,29 @@ class CollectConfig:
 
     Attributes:
       output: folder of the dataset.
-      env: where to collect; must have a demonstrator.
+      env: where to collect; must have a demonstrator. None for the task of the checkpoint.
       engine: physics engine; auto takes the fastest one of this machine.
-      episodes: successful episodes to keep.
+      checkpoint: workdir of a run whose policy demonstrates; none for the environment's own
+        demonstrator.
+      method: which of the run's methods; none for its only one.
+      explore: draw that policy's actions, instead of taking the most likely ones.
+      episodes: episodes to keep, successful ones where the environment measures success.
+      keep_failures: also keep episodes that do not end in success.
+      side_by_side: episodes tried at once.
       seed: of everything random.
       resume: complete a dataset whose collection was killed.
       verify: execute the stored actions again instead, and count the episodes that repeat.
     """
 
     output: str
-    env: str = "grasp/train"
+    env: str | None = None
     engine: str = "auto"
+    checkpoint: str | None = None
+    method: str | None = None
+    explore: bool = True
     episodes: int = 10_000
+    keep_failures: bool = False
+    side_by_side: int = ROUND
     seed: int = 0
     resume: bool = False
     verify: bool = False
@@ -44,8 +59,9 @@ class CollectConfig:
 def main() -> None:
     """Runs what the command line describes."""
     config = flags.read(CollectConfig)
-    if config.episodes < 1:
-        raise UserError(f"--episodes={config.episodes} should be at least 1")
+    for name in ("episodes", "side_by_side"):
+        if getattr(config, name) < 1:
+            raise UserError(f"--{name}={getattr(config, name)} should be at least 1")
     began = time.perf_counter()
 
     def say(word: str, number: int, of: int) -> None:
@@ -60,15 +76,42 @@ def main() -> None:
         same, total = verify(env, reader, lambda n, of: say("repeated", n, of))
         print(f"{same} of {total} episodes repeat bit for bit")
         return
+    env, policy = _demonstrated(config)
     reader = collect(
-        make_env(config.env, engine=config.engine),
+        env,
         Path(config.output),
         config.episodes,
         config.seed,
         resume=config.resume,
+        round_size=config.side_by_side,
+        policy=policy,
+        keep_failures=config.keep_failures,
         on_round=lambda n, of: say("kept", n, of),
     )
     print(f"{reader.num_episodes} episodes, {reader.num_steps} steps in {config.output}")
+
+
+def _demonstrated(config: CollectConfig) -> tuple[Env, str]:
+    """Where to collect, with a demonstrator, and who that is."""
+    if config.checkpoint is None:
+        if config.env is None:
+            raise UserError("--env is missing; give one with a demonstrator, or --checkpoint")
+        env = make_env(config.env, engine=config.engine)
+        if env.demonstrate is None:
+            raise UserError(
+                f"--env={config.env} has no demonstrator; give --checkpoint=WORKDIR instead, a run "
+                "whose policy demonstrates"
+            )
+        return env, "scripted"
+    if config.env is not None or config.engine != "auto":
+        raise UserError("--checkpoint brings its own task; leave out --env and --engine")
+    chosen = () if config.method is None else (config.method,)
+    run = restore_run(Path(config.checkpoint), chosen, flag="method")
+    if len(run.methods) > 1:
+        raise UserError(f"--method is missing; {config.checkpoint} has {', '.join(run.methods)}")
+    (method,) = run.methods
+    act = as_demonstrator(run, method, explore=config.explore)
+    return run.env._replace(demonstrate=act), method
 
 
 if __name__ == "__main__":

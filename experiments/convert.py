@@ -38,6 +38,9 @@ class ConvertConfig:
       rewards: keep rewards where the file has them.
       action_limit: magnitude in the file's units at which an action is saturated; none for 1.
       action_scale: auto divides each action dimension by its largest magnitude.
+      action_low: what becomes -1, one value for all action dimensions or one for each; such as the
+        lower bounds of the environment's actions.
+      action_high: likewise, what becomes 1.
       drop_bad_episodes: leave out episodes with NaN or infinity instead of stopping there.
     """
 
@@ -50,6 +53,8 @@ class ConvertConfig:
     rewards: bool = True
     action_limit: float | None = None
     action_scale: Literal["none", "auto"] = "none"
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
     drop_bad_episodes: bool = False
 
 
@@ -84,6 +89,8 @@ def main() -> None:
             environment=config.environment,
             action_limit=config.action_limit,
             action_scale=config.action_scale,
+            action_low=config.action_low,
+            action_high=config.action_high,
         ),
         on_shard=say,
     )
@@ -96,6 +103,8 @@ def _print_report(extra: Any, output: str) -> None:
     for name, key in extra["source"]["observation"].items():
         print(f"{name} is {key}")
     print("\n".join(lines(report, extra["statistics"])))
+    if offset := extra["action_offset"]:
+        print(f"from actions {', '.join(f'{x:.4g}' for x in offset)} are subtracted")
     if scale := extra["action_scale"]:
         print(f"actions are divided by {', '.join(f'{x:.4g}' for x in scale)}")
     for note in report["notes"]:
@@ -105,7 +114,8 @@ def _print_report(extra: Any, output: str) -> None:
     if largest > 1:
         print(
             f"warning: actions reach {largest:.4g}, but environments take [-1, 1]; convert again "
-            "with --action_scale=auto, which divides each dimension by its largest magnitude"
+            "with --action_low and --action_high, the bounds of the environment's actions, or with "
+            "--action_scale=auto, which divides each dimension by its largest magnitude"
         )
 
 

@@ -33,8 +33,11 @@ from behavior_priors.types import Env, Params, Prior, UserError
 from experiments import cloning, pictures
 from experiments.stages import (
     TrainedPrior,
+    check_demonstrator,
     get_demonstrations,
     load_for_fit,
+    print_scores,
+    related_env,
     report_prior,
     stage_keys,
     train_prior,
@@ -49,10 +52,12 @@ class ParrotConfig:
 
     Attributes:
       env: the new task.
-      data_env: where demonstrations are collected.
-      report_env: where the prior's random actions are judged.
+      data_env: where demonstrations are collected; none for the training tasks of env's family, or,
+        where it has none, for env itself.
+      report_env: where the prior's random actions are judged; none for the family's test tasks, or
+        env itself.
       engine: physics engine; auto takes the fastest one of this machine.
-      reward: of the new task, sparse or dense.
+      reward: of the new task, sparse or dense in grasp/; none for the environment's own.
       seed: of everything random.
       workdir: folder of the run; none for runs/parrot/PRESET/seedN.
       data: a dataset to use; none to collect one in the workdir.
@@ -75,10 +80,10 @@ class ParrotConfig:
     """
 
     env: str = "grasp/mug"
-    data_env: str = "grasp/train"
-    report_env: str = "grasp/test"
+    data_env: str | None = None
+    report_env: str | None = None
     engine: str = "auto"
-    reward: str = "sparse"
+    reward: str | None = None
     seed: int = 0
     workdir: str | None = None
     data: str | None = None
@@ -155,8 +160,8 @@ def make_prior(config: ParrotConfig, env: Env) -> Prior:
 
 def load_data(config: ParrotConfig, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
     """The prior's training and validation data."""
-    fraction = config.fit.validation_fraction
-    return load_for_fit(env, reader, config.flow.observation, fraction, config.seed)
+    specs, fraction = (env.observation_spec, env.action_spec), config.fit.validation_fraction
+    return load_for_fit(*specs, reader, config.flow.observation, fraction, config.seed)
 
 
 def needs_prior(methods: Sequence[str]) -> bool:
@@ -218,11 +223,7 @@ def learn(
     with watch.span("evaluate"):
         evaluate = make_evaluate(acted_env, learner, config.eval_episodes, stochastic=True)
         scores = {n: float(x) for n, x in evaluate(state.learner.policy, keys["evaluate"]).items()}
-    print(
-        f"{method:7s}  success {scores['success_rate']:.1%}  "
-        f"({config.eval_episodes} episodes, deterministic policy)",
-        flush=True,
-    )
+    print_scores(method, scores, config.eval_episodes)
     scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
     scores |= {f"seconds/{name}": x for name, x in seconds.seconds().items()}
     return (acted_env, learner, state.learner.policy), scores
@@ -236,9 +237,10 @@ def main() -> None:
     check_config(config, env)
     data_env = None
     if needs_data(config.methods) and config.data is None:
-        data_env = make_env(config.data_env, flag="data_env", engine=config.engine)
+        data_env = related_env(env, "data_env", config.data_env, config.engine)
+        check_demonstrator(data_env)
     if needs_prior(config.methods):
-        report_env = make_env(config.report_env, flag="report_env", engine=config.engine)
+        report_env = related_env(env, "report_env", config.report_env, config.engine)
     workdir = open_workdir(
         config.workdir or default_workdir("parrot", flags.preset(), config.seed),
         experiment="parrot",
@@ -283,7 +285,7 @@ def main() -> None:
         results |= {f"{method}/{name}": x for name, x in scores.items()}
 
     with watch.span("pictures"):
-        pictures.learning_curves([workdir], workdir / "figures", config.methods, config.env)
+        pictures.learning_curves([workdir], workdir / "figures", config.methods, env)
         if prior is not None:
             pictures.gripper_trajectories(workdir / "figures", env, *prior, keys["picture"])
         if config.video_episodes:

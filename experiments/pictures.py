@@ -30,18 +30,21 @@ FRAMES_PER_SECOND = 12.0
 
 
 def learning_curves(
-    workdirs: Sequence[Path], folder: Path, methods: Sequence[str], task: str
+    workdirs: Sequence[Path], folder: Path, methods: Sequence[str], env: Env
 ) -> None:
-    """Success against environment steps, `learning_curves.png`; several runs give a band."""
+    """What evaluations gave against environment steps, `learning_curves.png`.
+
+    Success where the environment measures it, else the return; several runs give a band.
+    """
+    key = "eval/success_rate" if env.measures_success else "eval/return_mean"
     curves = {}
     for method in methods:
         runs = []
         for workdir in workdirs:
-            rows = read_jsonl(workdir / method / "metrics.jsonl")
-            rows = [row for row in rows if "eval/success_rate" in row]
+            rows = [r for r in read_jsonl(workdir / method / "metrics.jsonl") if key in r]
             if rows:
                 steps = np.array([r["step"] for r in rows], float)
-                runs.append((steps, np.array([r["eval/success_rate"] for r in rows])))
+                runs.append((steps, np.array([r[key] for r in rows])))
         if runs:
             curves[LABELS.get(method, method)] = runs
     if curves:
@@ -49,16 +52,21 @@ def learning_curves(
         figures.learning_curves(
             folder / "learning_curves.png",
             curves,
-            ylabel="success rate",
-            title=f"Learning {task}, which the prior has never seen",
-            ylim=(-0.02, 1.02),
+            ylabel="success rate" if env.measures_success else "return",
+            title=f"Learning {env.name}",
+            ylim=(-0.02, 1.02) if env.measures_success else None,
         )
 
 
 def gripper_trajectories(
     folder: Path, env: Env, prior: Prior, params: Params, key: PRNGKey
 ) -> None:
-    """PARROT's figure 5, `gripper_trajectories.png`: random actions without and with the prior."""
+    """PARROT's figure 5, `gripper_trajectories.png`: random actions without and with the prior.
+
+    Of tabletop tasks only.
+    """
+    if not {"ee_position", "object_position", "object_size"} <= env.observation_spec.keys():
+        return
     scene = jax.jit(env.reset)(key)
 
     def reset(key: PRNGKey) -> State:

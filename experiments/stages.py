@@ -16,13 +16,22 @@ import jax.numpy as jnp
 from behavior_priors.data.collect import collect
 from behavior_priors.data.dataset import check_compatible, load_transitions, split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.wrappers import decode_action
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report
 from behavior_priors.training.fit import Data, FitConfig
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.run import RunConfig, run_fit
-from behavior_priors.types import Env, Params, Prior, PRNGKey
+from behavior_priors.types import (
+    ActionSpec,
+    Env,
+    ObservationSpec,
+    Params,
+    Prior,
+    PRNGKey,
+    UserError,
+)
 
 STAGES = ("fit", "report", "learn", "evaluate", "picture")
 
@@ -39,6 +48,35 @@ def stage_keys(seed: int) -> dict[str, PRNGKey]:
     return dict(zip(STAGES, jax.random.split(jax.random.key(seed), len(STAGES)), strict=True))
 
 
+def related_env(env: Env, kind: str, name: str | None, engine: str) -> Env:
+    """The environment that a flag names, else the one of that kind that goes with the new task.
+
+    Args:
+      env: the new task.
+      kind: `data_env` or `report_env`, the flag, and a key of `Env.info`.
+      name: what the user gave.
+      engine: the physics engine.
+
+    Raises:
+      UserError: no such environment.
+    """
+    name = name or env.info.get(kind)
+    return env if name in (None, env.name) else make_env(name, flag=kind, engine=engine)
+
+
+def check_demonstrator(env: Env) -> None:
+    """Refuses an environment in which nothing demonstrates.
+
+    Raises:
+      UserError: it is one.
+    """
+    if env.demonstrate is None:
+        raise UserError(
+            f"{env.name} has no demonstrator; give --data=FOLDER, a dataset that "
+            "experiments.collect or experiments.convert wrote, or another --data_env"
+        )
+
+
 def get_demonstrations(env: Env, folder: Path, episodes: int, seed: int) -> EpisodeReader:
     """Collects a dataset in a folder, or completes the one that was begun there."""
     began = time.perf_counter()
@@ -52,22 +90,28 @@ def get_demonstrations(env: Env, folder: Path, episodes: int, seed: int) -> Epis
 
 
 def load_for_fit(
-    env: Env, reader: EpisodeReader, names: Sequence[str], validation_fraction: float, seed: int
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    reader: EpisodeReader,
+    names: Sequence[str],
+    validation_fraction: float,
+    seed: int,
 ) -> tuple[Data, Data]:
     """What a prior learns from, and what it is judged by: different episodes.
 
     Args:
-      env: that the prior is for.
+      observation_spec: of what the prior is for.
+      action_spec: likewise.
       reader: the dataset.
-      names: the observations that the prior sees; empty for all of the environment's.
+      names: the observations that the prior sees; empty for all of the spec's.
       validation_fraction: of the episodes.
       seed: of their choice.
 
     Raises:
       UserError: the dataset does not fit the environment, or is too small.
     """
-    names = tuple(names) or tuple(env.observation_spec)
-    check_compatible(reader, {n: env.observation_spec[n] for n in names}, env.action_spec)
+    names = tuple(names) or tuple(observation_spec)
+    check_compatible(reader, {n: observation_spec[n] for n in names}, action_spec)
     train, validation = (
         jax.tree.map(jnp.asarray, load_transitions(reader, names, part))
         for part in split_by_episode(reader.num_episodes, validation_fraction, seed)
@@ -101,13 +145,22 @@ def restore_prior(prior: Prior, folder: Path) -> TrainedPrior:
     return TrainedPrior(prior, restored.state)
 
 
+def print_scores(label: str, scores: Mapping[str, float], episodes: int) -> None:
+    """The line that tells how good a trained policy is."""
+    if "success_rate" in scores:
+        score = f"success {scores['success_rate']:.1%}"
+    else:
+        score = f"return {scores['return_mean']:.4g}"
+    print(f"{label:7s}  {score}  ({episodes} episodes, deterministic policy)", flush=True)
+
+
 def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -> dict[str, float]:
     """How often random actions succeed and meet objects, with the prior and without.
 
-    Success is called what the family of environments calls it: `prior/grasp_rate` in `grasp/...`.
+    Success is called what the environment calls it: `prior/grasp_rate` in `grasp/...`.
     """
     latent_env = decode_action(env, *trained, None)
-    size, family = env.action_spec.size, env.name.partition("/")[0]
+    size, word = env.action_spec.size, env.info.get("success", "success")
 
     def sample(_: Any, key: PRNGKey) -> jax.Array:
         return jax.random.normal(key, (trained.prior.latent_size,))
@@ -118,7 +171,7 @@ def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -
     results: dict[str, float] = {}
     for label, acted_env, policy in (("prior", latent_env, sample), ("random", env, uniform)):
         report = interaction_report(acted_env, policy, key, episodes)
-        rates = {name.replace("success", family): float(x) for name, x in report.items()}
+        rates = {name.replace("success", word): float(x) for name, x in report.items()}
         results |= {f"{label}/{name}": x for name, x in rates.items()}
         words = [
             f"{name.removesuffix('_rate')} {x:.1%}" if name.endswith("_rate") else f"return {x:.4g}"

@@ -15,7 +15,15 @@ jax.config.update("jax_num_cpu_devices", 2)
 TESTS = Path(__file__).parent
 
 # Rooms whose tests run Adam, in whose bias correction optax raises a Python float to an int32.
-MIXES_DTYPES = ("benchmarks", "experiments", "launch", "learners", "test_readme", "training")
+MIXES_DTYPES = (
+    "benchmarks",
+    "experiments",
+    "launch",
+    "learners",
+    "test_examples",
+    "test_readme",
+    "training",
+)
 
 # Rooms whose tests sample from distrax, which adds a location to samples of higher rank.
 # Geometry adds vectors to lists of vectors.

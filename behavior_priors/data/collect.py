@@ -1,4 +1,4 @@
-"""Filling a dataset with the successful episodes of a scripted demonstrator."""
+"""Filling a dataset with episodes of a demonstrator: successful ones, where that is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from behavior_priors.envs.rollout import Rollout, replay_actions, rollout
 from behavior_priors.types import Env, State, UserError
 
 ROUND = 256
-"""Episodes tried at once; the ones kept make a shard."""
+"""Episodes tried at once, unless something else is asked for; the ones kept make a shard."""
 
 ProgressFn = Callable[[int, int], None]
 """`(episodes kept so far, episodes tried so far)`."""
@@ -30,12 +30,16 @@ def collect(
     seed: int,
     *,
     resume: bool = False,
+    round_size: int = ROUND,
+    policy: str = "scripted",
+    keep_failures: bool = False,
     on_round: ProgressFn | None = None,
 ) -> EpisodeReader:
     """Collects demonstrations that end in success, as PARROT does (Singh et al. 2021, appendix A).
 
-    A round's episodes depend on the seed and the round's number alone, so a collection that was
-    killed is completed identically.
+    Where the environment does not measure success, every episode is kept. A round's episodes depend
+    on the seed and the round's number alone, so a collection that was killed is completed
+    identically.
 
     Args:
       env: has a demonstrator.
@@ -43,6 +47,9 @@ def collect(
       episodes: how many to keep.
       seed: of everything random.
       resume: complete the dataset that is there; otherwise one that is there is refused.
+      round_size: episodes tried at once, side by side.
+      policy: who demonstrates, for the metadata.
+      keep_failures: also keep episodes that do not end in success.
       on_round: called after every round.
 
     Returns:
@@ -60,23 +67,25 @@ def collect(
         observation=env.observation_spec,
         action_size=env.action_spec.size,
         environment=env.name,
-        policy="scripted",
+        policy=policy,
         engine=env.info.get("engine"),
         scenes=env.info.get("scenes", ()),
         environment_config={"episode_length": env.episode_length},
         seed=seed,
-        extra={"episodes": episodes, "round": ROUND},
+        extra={"episodes": episodes, "round": round_size},
     )
     writer = (EpisodeWriter.resume if resume else EpisodeWriter.create)(directory, metadata)
     demonstrator = env.demonstrate
-    demonstrate = jax.jit(lambda key: rollout(env, demonstrator, key, ROUND))
+    demonstrate = jax.jit(lambda key: rollout(env, demonstrator, key, round_size))
     key = jax.random.key(seed)
     while not writer.complete:
-        batch = _kept(demonstrate(jax.random.fold_in(key, writer.totals.num_shards)))
+        batch = _kept(
+            env, keep_failures, demonstrate(jax.random.fold_in(key, writer.totals.num_shards))
+        )
         missing = episodes - writer.totals.num_episodes
         writer.write(_first(batch, missing))
-        tried = writer.totals.num_shards * ROUND
-        if writer.totals.num_episodes == 0 and tried >= 10 * ROUND:
+        tried = writer.totals.num_shards * round_size
+        if writer.totals.num_episodes == 0 and tried >= 10 * round_size:
             raise UserError(f"{env.name}: the demonstrator failed in all of {tried} episodes")
         if on_round is not None:
             on_round(writer.totals.num_episodes, tried)
@@ -85,19 +94,24 @@ def collect(
     return EpisodeReader(directory)
 
 
-def _kept(episodes: Rollout) -> dict[str, Any]:
-    """The successful episodes as host arrays, still side by side."""
+def _kept(env: Env, keep_failures: bool, episodes: Rollout) -> dict[str, Any]:
+    """The episodes that a dataset is made of as host arrays, still side by side."""
     host = jax.device_get(
         {
             "observation": dict(episodes.observation),
             "action": episodes.action,
             "reward": episodes.reward,
             "length": episodes.length,
-            "initial_state": _named_leaves(episodes.initial),
+            "terminated": episodes.final.terminated,
+            # an episode outside of its state cannot be begun again
+            "initial_state": {} if env.step_then_reset else _named_leaves(episodes.initial),
         }
     )
-    keep = np.flatnonzero(np.asarray(episodes.final_success))
-    return jax.tree.map(lambda x: x[keep], host)
+    keep = ~np.asarray(episodes.final.diverged)
+    if env.measures_success:
+        host["success"] = np.asarray(episodes.final_success)
+        keep &= host["success"] | keep_failures
+    return jax.tree.map(lambda x: x[np.flatnonzero(keep)], host)
 
 
 def _first(batch: dict[str, Any], count: int) -> EpisodeBatch:
@@ -105,7 +119,6 @@ def _first(batch: dict[str, Any], count: int) -> EpisodeBatch:
     initial = batch.pop("initial_state")
     return EpisodeBatch.from_padded(
         **batch,
-        success=np.ones(len(batch["length"]), bool),
         scene=initial.get("scene"),
         initial_state=initial,
     )
@@ -154,7 +167,7 @@ def verify(env: Env, reader: EpisodeReader, on_round: ProgressFn | None = None) 
     """Re-executes every stored episode.
 
     Args:
-      env: the one that the data was collected in.
+      env: the one that the data was collected in; its episodes live in its states.
       reader: the dataset.
       on_round: called with (episodes that repeat, episodes tried).
 
@@ -165,6 +178,8 @@ def verify(env: Env, reader: EpisodeReader, on_round: ProgressFn | None = None) 
     Raises:
       UserError: the dataset holds no initial states of this environment.
     """
+    if env.step_then_reset is not None:
+        raise UserError(f"{env.name}: its episodes live outside of its states and cannot repeat")
     same = tried = 0
     run = jax.jit(lambda initial, actions: replay_actions(env, initial, actions))
     for start in range(0, reader.num_episodes, ROUND):

@@ -10,6 +10,15 @@ from behavior_priors.types import ActionSpec, Array, Env, Params, Prior, State
 T = TypeVar("T")
 
 
+def decoder(prior: Prior, params: Params) -> Callable[[State, Array], Array]:
+    """A prior as a function `(state, latent [latent_size]) -> action [action_size]`."""
+
+    def decode(state: State, latent: Array) -> Array:
+        return prior.decode(params, latent, prior.encode(params, state.observation))
+
+    return decode
+
+
 def decode_action(env: Env, prior: Prior, params: Params, bound: float | None) -> Env:
     """The environment whose action is a prior's latent: PARROT's way to act *through* a prior.
 
@@ -25,13 +34,10 @@ def decode_action(env: Env, prior: Prior, params: Params, bound: float | None) -
     Returns:
       An environment with the same states and another action.
     """
+    decode = decoder(prior, params)
 
     def decoded(step: Callable[[State, Array], T]) -> Callable[[State, Array], T]:
-        def step_decoded(state: State, latent: Array) -> T:
-            features = prior.encode(params, state.observation)
-            return step(state, prior.decode(params, latent, features))
-
-        return step_decoded
+        return lambda state, latent: step(state, decode(state, latent))
 
     return env._replace(
         step=decoded(env.step),

@@ -88,7 +88,16 @@ def test_flags_of_the_experiment(
     [
         (["collect"], ("--output", "folder")),
         (["collect", "--output=data", "--env=grasp/nope"], ("--env=grasp/nope", "train")),
-        (["collect", "--output=data", "--engine=nope"], ("--engine=nope", "auto", "c")),
+        (
+            ["collect", "--output=data", "--env=grasp/mug", "--engine=nope"],
+            ("--engine=nope", "auto", "c"),
+        ),
+        (["collect", "--output=data"], ("--env", "--checkpoint")),
+        (["collect", "--output=data", "--checkpoint=run"], ("--checkpoint=run", "flags.txt")),
+        (
+            ["collect", "--output=data", "--checkpoint=run", "--env=grasp/mug"],
+            ("--checkpoint", "leave out --env"),
+        ),
         (["collect", "--output=data", "--episodes=0"], ("episodes=0", "at least 1")),
         (["collect", "--output=data", "--verify"], ("data/metadata.json", "experiments.collect")),
         (["evaluate"], ("--checkpoint", "workdir")),

@@ -110,6 +110,7 @@ def test_a_run_says_what_it_found(uninterrupted: Run) -> None:
     assert set(summary) == {
         *policies,
         *rates,
+        *("prior/return_mean", "random/return_mean"),
         *learners,
         *(f"wall_seconds/{span}" for span in spans),
         *(f"versions/{name}" for name in versions),

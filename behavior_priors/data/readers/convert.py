@@ -35,6 +35,8 @@ class ConvertOptions:
       action_limit: magnitude in the file's units at which an action is saturated; None for 1, or
         for the largest magnitude of each dimension if actions are divided by that.
       action_scale: "auto" divides each action dimension by its largest magnitude.
+      action_low: of each dimension, what becomes -1; one value for all; empty to leave them.
+      action_high: likewise, what becomes 1.
       shard_bytes: about how large a shard gets.
     """
 
@@ -42,6 +44,8 @@ class ConvertOptions:
     environment: str | None = None
     action_limit: float | None = None
     action_scale: Literal["none", "auto"] = "none"
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
     shard_bytes: int = SHARD_BYTES
 
 
@@ -54,7 +58,8 @@ def convert(
     """Writes a recording as a dataset, with a report in its metadata.
 
     `extra["statistics"]` has shape, dtype, min, max, mean and std of every array by its name in a
-    shard, `extra["report"]` the rest, `extra["action_scale"]` what actions were divided by.
+    shard, `extra["report"]` the rest, `extra["action_offset"]` what was subtracted from actions and
+    `extra["action_scale"]` what they were then divided by, None for nothing.
 
     Args:
       recording: what a reader found.
@@ -73,9 +78,7 @@ def convert(
     if options.action_limit is not None and not 0 < options.action_limit < float("inf"):
         raise UserError(f"action_limit={options.action_limit} should be a positive number")
     with _whole_or_nothing(Path(output)) as folder:
-        scale = np.ones(recording.action_size, np.float32)
-        if options.action_scale == "auto":
-            scale = _action_scale(recording)
+        offset, scale = _action_map(recording, options)
         limit = 1.0 if options.action_limit is None else options.action_limit / scale
         report, tally = Report(limit), Tally()
         writer = EpisodeWriter.create(
@@ -89,7 +92,7 @@ def convert(
         )
         with contextlib.closing(_shards(recording, tally, options.shard_bytes)) as shards:
             for shard in shards:
-                scaled = dataclasses.replace(shard, action=shard.action / scale)
+                scaled = dataclasses.replace(shard, action=(shard.action - offset) / scale)
                 report.add(scaled)
                 writer.write(scaled)
                 if on_shard is not None:
@@ -100,7 +103,7 @@ def convert(
                 f"{tally.bad_episodes} have NaN or infinity, {tally.empty_episodes} no action with "
                 "a known outcome"
             )
-        extra = _extra(recording, report, tally, options, scale)
+        extra = _extra(recording, report, tally, offset, scale)
         writer.metadata = dataclasses.replace(writer.metadata, extra=extra)
         writer.finish()
     return EpisodeReader(output)
@@ -120,7 +123,29 @@ def _shards(recording: Recording, tally: Tally, shard_bytes: int) -> Batches:
         yield join(waiting)
 
 
-def _action_scale(recording: Recording) -> np.ndarray:
+def _action_map(recording: Recording, options: ConvertOptions) -> tuple[np.ndarray, np.ndarray]:
+    """What is subtracted from actions, and what they are divided by then, `[action_size]` each."""
+    size = recording.action_size
+    if not options.action_low and not options.action_high:
+        offset = np.zeros(size, np.float32)
+        if options.action_scale == "auto":
+            return offset, _magnitude(recording)
+        return offset, np.ones(size, np.float32)
+    if options.action_scale != "none":
+        raise UserError("action_scale=auto and action_low contradict each other; give one of them")
+    low, high = np.array(options.action_low), np.array(options.action_high)
+    if not {len(low), len(high)} <= {1, size}:
+        raise UserError(
+            f"action_low and action_high have {len(low)} and {len(high)} values; {recording.path} "
+            f"has actions of {size} dimensions, so give {size} or 1"
+        )
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        raise UserError("action_low should be below action_high in every dimension, and finite")
+    low, high = (np.broadcast_to(x, (size,)).astype(np.float32) for x in (low, high))
+    return (low + high) / 2, (high - low) / 2
+
+
+def _magnitude(recording: Recording) -> np.ndarray:
     """The largest magnitude of each action dimension, 1 where that is 0; reads the recording."""
     magnitude = np.zeros(recording.action_size, np.float32)
     for batch in recording.batches(Tally()):
@@ -129,7 +154,7 @@ def _action_scale(recording: Recording) -> np.ndarray:
 
 
 def _extra(
-    recording: Recording, report: Report, tally: Tally, options: ConvertOptions, scale: np.ndarray
+    recording: Recording, report: Report, tally: Tally, offset: np.ndarray, scale: np.ndarray
 ) -> dict[str, Any]:
     notes = list(recording.notes)
     if tally.lost_actions:
@@ -150,7 +175,8 @@ def _extra(
             "format": recording.format,
             "observation": dict(recording.keys),
         },
-        "action_scale": scale.tolist() if options.action_scale == "auto" else None,
+        "action_offset": offset.tolist() if offset.any() else None,
+        "action_scale": scale.tolist() if (scale != 1).any() else None,
         "statistics": report.statistics(),
         "report": {**report.as_json(), "left_out": dataclasses.asdict(tally), "notes": notes},
     }

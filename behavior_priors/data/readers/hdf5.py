@@ -48,7 +48,7 @@ def open_file(path: Path) -> Any:
       UserError: h5py is not installed, or the file is damaged or of another kind.
     """
     try:
-        import h5py  # type: ignore[import-untyped]
+        import h5py
     except ImportError as error:
         raise UserError(
             f"{path}: reading HDF5 needs h5py; pip install 'behavior-priors[hdf5]'"

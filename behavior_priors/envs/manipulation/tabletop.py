@@ -152,6 +152,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
         )
         for layout in scenes.layouts
     ]
+    family = task.name.partition("/")[0]
     physics = make_physics(engine, models, SUBSTEPS)
     chain = kinematics.chain_from_model(models[0], scene.ARM_DOFS, "grip")
     home_joints = _home_joints(chain)
@@ -278,6 +279,9 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
         render=render,
         info={
             "engine": physics.engine,
+            "success": family,
+            "data_env": f"{family}/train",
+            "report_env": f"{family}/test",
             "scenes": [layout.describe() for layout in scenes.layouts],
             "control_hz": round(1.0 / (SUBSTEPS * models[0].opt.timestep), 3),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import ReadConfig, Tally, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.report import Report, Statistics, lines
+from behavior_priors.types import UserError
 from tests.data.readers.files import d4rl, minari, ogbench, robomimic, write_hdf5, write_npz
 
 
@@ -135,6 +137,38 @@ def test_actions_are_divided_by_their_largest_magnitude(tmp_path: Path) -> None:
     options = ConvertOptions(action_scale="auto", action_limit=1.0)
     limited = convert(open_recording(path), tmp_path / "limited", options)
     assert limited.metadata.extra["report"]["action_saturation"] == pytest.approx(7 / 15)
+
+
+def test_bounds_of_actions_become_one(tmp_path: Path) -> None:
+    """From [-3, 1] and [0, 2] and [-1, 1]: -3, -1, 1 of the first are -1, 0, 1."""
+    table = ogbench((3,))
+    table["actions"] = np.array([[-3, 0, 0.5], [-1, 1, 0.5], [1, 2, -1], [9, 9, 9]], np.float32)
+    path = write_npz(tmp_path / "a.npz", table)
+    options = ConvertOptions(action_low=(-3, 0, -1), action_high=(1, 2, 1))
+    reader = convert(open_recording(path), tmp_path / "output", options)
+    assert reader.read_array("action").tolist() == [[-1, -1, 0.5], [0, 0, 0.5], [1, 1, -1]]
+    extra = reader.metadata.extra
+    assert (extra["action_offset"], extra["action_scale"]) == ([-1, 1, 0], [2, 1, 1])
+    one = ConvertOptions(action_low=(-4,), action_high=(4,))
+    quartered = convert(open_recording(path), tmp_path / "one", one)
+    assert quartered.read_array("action")[0].tolist() == [-0.75, 0, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"action_low": (-1, -1)}, "have 2 and 0 values; .* has actions of 3 dimensions"),
+        ({"action_low": (0, 0), "action_high": (1,)}, "have 2 and 1 values"),
+        ({"action_low": (0,), "action_high": (0,)}, "below action_high in every dimension"),
+        ({"action_low": (-np.inf,), "action_high": (1,)}, "finite"),
+        ({"action_low": (0,), "action_high": (1,), "action_scale": "auto"}, "give one of them"),
+    ],
+)
+def test_bounds_that_are_none(tmp_path: Path, options: Any, message: str) -> None:
+    path = write_npz(tmp_path / "a.npz", ogbench((3,)))
+    with pytest.raises(UserError, match=message):
+        convert(open_recording(path), tmp_path / "output", ConvertOptions(**options))
+    assert not (tmp_path / "output").exists()
 
 
 def test_bad_episodes_are_left_out_and_counted(tmp_path: Path) -> None:

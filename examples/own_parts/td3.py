@@ -1,0 +1,174 @@
+"""A learner of one's own: twin delayed deep deterministic policy gradient.
+
+Fujimoto et al. 2018, arXiv:1802.09477: a deterministic policy with noise on its actions, the lower
+of two critics, noise on the target's action, and a policy that moves every other update.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from behavior_priors.learner import Learner
+from behavior_priors.networks import MLP, Critics, flatten_observation, observation_size
+from behavior_priors.objectives import td
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Metrics,
+    Observation,
+    ObservationSpec,
+    Params,
+    PRNGKey,
+    Transition,
+    UserError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TD3Config:
+    """Hyper-parameters; noises are shares of the action's bound.
+
+    Attributes:
+      widths: hidden layers of the policy and of each critic.
+      learning_rate: Adam's step size for both.
+      discount: weight of the next step's value.
+      target_rate: share of policy and critics that moves into their targets.
+      policy_period: updates between two of the policy's.
+      exploration_noise: standard deviation of the noise on actions.
+      target_noise: standard deviation of the noise on the target's action.
+      target_noise_limit: its largest magnitude.
+    """
+
+    widths: tuple[int, ...] = (256, 256)
+    learning_rate: float = 3e-4
+    discount: float = 0.99
+    target_rate: float = 0.005
+    policy_period: int = 2
+    exploration_noise: float = 0.5
+    target_noise: float = 0.2
+    target_noise_limit: float = 0.5
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TD3State:
+    """All that is remembered between two updates."""
+
+    policy: Params
+    critic: Params
+    target_policy: Params
+    target_critic: Params
+    policy_optimizer: optax.OptState
+    critic_optimizer: optax.OptState
+    key: PRNGKey
+    step: Array
+
+
+def make_td3(
+    config: TD3Config, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> Learner:
+    """Twin delayed deep deterministic policy gradient.
+
+    Args:
+      config: hyper-parameters.
+      observation_spec: of the observations in batches; policy and critics see all of them.
+      action_spec: bounded.
+
+    Raises:
+      UserError: actions are unbounded, so that noise has no scale.
+    """
+    size, bound = action_spec
+    if bound is None:
+        raise UserError("td3 needs bounded actions; give the latents a bound")
+    names = tuple(observation_spec)
+    policy_network: Any = MLP((*config.widths, size), final_init=nn.initializers.zeros)
+    critic_network: Any = Critics(2, config.widths, True)
+    adam = optax.adam(config.learning_rate)
+
+    def flat(observation: Observation) -> Array:
+        return flatten_observation(observation, observation_spec, names)
+
+    def choose(policy: Params, x: Array) -> Array:
+        return bound * jnp.tanh(policy_network.apply(policy, x))
+
+    def init(key: PRNGKey) -> TD3State:
+        state_key, policy_key, critic_key = jax.random.split(key, 3)
+        x = jnp.zeros(observation_size(observation_spec, names))
+        policy = policy_network.init(policy_key, x)
+        critic = critic_network.init(critic_key, x, jnp.zeros(size))
+        return TD3State(
+            policy=policy,
+            critic=critic,
+            target_policy=jax.tree.map(jnp.copy, policy),
+            target_critic=jax.tree.map(jnp.copy, critic),
+            policy_optimizer=adam.init(policy),
+            critic_optimizer=adam.init(critic),
+            key=state_key,
+            step=jnp.zeros((), jnp.int32),
+        )
+
+    def critic_loss(critic: Params, batch: Transition, target: Array) -> tuple[Array, Array]:
+        q = critic_network.apply(critic, flat(batch.observation), batch.action)
+        return td.critic_loss(q, target), q.mean()
+
+    def policy_loss(policy: Params, critic: Params, batch: Transition) -> Array:
+        x = flat(batch.observation)
+        return -critic_network.apply(critic, x, choose(policy, x))[0].mean()
+
+    def update(state: TD3State, batch: Transition) -> tuple[TD3State, Metrics]:
+        key, noise_key = jax.random.split(state.key)
+        limit = config.target_noise_limit * bound
+        noise = config.target_noise * bound * jax.random.normal(noise_key, batch.action.shape)
+        x_t = flat(batch.next_observation)
+        a_t = choose(state.target_policy, x_t) + jnp.clip(noise, -limit, limit)
+        q_t = critic_network.apply(state.target_critic, x_t, jnp.clip(a_t, -bound, bound))
+        # only the task's end makes the future worth nothing, not the recording's
+        discount = config.discount * (1.0 - batch.terminated.astype(jnp.float32))
+        target = batch.reward + discount * q_t.min(axis=0)
+
+        (loss, q_mean), gradient = jax.value_and_grad(critic_loss, has_aux=True)(
+            state.critic, batch, target
+        )
+        step, critic_optimizer = adam.update(gradient, state.critic_optimizer)
+        critic = optax.apply_updates(state.critic, step)
+
+        def move(policy: Params, optimizer: optax.OptState) -> tuple[Array, Params, Any]:
+            loss, gradient = jax.value_and_grad(policy_loss)(policy, critic, batch)
+            step, optimizer = adam.update(gradient, optimizer)
+            return loss, optax.apply_updates(policy, step), optimizer
+
+        def rest(policy: Params, optimizer: optax.OptState) -> tuple[Array, Params, Any]:
+            return policy_loss(policy, critic, batch), policy, optimizer
+
+        is_due = (state.step + 1) % config.policy_period == 0
+        policy_and_optimizer = (state.policy, state.policy_optimizer)
+        actor_loss, policy, policy_optimizer = jax.lax.cond(
+            is_due, move, rest, *policy_and_optimizer
+        )
+        rate = jnp.where(is_due, config.target_rate, 0.0)
+        state = TD3State(
+            policy=policy,
+            critic=critic,
+            target_policy=optax.incremental_update(policy, state.target_policy, rate),
+            target_critic=optax.incremental_update(critic, state.target_critic, rate),
+            policy_optimizer=policy_optimizer,
+            critic_optimizer=critic_optimizer,
+            key=key,
+            step=state.step + 1,
+        )
+        return state, {"critic_loss": loss, "policy_loss": actor_loss, "q_mean": q_mean}
+
+    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
+        action = choose(policy, flat(observation))
+        if explore:
+            noise = config.exploration_noise * bound * jax.random.normal(key, action.shape)
+            action = jnp.clip(action + noise, -bound, bound)
+        return action
+
+    return Learner(init, update, act)
