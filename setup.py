@@ -68,6 +68,9 @@ setup(
         "warp": ["mujoco-mjx[warp]>=3.17"],
         "wandb": ["wandb>=0.18"],
         "hdf5": ["h5py>=3.11"],
+        "gym": ["gymnasium[mujoco]>=1.0"],
+        "ogbench": ["gymnasium[mujoco]>=1.0", "ogbench>=1.2"],
+        "playground": ["playground>=0.2"],
         "benchmarks": [
             "flashbax>=0.1.3",
             "gymnasium>=1.0",
@@ -78,6 +81,7 @@ setup(
             "zuko>=1.3",
         ],
         "dev": [
+            "gymnasium[mujoco]>=1.0",
             "h5py>=3.11",
             "mypy>=1.15",
             "pytest>=8.3",

@@ -28,9 +28,15 @@ class Family(NamedTuple):
           UserError: one of them is nothing that this family knows.
         """
         given = {option: value for option, value in options.items() if value is not None}
+        known = inspect.signature(self.make).parameters
+        if any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+            return given
         for option, value in given.items():
-            if option not in inspect.signature(self.make).parameters:
-                raise UserError(f"--{option}={value} is no choice that {name} has; leave it out")
+            if option not in known:
+                raise UserError(
+                    f"{option}={value} is no choice that {name} has; leave it out, or use one of: "
+                    f"{', '.join(list(known)[1:])}"
+                )
         return given
 
 

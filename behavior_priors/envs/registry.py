@@ -1,12 +1,17 @@
 """Environments by name. A new family is one new file and one line here.
 
-One that is not part of this package needs no line: `module:member` imports the module.
+A name is `family/member`, such as `grasp/mug`, or `module:member`, which imports a module of the
+user's and needs no line here. Options of the family may follow, as in
+`brax/pusher?episode_length=100&engine=spring`; numbers, `true`, `false` and `none` are understood
+as such, everything else as text.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import urllib.parse
+from typing import Any
 
 from behavior_priors.envs.family import Family
 from behavior_priors.types import Env, UserError
@@ -25,14 +30,16 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
     """Builds an environment.
 
     Args:
-      name: `family/member`, such as `grasp/mug`; or `module:member`, with a module of the user's
-        that has a `FAMILY`.
+      name: as above; a module of the user's has a `FAMILY`.
       flag: what the user calls the name, for messages.
       **options: the family's own, such as the physics engine; None for the family's own choice.
+        Those in the name count more.
 
     Raises:
       UserError: no such family, module or member, or an option that the family refuses.
     """
+    name, mark, query = name.partition("?")
+    options |= _read_options(query, f"--{flag}={name}?{query}") if mark else {}
     if own := re.fullmatch(r"([A-Za-z_][\w.]*):(.*)", name):
         module, member = own.groups()
         family = _import_family(module, f"--{flag}={name}")
@@ -46,7 +53,28 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
         family = importlib.import_module(FAMILIES[kind]).FAMILY
     if (hint := family.complaint(member)) is not None:
         raise UserError(f"--{flag}={name} is unknown; {hint}")
-    return family.make(member, **family.accept(options, name))
+    env = family.make(member, **family.accept(options, name))
+    return env._replace(name=f"{env.name}?{query}") if mark else env
+
+
+def _read_options(query: str, given: str) -> dict[str, Any]:
+    try:
+        pairs = urllib.parse.parse_qsl(query, strict_parsing=True)
+    except ValueError as error:
+        raise UserError(f"{given}: options are written as in NAME?key=value&other=value") from error
+    return {key: _read_value(text) for key, text in pairs}
+
+
+def _read_value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
 
 
 def _import_family(module: str, given: str) -> Family:

@@ -1,0 +1,295 @@
+"""gymnasium's environments on the host: instances that are lent to episodes.
+
+JAX's side of it is `gym_env`. A request is a row of int32 words for each environment, and so is an
+answer, because every array that crosses costs some 20 µs.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from behavior_priors.envs.gym_spaces import BoxAction, Layout
+
+INSTANCE, TICK, OVER = range(3)
+"""Words of a request; the action's follow, and those of the episode's key. `OVER` says that the
+episode had ended before."""
+
+FLAGS, REWARD, HEADER = 2, 3, 4
+"""Words of an answer, after `INSTANCE` and `TICK`; the observation's follow, and in answers that
+begin an episode those of its key."""
+
+TERMINATED, TRUNCATED, DIVERGED, SUCCESS = 1, 2, 4, 8
+"""Bits of `FLAGS`."""
+
+_UNSTABLE = slice(
+    mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1
+)
+
+
+# as in the C engine: `State.diverged` tells, not a file in the user's folder nor a line an instance
+_LOG = mujoco.MjLogConfig.get()
+_LOG.logto_file = False
+_LOG.logto_console = False
+_LOG.set()
+
+
+class Instance:
+    """One of gymnasium's environments, and the count of what was done to it.
+
+    Attributes:
+      env: the environment.
+      tick: counts resets and steps, from a number that differs between processes.
+      frame: the last image drawn, and the tick that it shows.
+      watched: whether an image of this episode was asked for.
+    """
+
+    def __init__(self, env: Any):
+        self.env = env
+        self.tick = secrets.randbelow(2**30)
+        self.frame: tuple[int, np.ndarray] | None = None
+        self.watched = False
+        self._warnings: Any = None
+        self._warned = b""
+
+    def begin(self, seed: int) -> tuple[Any, dict[str, Any]]:
+        """Resets the environment; returns what that does."""
+        result = self.env.reset(seed=seed)
+        self.tick += 1
+        self.watched = False
+        data = getattr(self.env.unwrapped, "data", None) or getattr(
+            self.env.unwrapped, "_data", None
+        )
+        if isinstance(data, mujoco.MjData):
+            self._warnings = data.warning.number[_UNSTABLE]
+            self.became_unstable()
+        return result
+
+    def became_unstable(self) -> bool:
+        """Whether MuJoCo has given the simulation up since the last call.
+
+        It then goes on from the model's defaults, with observations that look like any others.
+        """
+        if self._warnings is None:
+            return False
+        before, self._warned = self._warned, self._warnings.tobytes()
+        return self._warned != before
+
+
+class Host:
+    """Instances of one environment, made when there is no idle one.
+
+    Calls come from whatever thread JAX calls from, and wait for each other. Instances are stepped
+    one after the other: about half of a HalfCheetah's step is Python's, and environments need not
+    bear to be stepped from several threads.
+    """
+
+    def __init__(
+        self, name: str, make: Callable[[], Any], action: BoxAction, layout: Layout, draws: bool
+    ):
+        """Starts without instances.
+
+        Args:
+          name: of the environment, for messages.
+          make: makes one of gymnasium's environments.
+          action: what it accepts.
+          layout: of what it observes.
+          draws: whether it draws images.
+        """
+        self.name = name
+        self._make, self._action, self._layout = make, action, layout
+        self._instances: list[Instance] = []
+        self._idle: list[int] = []
+        self._lock = threading.Lock()
+        # a context of OpenGL's belongs to the thread that made it
+        self._painter = ThreadPoolExecutor(max_workers=1) if draws else None
+
+    def adopt(self, env: Any) -> None:
+        """Takes in an environment that `make` made, as an idle instance."""
+        self._instances.append(Instance(env))
+        self._idle.append(len(self._instances) - 1)
+
+    def reset(self, keys: Any) -> np.ndarray:
+        """Begins episodes: keys `[..., key]` to answers `[..., header + observation + key]`."""
+        keys = np.asarray(keys)
+        rows = keys.reshape(-1, keys.shape[-1])
+        answers = np.zeros((len(rows), HEADER + self._layout.size + keys.shape[-1]), np.int32)
+        with self._lock:
+            for answer, key in zip(answers, rows, strict=True):
+                self._begin(answer, self._take(), key)
+        return answers.reshape(*keys.shape[:-1], -1)
+
+    def step(self, requests: Any) -> np.ndarray:
+        """Steps: requests to answers `[..., header + observation]`, zeros where it was over.
+
+        Raises:
+          RuntimeError: a request is about a state that is no longer there.
+        """
+        requests = np.asarray(requests)
+        rows = requests.reshape(-1, requests.shape[-1])
+        answers = np.zeros((len(rows), HEADER + self._layout.size), np.int32)
+        with self._lock:
+            self._step(answers, rows)
+            self._idle += rows[_ended(answers), INSTANCE].tolist()
+        return answers.reshape(*requests.shape[:-1], -1)
+
+    def step_then_reset(self, requests: Any) -> np.ndarray:
+        """Steps, and begins the next episode where one is over.
+
+        Returns:
+          What `step` returns, then what `reset` does or zeros, `[..., both]`.
+
+        Raises:
+          RuntimeError: a request is about a state that is no longer there.
+        """
+        requests = np.asarray(requests)
+        rows = requests.reshape(-1, requests.shape[-1])
+        keys = rows[:, OVER + 1 + self._action.size :]
+        size = HEADER + self._layout.size
+        answers = np.zeros((len(rows), 2 * size + keys.shape[-1]), np.int32)
+        stepped, begun = answers[:, :size], answers[:, size:]
+        with self._lock:
+            self._step(stepped, rows)
+            over = rows[:, OVER] != 0
+            for row in np.flatnonzero(_ended(stepped) | over):
+                # that of an episode which was over before may have been lent to another
+                index = self._take() if over[row] else int(rows[row, INSTANCE])
+                self._begin(begun[row], index, keys[row])
+        return answers.reshape(*requests.shape[:-1], -1)
+
+    def render(self, handles: Any, width: int, height: int) -> np.ndarray:
+        """Images of states: instances and ticks `[..., 2]` to `[..., height, width, 3]` uint8.
+
+        Raises:
+          RuntimeError: a state is no longer there.
+        """
+        handles = np.asarray(handles)
+        rows = handles.reshape(-1, 2).tolist()
+        with self._lock:
+            images = [fit(self._image(index, tick), width, height) for index, tick in rows]
+        return np.stack(images).reshape(*handles.shape[:-1], height, width, 3)
+
+    def draw(self, env: Any) -> np.ndarray:
+        """What an environment shows now, `[H, W, 3]` uint8."""
+        assert self._painter is not None
+        return np.asarray(self._painter.submit(env.render).result())
+
+    def _take(self) -> int:
+        if not self._idle:
+            self.adopt(self._make())
+        return self._idle.pop()
+
+    def _begin(self, answer: np.ndarray, index: int, key: np.ndarray) -> None:
+        """Resets an instance and fills `answer` `[header + observation + key]`."""
+        instance, (seed, next_key) = self._instances[index], draw_seed(key)
+        observation, info = instance.begin(seed)
+        if self._painter is not None:
+            # now, because the first image may be asked for after the first step
+            instance.frame = instance.tick, self.draw(instance.env)
+        answer[:REWARD] = index, instance.tick, SUCCESS * succeeded(info)
+        answer[HEADER + self._layout.size :] = next_key
+        numbers = np.zeros((1, 1 + self._layout.floats))
+        self._layout.write(numbers[:, 1:], answer[None, HEADER:], 0, observation)
+        if not self._put_numbers(answer[None], numbers).all():
+            raise RuntimeError(
+                f"{self.name}: an episode of seed {seed} begins with NaN or infinity"
+            )
+
+    def _step(self, answers: np.ndarray, rows: np.ndarray) -> None:
+        """Fills `answers` `[N, header + observation]`, except for episodes that were over."""
+        first = OVER + 1
+        actions = self._action.rescale(rows[:, first : first + self._action.size].view(np.float32))
+        numbers = np.zeros((len(rows), 1 + self._layout.floats))
+        seen, words, flags = numbers[:, 1:], answers[:, HEADER:], answers[:, FLAGS]
+        for row, (index, tick, over) in enumerate(rows[:, :first].tolist()):
+            if over:
+                continue
+            instance = self._claim(index, tick)
+            observation, numbers[row, 0], terminated, truncated, info = instance.env.step(
+                actions[row]
+            )
+            self._layout.write(seen, words, row, observation)
+            if terminated:
+                flags[row] |= TERMINATED
+            if truncated:
+                flags[row] |= TRUNCATED
+            if succeeded(info):
+                flags[row] |= SUCCESS
+            if instance.became_unstable():
+                flags[row] |= DIVERGED
+        answers[:, [INSTANCE, TICK]] = rows[:, [INSTANCE, TICK]] + [0, 1]
+        diverged = ~self._put_numbers(answers, numbers) | (flags & DIVERGED != 0)
+        flags[diverged] = DIVERGED | TRUNCATED
+        answers[diverged, REWARD] = 0
+
+    def _put_numbers(self, answers: np.ndarray, numbers: np.ndarray) -> Any:
+        """Rewards and observations `[N, 1 + floats]` as float32; says which rows are finite."""
+        rounded = answers[:, REWARD : HEADER + self._layout.floats].view(np.float32)
+        with np.errstate(over="ignore"):
+            rounded[...] = numbers
+        return np.isfinite(rounded).all(-1)
+
+    def _claim(self, index: int, tick: int) -> Instance:
+        """The instance in the state of a handle, which is left for good."""
+        self._check(index, tick)
+        instance = self._instances[index]
+        if instance.watched and (instance.frame is None or instance.frame[0] != tick):
+            instance.frame = tick, self.draw(instance.env)
+        instance.tick += 1
+        return instance
+
+    def _image(self, index: int, tick: int) -> np.ndarray:
+        if 0 <= index < len(self._instances):
+            instance = self._instances[index]
+            instance.watched = True
+            if instance.frame is not None and instance.frame[0] == tick:
+                return instance.frame[1]
+        self._check(index, tick)
+        instance.frame = tick, self.draw(instance.env)
+        return instance.frame[1]
+
+    def _check(self, index: int, tick: int) -> None:
+        if not 0 <= index < len(self._instances) or self._instances[index].tick != tick:
+            raise RuntimeError(
+                f"{self.name}: this state is gone, because its instance was stepped or reset since,"
+                " or belongs to another process; step a state once, and begin anew with env.reset"
+            )
+
+
+def draw_seed(key: np.ndarray) -> tuple[int, np.ndarray]:
+    """An episode's seed and the words of the next episode's key, from those of its own key.
+
+    Here and not in JAX, which would draw in every step for the few that end an episode. The seed
+    has 31 bits, because what environments do with theirs often takes no more.
+    """
+    words = np.random.SeedSequence(key.view(np.uint32).tolist()).generate_state(1 + key.size)
+    return int(words[0] >> 1), words[1:].view(np.int32)
+
+
+def succeeded(info: Any) -> bool:
+    """Whether gymnasium's `info` says that the task's condition holds."""
+    return bool(info.get("success", info.get("is_success", False)))
+
+
+def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """An image `[H, W, 3]` within `[height, width, 3]`, the nearest pixels, black where it ends."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    inner_width, inner_height = (max(1, round(scale * n)) for n in (image.shape[1], image.shape[0]))
+    rows = (np.arange(inner_height) + 0.5) * image.shape[0] / inner_height
+    columns = (np.arange(inner_width) + 0.5) * image.shape[1] / inner_width
+    top, left = (height - inner_height) // 2, (width - inner_width) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[top : top + inner_height, left : left + inner_width] = image[
+        rows.astype(int)[:, None], columns.astype(int)
+    ]
+    return canvas
+
+
+def _ended(answers: np.ndarray) -> np.ndarray:
+    return answers[:, FLAGS] & (TERMINATED | TRUNCATED) != 0
