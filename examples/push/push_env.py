@@ -30,12 +30,15 @@ ZONE = 0.04  # half the side of the zone, metres
 BEHIND = 0.05  # where the finger stands to push, metres from the ball
 
 CORNERS = {
-    "north_east": (0.15, 0.15),
-    "north_west": (-0.15, 0.15),
-    "south_east": (0.15, -0.15),
-    "south_west": (-0.15, -0.15),
+    "north_east": (0.12, 0.12),
+    "north_west": (-0.12, 0.12),
+    "south_east": (0.12, -0.12),
+    "south_west": (-0.12, -0.12),
 }
 """Middles of the zones of the new tasks, metres."""
+
+KEPT_OUT = 0.07
+"""Metres from these within which no demonstration has its goal."""
 
 
 class PushState(NamedTuple):
@@ -80,12 +83,10 @@ def make_push(where: str, *, engine: str = "auto", noise: float = 0.15) -> Env:
     def draw_goal(key: PRNGKey) -> Array:
         if where in CORNERS:
             return jnp.array(CORNERS[where])
-        # in a cross: one coordinate anywhere, the other near the middle
-        along_key, across_key, swap_key = jax.random.split(key, 3)
-        along = jax.random.uniform(along_key, (), minval=-0.19, maxval=0.19)
-        across = jax.random.uniform(across_key, (), minval=-0.08, maxval=0.08)
-        goal = jnp.stack([along, across])
-        return jnp.where(jax.random.bernoulli(swap_key), goal, goal[::-1])
+        goals = jax.random.uniform(key, (32, 2), minval=-0.19, maxval=0.19)
+        corners = jnp.array(list(CORNERS.values()))
+        apart = jnp.linalg.norm(goals[:, None] - corners, axis=-1).min(axis=1) > KEPT_OUT
+        return goals[jnp.argmax(apart)]
 
     def observe(simulation: PushState) -> dict[str, Array]:
         ball, finger = jnp.split(simulation.physics.qpos, 2)
