@@ -52,7 +52,7 @@ class TrainConfig:
     cvae: CVAEConfig = field(default_factory=CVAEConfig)
     fit: FitConfig = field(default_factory=lambda: FitConfig(steps=3_000, steps_per_epoch=1_000))
     td3: TD3Config = field(default_factory=lambda: TD3Config(widths=(64, 64), discount=0.95))
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=64_000))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=64_000, updates_per_step=0.5))
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from behavior_priors.envs.rendering import render_scene
 from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, PRNGKey, State
 
 SUBSTEPS = 5  # of 10 ms: 20 control steps a second
-EPISODE_LENGTH = 40
-STEP = 0.04  # metres at an action of 1
+EPISODE_LENGTH = 60
+STEP = 0.025  # metres at an action of 1
 REACH = 0.25  # of the finger from the middle, along each axis, metres
 ZONE = 0.04  # half the side of the zone, metres
 BEHIND = 0.05  # where the finger stands to push, metres from the ball
