@@ -1,0 +1,201 @@
+"""Environments of other JAX libraries, whose states have brax's fields.
+
+A state has `obs`, `reward`, `done`, `metrics` and `info`, and can `replace` them. What such
+libraries leave to wrappers is done here instead: theirs write the next episode's first observation
+over the last one's, and make one number of the two ways in which an episode ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import mujoco
+
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    ArraySpec,
+    Env,
+    Observation,
+    PRNGKey,
+    State,
+    UserError,
+)
+
+VECTOR = "observation"
+"""What an observation that has no names is called."""
+
+
+class Foreign(Protocol):
+    """The part of an environment that is used: pure, unbatched, actions in [-1, 1]."""
+
+    @property
+    def action_size(self) -> int:
+        """How many numbers an action has."""
+
+    def reset(self, rng: Array) -> Any:
+        """Begins an episode from a key `[2]` of numbers, as older JAX had them."""
+
+    def step(self, state: Any, action: Array) -> Any:
+        """Advances by one action."""
+
+
+def adapt(
+    env: Foreign,
+    name: str,
+    *,
+    engine: str,
+    episode_length: int,
+    motion: Callable[[Any], Any],
+    resets: int = 0,
+) -> Env:
+    """Makes an environment of this library out of another one's.
+
+    Nothing of an episode is left in the next one, neither in the physics nor in `info`. The
+    environment's own `done` terminates, the time limit truncates. An observation, a reward or a
+    motion that is not finite means that the simulation diverged: that truncates, with the last
+    finite observation and reward 0, whatever `done` says. Actions are limited to [-1, 1].
+
+    Args:
+      env: bare, in none of its library's wrappers.
+      name: of the environment made.
+      engine: the physics engine, for `Env.info`.
+      episode_length: steps until the time limit.
+      motion: `state -> pytree`, the positions and velocities of the simulation.
+      resets: 0, and every episode begins in a new first state; or how many first states there are
+        in all, made here, of which each episode draws one. All runs then share them, training and
+        evaluation too, so that nothing is learned of how well a policy does in others. It spares
+        the reset that rides on every step.
+
+    Raises:
+      UserError: the time limit is below 1, `resets` below 0, or an observation that has names
+        within names.
+    """
+    for option, value, least in (("episode_length", episode_length, 1), ("resets", resets, 0)):
+        if value < least:
+            raise UserError(f"{name}: {option} must be at least {least}, got {value}")
+    env_reset, env_step = _without_deprecations(env.reset), _without_deprecations(env.step)
+    template = jax.eval_shape(env_reset, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    parts: Any = jax.tree.structure(template)
+    named = _name(template.obs)
+    if not all(hasattr(x, "shape") for x in named.values()):
+        raise UserError(f"{name}: an observation must be an array or named arrays, without nesting")
+
+    def like_template(state: Any) -> Any:
+        """A state with the dtypes of every other, so that loops can carry it."""
+        if parts != jax.tree.structure(state):
+            raise UserError(f"{name}: a step must return a state of the same parts as a reset")
+        return jax.tree.map(lambda x, t: jnp.asarray(x, t.dtype), state, template)
+
+    def make_first(key: PRNGKey) -> Any:
+        return like_template(env_reset(jax.random.key_data(key)))
+
+    def draw_first(key: PRNGKey) -> Any:
+        number = jax.random.randint(key, (), 0, resets)
+        return jax.tree.map(lambda x: x[number], firsts)
+
+    if resets:
+        firsts = jax.jit(jax.vmap(make_first))(jax.random.split(jax.random.key(0), resets))
+
+    def reset(key: PRNGKey) -> State:
+        key, reset_key = jax.random.split(key)
+        first = draw_first(reset_key) if resets else make_first(reset_key)
+        never = jnp.zeros((), bool)
+        return State(
+            key=key,
+            observation=_name(first.obs),
+            reward=jnp.zeros(()),
+            terminated=never,
+            truncated=never,
+            diverged=never,
+            time=jnp.zeros((), jnp.int32),
+            success=never,
+            simulation=first.replace(obs=None, reward=None, done=None),
+        )
+
+    def step(state: State, action: Array) -> State:
+        before = state.simulation.replace(
+            obs=jax.tree.unflatten(
+                jax.tree.structure(template.obs), jax.tree.leaves(state.observation)
+            ),
+            reward=jnp.asarray(state.reward, template.reward.dtype),
+            done=jnp.zeros((), template.done.dtype),
+        )
+        # A step may write into the dictionaries of the state that it is given.
+        before = jax.tree.map(lambda x: x, before)
+        after = like_template(env_step(before, jnp.clip(action, -1.0, 1.0)))
+        diverged = ~_is_finite((after.obs, after.reward, motion(after)))
+        time = state.time + 1
+        terminated = after.done.astype(bool) & ~diverged
+        return State(
+            key=state.key,
+            observation=_either(diverged, state.observation, _name(after.obs)),
+            reward=jnp.where(diverged, 0.0, after.reward.astype(jnp.float32)),
+            terminated=terminated,
+            truncated=((time >= episode_length) & ~terminated) | diverged,
+            diverged=diverged,
+            time=time,
+            success=state.success,
+            simulation=after.replace(obs=None, reward=None, done=None),
+        )
+
+    return Env(
+        name=name,
+        observation_spec={key: ArraySpec(x.shape, x.dtype) for key, x in named.items()},
+        action_spec=ActionSpec(env.action_size),
+        episode_length=episode_length,
+        reset=reset,
+        step=step,
+        measures_success=False,
+        info={"engine": engine},
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps libraries from telling, while they load, of parts that they lack or no longer tend.
+
+    MuJoCo would also leave a log file in the working directory.
+    """
+    before, silent = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
+    silent.logto_file = silent.logto_console = False
+    silent.set()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        before.set()
+
+
+def _without_deprecations(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that may use what its own dependencies have deprecated: users cannot help it."""
+
+    @functools.wraps(function)
+    def tolerant(*args: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return function(*args)
+
+    return tolerant
+
+
+def _name(observation: Any) -> dict[str, Any]:
+    return dict(observation) if isinstance(observation, Mapping) else {VECTOR: observation}
+
+
+def _is_finite(tree: Any) -> Array:
+    """`[]` bool: of all numbers in a pytree that could be something else."""
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(x).all() for x in leaves]).all()
+
+
+def _either(condition: Array, yes: Observation, no: Observation) -> Observation:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
