@@ -141,6 +141,8 @@ class Env(NamedTuple):
       measures_success: whether `State.success` means anything; else returns are all there is.
       step_then_reset: for an environment whose episodes live outside of its states, such as on the
         host: such a state can be stepped once, by this process only, and a reset is a deed.
+      side_by_side: the most episodes that a rollout runs at once, because each takes memory of its
+        own; None for all of them.
       info: facts for metadata, such as the physics engine and the table of scenes.
     """
 
@@ -154,6 +156,7 @@ class Env(NamedTuple):
     render: RenderFn | None = None
     measures_success: bool = True
     step_then_reset: StepThenResetFn | None = None
+    side_by_side: int | None = None
     info: Mapping[str, Any] = {}
 
 

@@ -43,7 +43,12 @@ class Handle(NamedTuple):
 
 
 def make_gym(
-    id_: str, *, engine: str = "auto", episode_length: int | None = None, **options: Any
+    id_: str,
+    *,
+    engine: str = "auto",
+    side_by_side: int = 16,
+    episode_length: int | None = None,
+    **options: Any,
 ) -> Env:
     """Builds an environment of gymnasium's.
 
@@ -59,6 +64,7 @@ def make_gym(
     Args:
       id_: that gymnasium knows, or `module:id` (see `gym_names`).
       engine: there is no choice.
+      side_by_side: instances that a rollout makes at most; some take more than 100 MB each.
       episode_length: instead of the environment's own time limit.
       **options: for `gymnasium.make`.
 
@@ -69,6 +75,8 @@ def make_gym(
     name = f"gym/{id_}"
     if engine != "auto":
         raise UserError(f"--engine={engine} is not for {name}, which has its own; leave it out")
+    if side_by_side < 1:
+        raise UserError(f"{name}: side_by_side={side_by_side} should be at least 1")
     gymnasium = require_gymnasium()
     if episode_length is not None:
         options["max_episode_steps"] = episode_length
@@ -89,6 +97,7 @@ def make_gym(
     host.adopt(first)
     return _make_env(host, name, layout, action, limit, draws)._replace(
         measures_success=measures_success,
+        side_by_side=side_by_side,
         info={"engine": f"gymnasium {gymnasium.__version__}", "id": id_},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -49,8 +50,18 @@ def rollout(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> Rollout:
       env: unbatched.
       policy: of one environment.
       key: consumed.
-      episodes: how many.
+      episodes: how many; in rounds where the environment has a limit for those side by side.
     """
+    if env.side_by_side is None or episodes <= env.side_by_side:
+        return _at_once(env, policy, key, episodes)
+    rounds = math.ceil(episodes / env.side_by_side)
+    each = math.ceil(episodes / rounds)
+    keys = jax.random.split(key, rounds)
+    results = jax.lax.map(lambda k: _at_once(env, policy, k, each), keys)
+    return jax.tree.map(lambda x: x.reshape(rounds * each, *x.shape[2:])[:episodes], results)
+
+
+def _at_once(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> Rollout:
     reset_key, act_key = jax.random.split(key)
     keys = jax.random.split(act_key, env.episode_length)
 

@@ -94,6 +94,21 @@ def test_another_action_gives_another_episode(whole: Rollout) -> None:
     assert differs[5].tolist() == [False, False, True, True]
 
 
+def test_rounds_where_not_all_episodes_may_run_at_once(whole: Rollout) -> None:
+    """32 episodes, at most 10 at once, are four rounds of 8; 30 are three of 10; 7 fit at once."""
+    limited = make_walk()._replace(side_by_side=10)
+    rounds = run(limited)
+    assert jax.tree.map(jnp.shape, rounds) == jax.tree.map(jnp.shape, whole)
+    assert (rounds.length == 3).all()
+    assert len(np.unique(np.asarray(rounds.action).reshape(EPISODES, -1), axis=0)) == EPISODES
+    for episodes, at_once in ((32, 8), (30, 10), (7, 7), (11, 6)):
+        program = jax.make_jaxpr(lambda k, e=episodes: rollout(limited, policy, k, e))(
+            jax.random.key(0)
+        )
+        assert f"f32[{at_once},1]" in str(program)
+        assert {shape.shape[0] for shape in program.out_avals} == {episodes}
+
+
 def test_resets_side_by_side_are_those_of_separate_keys() -> None:
     env = make_walk()
     key = jax.random.key(3)
