@@ -40,6 +40,7 @@ def test_a_table(tmp_path: Path) -> None:
         "note: 2 last actions are left out, because the file does not have what they led to; "
         "0 of them ended the task",
         "warning: actions reach 4, but environments take [-1, 1]; convert again with "
+        "--action_low and --action_high, the bounds of the environment's actions, or with "
         "--action_scale=auto, which divides each dimension by its largest magnitude",
     ]
     reader = EpisodeReader(tmp_path / "new" / "data")
