@@ -90,10 +90,10 @@ class Parking(gymnasium.Env):
         return self.observe(), float(parked), parked, False, {"success": parked}
 
     def is_parked(self) -> bool:
-        """In the bay, within a quarter of a radian of north, and slower than 1 m/s."""
+        """In the bay, within a third of a radian of north, and slower than 1 m/s."""
         aside, along = np.abs(self.position - [bay_x(self.bay), BAY_Y])
-        is_north = abs(np.sin(self.heading) - 1.0) < 1.0 - np.cos(0.25)
-        return bool(aside < 0.8 and along < 1.2 and is_north and self.speed < 1.0)
+        is_north = abs(np.sin(self.heading) - 1.0) < 1.0 - np.cos(1 / 3)
+        return bool(aside < 1.0 and along < 1.2 and is_north and self.speed < 1.0)
 
 
 gymnasium.register("Parking-v0", entry_point=f"{__name__}:Parking", max_episode_steps=120)
