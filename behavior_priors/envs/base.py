@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.types import Array, Env, PRNGKey, State, Transition
+from behavior_priors.types import Array, Env, Observation, PRNGKey, State, Transition
 
 
 def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transition, State]:
@@ -39,6 +41,22 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
     )
     done = stepped.terminated | stepped.truncated
     return select(done, fresh, stepped), transition, stepped
+
+
+def first_state(key: PRNGKey, observation: Observation, simulation: Any) -> State:
+    """A state before its episode's first step: nothing has been earned, and nothing has ended."""
+    never = jnp.zeros((), bool)
+    return State(
+        key=key,
+        observation=observation,
+        reward=jnp.zeros(()),
+        terminated=never,
+        truncated=never,
+        diverged=never,
+        time=jnp.zeros((), jnp.int32),
+        success=never,
+        simulation=simulation,
+    )
 
 
 def select(condition: Array, yes: State, no: State) -> State:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import mujoco
 
+from behavior_priors.envs.base import first_state
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -107,18 +108,8 @@ def adapt(
     def reset(key: PRNGKey) -> State:
         key, reset_key = jax.random.split(key)
         first = draw_first(reset_key) if resets else make_first(reset_key)
-        never = jnp.zeros((), bool)
-        return State(
-            key=key,
-            observation=_name(first.obs),
-            reward=jnp.zeros(()),
-            terminated=never,
-            truncated=never,
-            diverged=never,
-            time=jnp.zeros((), jnp.int32),
-            success=never,
-            simulation=first.replace(obs=None, reward=None, done=None),
-        )
+        simulation = first.replace(obs=None, reward=None, done=None)
+        return first_state(key, _name(first.obs), simulation)
 
     def step(state: State, action: Array) -> State:
         before = state.simulation.replace(

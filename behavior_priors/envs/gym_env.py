@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
 
 from behavior_priors.envs import gym_host
-from behavior_priors.envs.base import select
+from behavior_priors.envs.base import first_state, select
 from behavior_priors.envs.family import Family
 from behavior_priors.envs.gym_host import HEADER, Host
 from behavior_priors.envs.gym_names import complaint, require_gymnasium
@@ -173,18 +173,12 @@ def _request(state: State, action: Array) -> Array:
 def _begun(layout: Layout, key: PRNGKey, answer: Array) -> State:
     """The first state of an episode; its key is in the answer, of the given one's kind."""
     words = jax.lax.bitcast_convert_type(answer[HEADER + layout.size :], jnp.uint32)
-    never = jnp.zeros((), bool)
-    return State(
-        key=jax.random.wrap_key_data(words, impl=jax.random.key_impl(key)),
-        observation=layout.read(answer[HEADER:]),
-        reward=jnp.zeros(()),
-        terminated=never,
-        truncated=never,
-        diverged=never,
-        time=jnp.zeros((), jnp.int32),
-        success=answer[gym_host.FLAGS] & gym_host.SUCCESS != 0,
-        simulation=Handle(answer[gym_host.INSTANCE], answer[gym_host.TICK]),
+    state = first_state(
+        jax.random.wrap_key_data(words, impl=jax.random.key_impl(key)),
+        layout.read(answer[HEADER:]),
+        Handle(answer[gym_host.INSTANCE], answer[gym_host.TICK]),
     )
+    return state._replace(success=answer[gym_host.FLAGS] & gym_host.SUCCESS != 0)
 
 
 def _stepped(layout: Layout, state: State, answer: Array) -> State:

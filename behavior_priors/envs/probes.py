@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.envs.base import first_state
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -161,19 +162,7 @@ def _make_env(
     def reset(key: PRNGKey) -> State:
         key, cue_key = jax.random.split(key)
         cue = jax.random.rademacher(cue_key, (), jnp.float32)
-        time = jnp.zeros((), jnp.int32)
-        never = jnp.zeros((), bool)
-        return State(
-            key=key,
-            observation=observation(cue, time),
-            reward=jnp.zeros(()),
-            terminated=never,
-            truncated=never,
-            diverged=never,
-            time=time,
-            success=never,
-            simulation=cue,
-        )
+        return first_state(key, observation(cue, jnp.zeros((), jnp.int32)), cue)
 
     def step(state: State, action: Array) -> State:
         cue, time = state.simulation, state.time + 1

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
+from behavior_priors.envs.base import first_state
 from behavior_priors.envs.family import Family, one_of
 from behavior_priors.envs.physics import make_physics
 from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
@@ -102,18 +103,7 @@ def make_push(where: str, *, engine: str = "auto", noise: float = 0.15) -> Env:
             target=finger,
             goal=draw_goal(goal_key),
         )
-        never = jnp.zeros((), bool)
-        return State(
-            key=key,
-            observation=observe(simulation),
-            reward=jnp.zeros(()),
-            terminated=never,
-            truncated=never,
-            diverged=never,
-            time=jnp.zeros((), jnp.int32),
-            success=never,
-            simulation=simulation,
-        )
+        return first_state(key, observe(simulation), simulation)
 
     def step(state: State, action: Array) -> State:
         before = state.simulation

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.envs import rotations
+from behavior_priors.envs.base import first_state
 from behavior_priors.envs.manipulation import kinematics, objects, scene
 from behavior_priors.envs.manipulation.layouts import (
     PLACEMENT_TRIES,
@@ -206,18 +207,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             gripper=jnp.ones(()),
             slot=(uniform[1] * (slots if task.random_slot else 0)).astype(jnp.int32),
         )
-        never = jnp.zeros((), bool)
-        return State(
-            key=key,
-            observation=observe(simulation),
-            reward=jnp.zeros(()),
-            terminated=never,
-            truncated=never,
-            diverged=never,
-            time=jnp.zeros((), jnp.int32),
-            success=never,
-            simulation=simulation,
-        )
+        return first_state(key, observe(simulation), simulation)
 
     def command(simulation: TabletopState, action: Array) -> TabletopState:
         action = jnp.clip(action, -1.0, 1.0)

@@ -1,0 +1,272 @@
+"""Runs the same scripted episodes on two physics engines and says how far they agree.
+
+    python -m experiments.compare_engines --env=grasp/mug --episodes=256 --seed=100
+
+Episodes are paired: both engines start from the same states, and the demonstrator adds no noise.
+Their success rates are compared as pairs. Poses are compared over the first control steps, in each
+episode for as long as the gripper has come near nothing on either engine: contacts magnify every
+rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import jax
+import mujoco
+import numpy as np
+
+from behavior_priors.envs.base import reset_many
+from behavior_priors.envs.manipulation import objects, scene
+from behavior_priors.envs.manipulation.layouts import Layout, find_container
+from behavior_priors.envs.registry import make_env
+from behavior_priors.envs.rollout import PolicyFn
+from behavior_priors.training import flags
+from behavior_priors.training.workdir import write_json_atomic
+from behavior_priors.types import Env, State, UserError
+
+POSE_STEPS = 10
+"""Control steps over which poses are compared."""
+
+NEAR = 0.005
+"""Metres from which on the gripper counts as touching: contact may come within the next step."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """The program's flags.
+
+    Attributes:
+      env: whose demonstrator acts, such as grasp/mug or place/can-in-pan.
+      episodes: how many; they run side by side.
+      seed: of the episodes.
+      engines: two engines, the one to judge last.
+      output: JSON file for the figures; none for no file.
+    """
+
+    env: str = "grasp/mug"
+    episodes: int = 256
+    seed: int = 100
+    engines: tuple[str, ...] = ("c", "mjx")
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two engines did on the same episodes.
+
+    Attributes:
+      success_rate: of each engine.
+      difference: of the second's success rate to the first's, in percentage points.
+      interval: its 95 % interval, in percentage points.
+      both: episodes that succeed on both.
+      only_first: episodes that succeed on the first engine only.
+      only_second: likewise, on the second.
+      neither: episodes that fail on both.
+      diverged: diverged episodes of each engine.
+      pose_difference: largest distance between a body's places on both engines, millimetres, over
+        the first control steps, as long as the gripper touches nothing.
+      rotation_difference: likewise, largest angle, degrees.
+      pose_steps: control steps of all episodes that these two are about.
+    """
+
+    success_rate: tuple[float, float]
+    difference: float
+    interval: tuple[float, float]
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    diverged: tuple[int, int]
+    pose_difference: float
+    rotation_difference: float
+    pose_steps: int
+
+
+def compare(first: Env, second: Env, episodes: int, seed: int) -> Comparison:
+    """Runs paired scripted episodes.
+
+    Args:
+      first: a tabletop environment.
+      second: the same one on another engine.
+      episodes: how many.
+      seed: of the episodes.
+    """
+    reset_key, act_key = jax.random.split(jax.random.key(seed))
+    initial = jax.jit(lambda key: reset_many(first, key, episodes))(reset_key)
+    results = [_run(env, initial, act_key) for env in (first, second)]
+    success = np.stack([result[1] for result in results])
+    both = int((success[0] & success[1]).sum())
+    only_first = int((success[0] & ~success[1]).sum())
+    only_second = int((~success[0] & success[1]).sum())
+    difference, low, high = paired_difference(only_first, only_second, episodes)
+    apart, turned, steps = _poses_apart(
+        first, np.asarray(initial.simulation.scene), [result[0] for result in results]
+    )
+    return Comparison(
+        success_rate=(float(success[0].mean()), float(success[1].mean())),
+        difference=100.0 * difference,
+        interval=(100.0 * low, 100.0 * high),
+        both=both,
+        only_first=only_first,
+        only_second=only_second,
+        neither=episodes - both - only_first - only_second,
+        diverged=(int(results[0][2].sum()), int(results[1][2].sum())),
+        pose_difference=1000.0 * apart,
+        rotation_difference=math.degrees(turned),
+        pose_steps=steps,
+    )
+
+
+def paired_difference(
+    only_first: int, only_second: int, trials: int, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Difference between two shares that are of the same trials, and its interval.
+
+    The interval is Wald's with half a trial added to each cell of the table of pairs (Agresti and
+    Min, "Simple improved confidence intervals for comparing matched proportions", 2005), which
+    keeps a width where all pairs agree.
+
+    Args:
+      only_first: trials that succeed in the first way only.
+      only_second: likewise, in the second.
+      trials: how many there were.
+      confidence: how often such an interval holds the true difference.
+
+    Returns:
+      The second share less the first, and the interval's ends.
+    """
+    first, second, count = only_first + 0.5, only_second + 0.5, trials + 2.0
+    centre = (second - first) / count
+    variance = (first + second - (second - first) ** 2 / count) / count**2
+    half_width = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(variance)
+    difference = (only_second - only_first) / trials
+    low, high = max(-1.0, centre - half_width), min(1.0, centre + half_width)
+    return difference, low, high
+
+
+def _run(env: Env, initial: State, key: jax.Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions `[T, E, nq]`, success at the end `[E]` and divergence `[E]` of scripted episodes.
+
+    A `rollout` keeps observations, from which poses cannot be had back to the last digit.
+    """
+    assert env.demonstrate is not None
+    act: PolicyFn = env.demonstrate
+
+    @jax.jit
+    def run(initial: State) -> Any:
+        def step(carry: tuple[State, jax.Array], key: jax.Array) -> tuple[Any, jax.Array]:
+            state, diverged = carry
+            keys = jax.random.split(key, len(diverged))
+            state = jax.vmap(env.step)(state, jax.vmap(act)(state, keys))
+            return (state, diverged | state.diverged), state.simulation.physics.qpos
+
+        keys = jax.random.split(key, env.episode_length)
+        (final, diverged), qpos = jax.lax.scan(step, (initial, initial.diverged), keys)
+        return qpos, final.success & ~diverged, diverged
+
+    qpos, success, diverged = jax.device_get(run(initial))
+    return qpos, success, diverged
+
+
+def _poses_apart(
+    env: Env, scenes: np.ndarray, qpos: Sequence[np.ndarray]
+) -> tuple[float, float, int]:
+    """Largest distance, metres, and angle, radians, between bodies, and over how many steps."""
+    models = {int(number): _model(env.info["scenes"][number]) for number in np.unique(scenes)}
+    apart = turned = 0.0
+    steps = 0
+    for episode, number in enumerate(scenes):
+        model = models[int(number)]
+        data = mujoco.MjData(model)
+        for time in range(min(POSE_STEPS, env.episode_length)):
+            poses = []
+            touches = False
+            for positions in qpos:
+                data.qpos[:] = positions[time, episode]
+                mujoco.mj_kinematics(model, data)
+                mujoco.mj_comPos(model, data)
+                mujoco.mj_collision(model, data)
+                touches |= _hand_is_near(model, data)
+                poses.append((data.xpos.copy(), data.xmat.reshape(-1, 3, 3).copy()))
+            if touches:
+                break
+            (place, facing), (other_place, other_facing) = poses
+            # matrices of rotations that differ by an angle are sqrt(8) sin(angle / 2) apart
+            chord = np.linalg.norm(facing - other_facing, axis=(1, 2)) / math.sqrt(8.0)
+            apart = max(apart, float(np.linalg.norm(place - other_place, axis=1).max()))
+            turned = max(turned, 2.0 * math.asin(min(1.0, float(chord.max()))))
+            steps += 1
+    return apart, turned, steps
+
+
+def _hand_is_near(model: Any, data: Any) -> bool:
+    """Whether a contact of the hand is within its margin."""
+    hand = [model.geom(name).id for name in scene.HAND]
+    return bool(np.isin(data.contact.geom, hand).any())
+
+
+def _model(words: Sequence[str]) -> Any:
+    """The model of a scene as metadata has it, whose contacts begin `NEAR` apart.
+
+    Metadata round a container's place to the millimetre, which is less than that.
+    """
+    *names, last = words
+    name, _, at = last.partition(" at ")
+    if at:
+        x, y = map(float, at.split())
+        layout = Layout(tuple(names), name, (x, y))
+    else:
+        layout = Layout(tuple(words))
+    items = [objects.find(name) for name in layout.objects]
+    model = scene.build_model(items, find_container(layout), layout.at)
+    model.pair_margin[:] = NEAR
+    return model
+
+
+def main() -> None:
+    """Prints the comparison, and writes it where the command line says."""
+    config = flags.read(CompareConfig)
+    if config.episodes < 1:
+        raise UserError(f"--episodes={config.episodes} should be at least 1")
+    if len(config.engines) != 2:
+        raise UserError(f"--engines={','.join(config.engines)} should be two engines, as in c,mjx")
+    if config.env.partition("/")[0] not in ("grasp", "place"):
+        raise UserError(f"--env={config.env} has one engine only; use grasp/... or place/...")
+    first, second = (
+        make_env(config.env, engine=engine, demonstrator_noise=0.0, any_object=False)
+        for engine in config.engines
+    )
+    result = compare(first, second, config.episodes, config.seed)
+    for line in report(config.engines, result):
+        print(line)
+    if config.output is not None:
+        path = Path(config.output)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(path, {**asdict(config), **asdict(result)})
+
+
+def report(engines: Sequence[str], result: Comparison) -> list[str]:
+    """The comparison in lines of text."""
+    one, other = engines
+    (rate, other_rate), (low, high) = result.success_rate, result.interval
+    return [
+        f"success: {one} {rate:.1%}, {other} {other_rate:.1%}; "
+        f"{other} less {one}: {result.difference:+.1f} points [{low:+.1f}, {high:+.1f}]",
+        f"episodes: both succeed {result.both}, only {one} {result.only_first}, "
+        f"only {other} {result.only_second}, neither {result.neither}",
+        f"diverged: {one} {result.diverged[0]}, {other} {result.diverged[1]}",
+        f"poses while the gripper touches nothing, first {POSE_STEPS} steps: within "
+        f"{result.pose_difference:.3f} mm and {result.rotation_difference:.3f} degrees "
+        f"({result.pose_steps} steps)",
+    ]
+
+
+if __name__ == "__main__":
+    flags.define(CompareConfig)
+    flags.run(main)
