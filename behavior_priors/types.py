@@ -116,6 +116,9 @@ StepThenResetFn = Callable[[State, Array], tuple[State, State]]
 """`(state, action) -> (stepped, fresh)`; `fresh` begins the next episode where the step ended one,
 and may be anything elsewhere."""
 
+ReleaseFn = Callable[[State], None]
+"""Gives up episodes under way, states `[...]`, so that what they occupy can be used again."""
+
 DemonstrateFn = Callable[[State, PRNGKey], Array]
 """A scripted policy's action `[action_spec.size]`; the key is consumed."""
 
@@ -141,6 +144,7 @@ class Env(NamedTuple):
       measures_success: whether `State.success` means anything; else returns are all there is.
       step_then_reset: for an environment whose episodes live outside of its states, such as on the
         host: such a state can be stepped once, by this process only, and a reset is a deed.
+      release: for such an environment, gives episodes up that will not be stepped any more.
       side_by_side: the most episodes that a rollout runs at once, because each takes memory of its
         own; None for all of them.
       info: facts for metadata, such as the physics engine and the table of scenes.
@@ -156,6 +160,7 @@ class Env(NamedTuple):
     render: RenderFn | None = None
     measures_success: bool = True
     step_then_reset: StepThenResetFn | None = None
+    release: ReleaseFn | None = None
     side_by_side: int | None = None
     info: Mapping[str, Any] = {}
 

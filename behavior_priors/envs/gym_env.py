@@ -127,6 +127,9 @@ def _make_env(
         both = call(host.step_then_reset, _request(state, action), 2 * size + key_size)
         return _stepped(layout, state, both[:size]), _begun(layout, state.key, both[size:])
 
+    def release(state: State) -> None:
+        host.release(*(np.asarray(x) for x in state.simulation))
+
     def render(state: State, width: int, height: int) -> Array:
         draw = functools.partial(host.render, width=width, height=height)
         image = jax.ShapeDtypeStruct((height, width, 3), jnp.uint8)
@@ -141,6 +144,7 @@ def _make_env(
         step=step,
         render=render if draws else None,
         step_then_reset=step_then_reset,
+        release=release,
     )
 
 

@@ -163,6 +163,14 @@ class Host:
                 self._begin(begun[row], index, keys[row])
         return answers.reshape(*requests.shape[:-1], -1)
 
+    def release(self, instances: np.ndarray, ticks: np.ndarray) -> None:
+        """Makes instances idle whose episodes are given up; of handles that are stale, nothing."""
+        with self._lock:
+            for index, tick in zip(instances.reshape(-1), ticks.reshape(-1), strict=True):
+                if self._is_current(int(index), int(tick)) and int(index) not in self._idle:
+                    self._instances[index].tick += 1
+                    self._idle.append(int(index))
+
     def render(self, handles: Any, width: int, height: int) -> np.ndarray:
         """Images of states: instances and ticks `[..., 2]` to `[..., height, width, 3]` uint8.
 
@@ -254,8 +262,11 @@ class Host:
         instance.frame = tick, self.draw(instance.env)
         return instance.frame[1]
 
+    def _is_current(self, index: int, tick: int) -> bool:
+        return 0 <= index < len(self._instances) and self._instances[index].tick == tick
+
     def _check(self, index: int, tick: int) -> None:
-        if not 0 <= index < len(self._instances) or self._instances[index].tick != tick:
+        if not self._is_current(index, tick):
             raise RuntimeError(
                 f"{self.name}: this state is gone, because its instance was stepped or reset since,"
                 " or belongs to another process; step a state once, and begin anew with env.reset"

@@ -65,11 +65,13 @@ class Loop(NamedTuple):
     """`init` makes a state from a key; `run_epoch` is jitted and consumes the state's buffers.
 
     `resume` goes on from a state that another process saved. It is that state, unless the
-    environments live outside of their states: those begin new episodes.
+    environments live outside of their states: those begin new episodes. `release` gives up the
+    episodes of a state that is not run any more.
     """
 
     init: Callable[[PRNGKey], LoopState]
     resume: Callable[[LoopState], LoopState]
+    release: Callable[[LoopState], None]
     run_epoch: Callable[[LoopState], tuple[LoopState, Metrics]]
     updates_per_epoch: int
 
@@ -107,6 +109,10 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
         key, env_key = jax.random.split(state.key)
         envs = jax.jit(lambda k: reset_many(env, k, config.num_envs))(env_key)
         return replace(state, envs=envs, episode_return=jnp.zeros(config.num_envs), key=key)
+
+    def release(state: LoopState) -> None:
+        if env.release is not None:
+            env.release(state.envs)
 
     def interact(state: LoopState, key: PRNGKey) -> tuple[LoopState, Metrics]:
         action = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
@@ -168,6 +174,7 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
     return Loop(
         init=init,
         resume=resume,
+        release=release,
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
         updates_per_epoch=updates * config.epoch_steps // config.num_envs,
     )

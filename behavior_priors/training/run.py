@@ -183,6 +183,7 @@ def run_loop(
             progress.update(step, headline, updates=updates)
             if epoch % run.checkpoint_every == 0 or step == config.steps:
                 checkpoints.save(step, state, {"seconds": stopwatch.seconds()})
+    loop.release(state)
     return state
 
 

@@ -81,6 +81,22 @@ def test_a_loop_learns_on_it_and_goes_on_in_another_process():
         assert int(resumed.steps) == 36
 
 
+def test_what_a_loop_gives_up_is_used_again():
+    """As often as its episodes are given up; what is left of them is stale then."""
+    with jax.numpy_dtype_promotion("standard"):
+        env = make_counting()
+        loop = make_loop(env, make_sac(SAC, env.observation_spec, env.action_spec), LOOP)
+        state = loop.init(jax.random.key(0))
+        loop.release(state)
+        loop.release(state)
+        again = reset_many(env, jax.random.key(1), NUM_ENVS)
+        jax.block_until_ready(again)
+        assert len(Counting.made) == NUM_ENVS
+        assert len(set(again.simulation.instance.tolist())) == NUM_ENVS
+        with pytest.raises(Exception, match=GONE):
+            jax.block_until_ready(jax.vmap(env.step)(state.envs, jnp.zeros((NUM_ENVS, 2))))
+
+
 def test_evaluations_share_their_instances():
     env = make_counting("says_success=true&terminate_at=3")
     learner = make_sac(SAC, env.observation_spec, env.action_spec)
