@@ -237,10 +237,12 @@ def _find_module(experiment: str) -> str:
 
 
 def _read(flagfile: str) -> str:
+    """The flags in a file; comments may change while a sweep is under way."""
     try:
-        return Path(flagfile).read_text(encoding="utf-8")
+        lines = Path(flagfile).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise UserError(f"--flagfiles: {flagfile} is not a file of flags") from None
+    return "\n".join(line for line in map(str.strip, lines) if line and not line.startswith("#"))
 
 
 def _split(overrides: str) -> list[tuple[str, list[str]]]:

@@ -200,6 +200,8 @@ def test_results_of_other_flags_are_not_taken(tmp_path: Path) -> None:
     (tmp_path / "a.flags").write_text("--count=1\n")
     arguments = (*COUNTER, "--flagfiles=a.flags")
     assert sweep(tmp_path, *arguments).status == 0
+    (tmp_path / "a.flags").write_text("# a comment is no flag\n\n  --count=1\n")
+    assert sweep(tmp_path, *arguments).status == 0
     (tmp_path / "a.flags").write_text("--count=2\n")
     one_line(
         sweep(tmp_path, *arguments), ("--root=sweep", "a/seed0", "another flagfile", "another")
