@@ -18,7 +18,7 @@ from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
-from benchmarks import env, flow, readers, replay, sac, startup
+from benchmarks import brax_vector, engines, env, flow, gym_vector, readers, replay, sac, startup
 from benchmarks.harness import BenchmarkError, Plan, Row, check_peers, table
 
 MIN_ROUNDS = 6
@@ -33,7 +33,7 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: Benchmark(module.PEERS, module.measure)
-    for module in (env, replay, readers, sac, flow, startup)
+    for module in (env, engines, gym_vector, brax_vector, replay, readers, sac, flow, startup)
 }
 """By name, in the order in which they run."""
 

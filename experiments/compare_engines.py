@@ -18,12 +18,10 @@ from statistics import NormalDist
 from typing import Any
 
 import jax
-import mujoco
 import numpy as np
 
 from behavior_priors.envs.base import reset_many
-from behavior_priors.envs.manipulation import objects, scene
-from behavior_priors.envs.manipulation.layouts import Layout, find_container
+from behavior_priors.envs.manipulation.poses import make_find_poses
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.training import flags
@@ -178,55 +176,24 @@ def _poses_apart(
     env: Env, scenes: np.ndarray, qpos: Sequence[np.ndarray]
 ) -> tuple[float, float, int]:
     """Largest distance, metres, and angle, radians, between bodies, and over how many steps."""
-    models = {int(number): _model(env.info["scenes"][number]) for number in np.unique(scenes)}
+    finders = {int(n): make_find_poses(env.info["scenes"][n], NEAR) for n in np.unique(scenes)}
     apart = turned = 0.0
     steps = 0
     for episode, number in enumerate(scenes):
-        model = models[int(number)]
-        data = mujoco.MjData(model)
+        find_poses = finders[int(number)]
         for time in range(min(POSE_STEPS, env.episode_length)):
-            poses = []
-            touches = False
-            for positions in qpos:
-                data.qpos[:] = positions[time, episode]
-                mujoco.mj_kinematics(model, data)
-                mujoco.mj_comPos(model, data)
-                mujoco.mj_collision(model, data)
-                touches |= _hand_is_near(model, data)
-                poses.append((data.xpos.copy(), data.xmat.reshape(-1, 3, 3).copy()))
-            if touches:
+            one, other = (find_poses(positions[time, episode]) for positions in qpos)
+            if one.hand_is_near or other.hand_is_near:
                 break
-            (place, facing), (other_place, other_facing) = poses
+            distance = np.linalg.norm(one.position - other.position, axis=1).max()
             # matrices of rotations that differ by an angle are sqrt(8) sin(angle / 2) apart
-            chord = np.linalg.norm(facing - other_facing, axis=(1, 2)) / math.sqrt(8.0)
-            apart = max(apart, float(np.linalg.norm(place - other_place, axis=1).max()))
-            turned = max(turned, 2.0 * math.asin(min(1.0, float(chord.max()))))
+            chord = np.linalg.norm(one.rotation - other.rotation, axis=(1, 2)).max() / math.sqrt(
+                8.0
+            )
+            apart = max(apart, float(distance))
+            turned = max(turned, 2.0 * math.asin(min(1.0, float(chord))))
             steps += 1
     return apart, turned, steps
-
-
-def _hand_is_near(model: Any, data: Any) -> bool:
-    """Whether a contact of the hand is within its margin."""
-    hand = [model.geom(name).id for name in scene.HAND]
-    return bool(np.isin(data.contact.geom, hand).any())
-
-
-def _model(words: Sequence[str]) -> Any:
-    """The model of a scene as metadata has it, whose contacts begin `NEAR` apart.
-
-    Metadata round a container's place to the millimetre, which is less than that.
-    """
-    *names, last = words
-    name, _, at = last.partition(" at ")
-    if at:
-        x, y = map(float, at.split())
-        layout = Layout(tuple(names), name, (x, y))
-    else:
-        layout = Layout(tuple(words))
-    items = [objects.find(name) for name in layout.objects]
-    model = scene.build_model(items, find_container(layout), layout.at)
-    model.pair_margin[:] = NEAR
-    return model
 
 
 def main() -> None:
