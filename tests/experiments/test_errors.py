@@ -40,7 +40,7 @@ SHORT = (
         (["--report_env=nope/x"], ("--report_env=nope/x", "FAMILY/MEMBER", "grasp")),
         (["--report_env=grasp/nope"], ("--report_env=grasp/nope", "train", "validation", "test")),
         (["--engine=nope"], ("--engine=nope", "auto", "c")),
-        (["--engine=warp"], ("--engine=warp", "not available here", "auto", "c")),
+        (["--engine=warp"], ("--engine=warp", "NVIDIA")),
         (["--reward=big"], ("--reward=big", "sparse", "dense")),
         (["--methods=ppo"], ("--methods=ppo", "parrot", "sac")),
         (["--methods="], ("--methods", "parrot", "sac")),

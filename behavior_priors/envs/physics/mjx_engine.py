@@ -43,6 +43,10 @@ WARP_CONTACTS = 262_144
 """Contacts of all simulations of a batch together, for which Warp sets memory aside: those of 4096
 scenes with 64 contacts each."""
 
+WARP_ROWS = 400
+"""Rows of constraints of one simulation, likewise; a contact has up to four, and Warp would guess
+their number from the model's default configuration."""
+
 
 def make_mjx_physics(
     models: Sequence[mujoco.MjModel], substeps: int, impl: Impl = "jax"
@@ -67,8 +71,9 @@ def make_mjx_physics(
         _check_warp()
     neutral = [_neutral(model) for model in models]
     select = _stack(neutral, impl)
-    room = {"naconmax": WARP_CONTACTS, "naccdmax": WARP_CONTACTS} if impl == "warp" else {}
-    blank = jax.tree.map(np.asarray, mjx.make_data(neutral[0], impl=impl, **room))
+    room = {"naconmax": WARP_CONTACTS, "naccdmax": WARP_CONTACTS, "njmax": WARP_ROWS}
+    data = mjx.make_data(neutral[0], impl=impl, **(room if impl == "warp" else {}))
+    blank = jax.tree.map(np.asarray, data)
     advance = _advance if impl == "jax" else mjx.step
 
     def step(state: PhysicsState, ctrl: Array, scene: Array) -> tuple[PhysicsState, Array]:
