@@ -127,7 +127,7 @@ def test_a_trained_policy_demonstrates(run: Runner) -> None:
     reader = EpisodeReader(run.folder / "again")
     assert (reader.metadata.environment, reader.metadata.policy) == ("push/north_east", "parrot")
     assert reader.read().success is not None
-    assert reader.lengths.tolist() == [40, 40, 40]
+    assert reader.lengths.tolist() == [60, 60, 60]
 
 
 def test_a_prior_and_a_learner_of_ones_own(run: Runner) -> None:
