@@ -2,8 +2,8 @@
 
     python -m experiments.parrot --flagfile=examples/push/push.flags
 
-Demonstrations push the ball anywhere but into the corners; the new task is a corner, told by a
-sparse reward alone. Nothing that a network sees says where the ball should go.
+Demonstrations push the ball anywhere but near four places; the new task is one of these, told by
+a sparse reward alone. Nothing that a network sees says where the ball should go.
 """
 
 from __future__ import annotations
