@@ -39,6 +39,9 @@ Impl = Literal["jax", "warp"]
 _LIMIT = float(mujoco.mjMAXVAL)
 """Positions, velocities and accelerations beyond it are what MuJoCo calls unstable."""
 
+LINE_SEARCH_STEPS = 20
+"""MJX takes at most so many: under `vmap` all of a batch take as many as the slowest."""
+
 WARP_CONTACTS = 262_144
 """Contacts of all simulations of a batch together, for which Warp sets memory aside: those of 4096
 scenes with 64 contacts each."""
@@ -70,6 +73,9 @@ def make_mjx_physics(
     if impl == "warp":
         _check_warp()
     neutral = [_neutral(model) for model in models]
+    if impl == "jax":
+        for model in neutral:
+            model.opt.ls_iterations = min(model.opt.ls_iterations, LINE_SEARCH_STEPS)
     select = _stack(neutral, impl)
     room = {"naconmax": WARP_CONTACTS, "naccdmax": WARP_CONTACTS, "njmax": WARP_ROWS}
     data = mjx.make_data(neutral[0], impl=impl, **(room if impl == "warp" else {}))
