@@ -126,6 +126,10 @@ RenderFn = Callable[[State, int, int], Array]
 """`(state, width, height) -> image [height, width, 3]` uint8."""
 
 
+ScoreFn = Callable[[State], Array]
+"""What one state is worth by some measure of the task's own `[]`, such as a tower's height."""
+
+
 class Env(NamedTuple):
     """A pure, unbatched environment: `jax.vmap` its functions for many.
 
@@ -142,6 +146,7 @@ class Env(NamedTuple):
       demonstrate: a scripted policy that solves the task most of the time, if there is one.
       render: an image of a state, if there is a way.
       measures_success: whether `State.success` means anything; else returns are all there is.
+      scores: further measures of the state in which an episode ends, by name.
       step_then_reset: for an environment whose episodes live outside of its states, such as on the
         host: such a state can be stepped once, by this process only, and a reset is a deed.
       release: for such an environment, gives episodes up that will not be stepped any more.
@@ -159,6 +164,7 @@ class Env(NamedTuple):
     demonstrate: DemonstrateFn | None = None
     render: RenderFn | None = None
     measures_success: bool = True
+    scores: Mapping[str, ScoreFn] = {}
     step_then_reset: StepThenResetFn | None = None
     release: ReleaseFn | None = None
     side_by_side: int | None = None

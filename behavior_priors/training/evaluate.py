@@ -23,9 +23,11 @@ def summarize_rollout(env: Env, episodes: Rollout) -> dict[str, Array]:
 
     `success_rate` is the task's condition at the final step, `ever_success_rate` at any step; an
     episode whose simulation diverged did not succeed. Both are left out where the environment does
-    not measure success.
+    not measure success. The environment's own scores of the final states are `<score>_mean`.
     """
     returns = {"return_mean": episodes.reward.sum(1).mean()}
+    for name, score in env.scores.items():
+        returns[f"{name}_mean"] = jax.vmap(score)(episodes.final).mean(dtype=jnp.float32)
     if not env.measures_success:
         return returns
     meaningful = ~episodes.final.diverged

@@ -40,6 +40,16 @@ def test_summary_by_hand() -> None:
     assert summary == {"success_rate": 0.25, "ever_success_rate": 0.5, "return_mean": 1.0}
 
 
+def test_scores_are_means_over_final_states() -> None:
+    """Four walks of three steps of 1, which end at 3; none of them measures success."""
+    env = make_walk()._replace(
+        measures_success=False, scores={"place": lambda state: state.simulation["place"]}
+    )
+    evaluate = make_evaluate(env, make_averager(), 4, stochastic=False)
+    metrics = evaluate({"mean": jnp.ones(())}, jax.random.key(0))
+    assert {name: float(x) for name, x in metrics.items()} == {"return_mean": 6.0, "place_mean": 3.0}
+
+
 def reached(threshold: float) -> Env:
     """The walk, in which success is to be beyond a threshold at the end."""
     env = make_walk()
