@@ -47,7 +47,10 @@ def test_scores_are_means_over_final_states() -> None:
     )
     evaluate = make_evaluate(env, make_averager(), 4, stochastic=False)
     metrics = evaluate({"mean": jnp.ones(())}, jax.random.key(0))
-    assert {name: float(x) for name, x in metrics.items()} == {"return_mean": 6.0, "place_mean": 3.0}
+    assert {name: float(x) for name, x in metrics.items()} == {
+        "return_mean": 6.0,
+        "place_mean": 3.0,
+    }
 
 
 def reached(threshold: float) -> Env:
