@@ -19,6 +19,7 @@ from behavior_priors.types import Env, UserError
 FAMILIES = {
     "grasp": "behavior_priors.envs.manipulation.grasp",
     "place": "behavior_priors.envs.manipulation.place",
+    "maze": "behavior_priors.envs.maze.maze",
     "brax": "behavior_priors.envs.brax_env",
     "playground": "behavior_priors.envs.playground_env",
     "gym": "behavior_priors.envs.gym_env",
