@@ -70,6 +70,7 @@ setup(
         "hdf5": ["h5py>=3.11"],
         "gym": ["gymnasium[mujoco]>=1.0"],
         "ogbench": ["gymnasium[mujoco]>=1.0", "ogbench>=1.2"],
+        "kitchen": ["gymnasium[mujoco]>=1.2", "gymnasium-robotics>=1.4"],
         "playground": ["playground>=0.2"],
         "benchmarks": [
             "flashbax>=0.1.3",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.types import Array
+from behavior_priors.types import Array, UserError
 
 LARGEST_BELOW_ONE = float(np.nextafter(np.float32(1.0), np.float32(0.0)))
 
@@ -45,23 +46,23 @@ class ScaledTanh(distrax.Bijector):
           limit: largest `|y| / bound` that is inverted as it is.
         """
         super().__init__(event_ndims_in=0)
-        self._bound = bound
+        self.bound = bound
         self._limit = limit
 
     def forward(self, x: Array) -> Array:
         """Computes `y`."""
-        return self._bound * jnp.tanh(x)
+        return self.bound * jnp.tanh(x)
 
     def forward_and_log_det(self, x: Array) -> tuple[Array, Array]:
         """Computes `y` and `log|dy/dx|`."""
         log_slope = 2.0 * (math.log(2.0) - x - jax.nn.softplus(-2.0 * x))
-        return self.forward(x), math.log(self._bound) + log_slope
+        return self.forward(x), math.log(self.bound) + log_slope
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         """Computes `x` and `log|dx/dy|`."""
-        unit = jnp.clip(y / self._bound, -self._limit, self._limit)
+        unit = jnp.clip(y / self.bound, -self._limit, self._limit)
         log_above, log_below = jnp.log1p(unit), jnp.log1p(-unit)
-        return 0.5 * (log_above - log_below), -math.log(self._bound) - log_above - log_below
+        return 0.5 * (log_above - log_below), -math.log(self.bound) - log_above - log_below
 
 
 class HalfSplitCoupling(distrax.Bijector):
@@ -145,6 +146,92 @@ def policy_distribution(mean: Array, log_std: Array, bound: float | None) -> dis
 def policy_mode(mean: Array, bound: float | None) -> Array:
     """The deterministic action `[..., size]`: the Gaussian's mean, squashed if there is a bound."""
     return mean if bound is None else bound * jnp.tanh(mean)
+
+
+def mixture_distribution(logits: Array, mean: Array, log_std: Array) -> distrax.Distribution:
+    """A mixture of Gaussians over `[size]`.
+
+    Args:
+      logits: `[..., components]`, unnormalised log-weights.
+      mean: `[..., components, size]`.
+      log_std: `[..., components, size]`.
+    """
+    return distrax.MixtureSameFamily(
+        distrax.Categorical(logits=logits),
+        distrax.MultivariateNormalDiag(mean, jnp.exp(log_std)),
+    )
+
+
+def gaussian_divergence(
+    mean: Array, log_std: Array, other_mean: Array, other_log_std: Array
+) -> Array:
+    """`KL(N(mean, std) || N(other_mean, other_std))` of diagonal Gaussians, summed, in nats.
+
+    Args:
+      mean: `[..., size]`, and so are the others.
+      log_std: logarithm of the standard deviations.
+      other_mean: of the second Gaussian.
+      other_log_std: of the second Gaussian.
+
+    Returns:
+      `[...]`.
+    """
+    difference = log_std - other_log_std
+    distance = (mean - other_mean) * jnp.exp(-other_log_std)
+    each = 0.5 * (jnp.exp(2.0 * difference) + jnp.square(distance) - 1.0) - difference
+    return each.sum(axis=-1)
+
+
+def gaussian_part(distribution: Any) -> tuple[Array, Array, float | None] | None:
+    """Mean, log standard deviation and bound of what `policy_distribution` made; else None."""
+    bound = None
+    # a Gaussian of distrax's is itself a transformed distribution
+    if type(distribution) is distrax.Transformed:
+        block = distribution.bijector
+        if not isinstance(block, distrax.Block) or not isinstance(block.bijector, ScaledTanh):
+            return None
+        bound, distribution = block.bijector.bound, distribution.distribution
+    if not isinstance(distribution, distrax.MultivariateNormalDiag):
+        return None
+    return distribution.loc, jnp.log(distribution.scale_diag), bound
+
+
+def divergence(
+    distribution: Any, prior: Any, key: Array, *, samples: int | None
+) -> tuple[Array, Array]:
+    """A sample, and `KL(distribution || prior)` in nats.
+
+    Both squashed by the same tanh have the divergence of the Gaussians inside, in closed form and
+    in samples.
+
+    Args:
+      distribution: a Gaussian, squashed or not, with batch axes `[...]`.
+      prior: anything with a `log_prob`.
+      key: consumed.
+      samples: estimate the divergence with so many, differentiably; None for the closed form.
+
+    Returns:
+      A sample `[..., size]`, differentiable too, and the divergence `[...]`.
+
+    Raises:
+      UserError: there is no closed form.
+    """
+    ours, theirs = gaussian_part(distribution), gaussian_part(prior)
+    alike = ours is not None and theirs is not None and ours[2] == theirs[2]
+    if samples is None:
+        if ours is None or theirs is None or not alike:
+            raise UserError(
+                "the divergence from a prior that is no Gaussian, squashed like the policy, has no "
+                "closed form; sample it"
+            )
+        return distribution.sample(seed=key), gaussian_divergence(*ours[:2], *theirs[:2])
+    if ours is not None and theirs is not None and alike:
+        # inside of the tanh, which need not be undone there
+        inner, other = (policy_distribution(*part[:2], None) for part in (ours, theirs))
+        x, log_prob = inner.sample_and_log_prob(seed=key, sample_shape=(samples,))
+        return policy_mode(x[0], ours[2]), (log_prob - other.log_prob(x)).mean(axis=0)
+    x, log_prob = distribution.sample_and_log_prob(seed=key, sample_shape=(samples,))
+    return x[0], (log_prob - prior.log_prob(x)).mean(axis=0)
 
 
 def default_target_entropy(size: int, bound: float | None) -> float:

@@ -150,6 +150,7 @@ class Env(NamedTuple):
       step_then_reset: for an environment whose episodes live outside of its states, such as on the
         host: such a state can be stepped once, by this process only, and a reset is a deed.
       release: for such an environment, gives episodes up that will not be stepped any more.
+      steps_per_action: steps of the task itself that one action takes, where it stands for several.
       side_by_side: the most episodes that a rollout runs at once, because each takes memory of its
         own; None for all of them.
       info: facts for metadata, such as the physics engine and the table of scenes.
@@ -167,6 +168,7 @@ class Env(NamedTuple):
     scores: Mapping[str, ScoreFn] = {}
     step_then_reset: StepThenResetFn | None = None
     release: ReleaseFn | None = None
+    steps_per_action: int = 1
     side_by_side: int | None = None
     info: Mapping[str, Any] = {}
 
@@ -221,3 +223,46 @@ class Prior(NamedTuple):
         if function is None:
             raise UserError(f"{wanted_by} needs a prior that can {capability}; {self.name} cannot")
         return function
+
+
+InferFn = Callable[[Params, Observation, Array], Any]
+"""`(params, observations [horizon, ...], actions [horizon, size]) -> distribution` over skills."""
+
+BeginSkillFn = Callable[[Params, Array, Observation], Any]
+"""`(params, skill [latent_size], observation) -> plan`, all that executing the skill needs."""
+
+ContinueSkillFn = Callable[[Params, Any, Observation], tuple[Array, Any]]
+"""`(params, plan, observation) -> (action [action_size], plan)`, one step of a skill."""
+
+
+class SkillModel(NamedTuple):
+    """Skills: latents that stand for sequences of actions, as pure functions, parameters first.
+
+    Functions accept any leading batch axes.
+
+    Attributes:
+      name: of the model.
+      horizon: steps of a skill.
+      latent_size: dimensions of a skill.
+      action_size: dimensions of an action.
+      init: initial parameters.
+      infer: which skill a sequence of actions was.
+      begin: the plan that executes a skill.
+      advance: one step of it.
+      loss: of a batch of windows, `observation` `[batch, horizon, ...]` and `action`
+        `[batch, horizon, action_size]`.
+      prior: over skills, given the observation that they begin in: its actions are skills.
+      prior_params: the prior's parameters, from the model's.
+    """
+
+    name: str
+    horizon: int
+    latent_size: int
+    action_size: int
+    init: InitFn
+    infer: InferFn
+    begin: BeginSkillFn
+    advance: ContinueSkillFn
+    loss: PriorLossFn
+    prior: Prior
+    prior_params: Callable[[Params], Params]

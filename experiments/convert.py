@@ -3,6 +3,7 @@
     python -m experiments.convert --input=cube.npz --output=data/cube
     python -m experiments.convert --input=demo.hdf5 --output=data/lift \
         --observation=hand=robot0_eef_pos,object=object[0:7] --policy=human
+    python -m experiments.convert --input=mixed.hdf5 --output=data/kitchen --arrays=kitchen
 
 See docs/your_data.md.
 """
@@ -18,6 +19,7 @@ import numpy as np
 
 from behavior_priors.data.readers import ReadConfig, Selection, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
+from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
 from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
@@ -33,6 +35,8 @@ class ConvertConfig:
       output: folder of the dataset; must not be there, or be empty.
       format: layout of the file; auto looks at what is inside.
       observation: arrays to keep, as NAME=KEY or NAME=KEY[START:STOP]; empty for every one.
+      arrays: kitchen takes an observation of D4RL's or Minari's kitchen apart, into the arrays of
+        the environments kitchen/...; none for what observation says.
       policy: who acted, such as human or scripted.
       environment: name of the environment or robot; none for what the file says.
       rewards: keep rewards where the file has them.
@@ -48,6 +52,7 @@ class ConvertConfig:
     output: str
     format: Literal["auto", "npz", "d4rl", "robomimic", "minari"] = "auto"
     observation: tuple[str, ...] = ()
+    arrays: Literal["none", "kitchen"] = "none"
     policy: str = "unknown"
     environment: str | None = None
     rewards: bool = True
@@ -65,6 +70,10 @@ def main() -> None:
         raise UserError(f"--action_limit={config.action_limit} should be a positive number")
     with flags.naming("observation"):
         selections = tuple(Selection.parse(text) for text in config.observation)
+    if config.arrays == "kitchen":
+        if selections:
+            raise UserError("--arrays and --observation contradict each other; give one of them")
+        selections = kitchen_arrays(config.input, config.format)
     began = time.perf_counter()
     recording = open_recording(
         config.input,

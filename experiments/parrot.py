@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
@@ -23,11 +22,10 @@ from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training import flags
-from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig, make_loop
 from behavior_priors.training.metrics import Stopwatch, format_seconds
-from behavior_priors.training.run import RunConfig, check_run_config, run_loop
+from behavior_priors.training.run import RunConfig, check_run_config
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import Env, Params, Prior, UserError
 from experiments import cloning, pictures
@@ -35,8 +33,8 @@ from experiments.stages import (
     TrainedPrior,
     check_demonstrator,
     get_demonstrations,
+    learn,
     load_for_fit,
-    print_scores,
     related_env,
     report_prior,
     stage_keys,
@@ -196,39 +194,6 @@ def make_method(
     return env, make_sac(sac, env.observation_spec, env.action_spec, initial_policy)
 
 
-def learn(
-    method: str,
-    config: ParrotConfig,
-    env: Env,
-    prior: TrainedPrior | None,
-    cloned: Params | None,
-    workdir: Path,
-    watch: Stopwatch,
-) -> tuple[tuple[Env, Learner, Params], dict[str, float]]:
-    """Trains a method and evaluates it: what acts, and its scores."""
-    keys, seconds = stage_keys(config.seed), Stopwatch()
-    acted_env, learner = make_method(method, config, env, prior, cloned)
-    with watch.span(method):
-        state = run_loop(
-            workdir / method,
-            method,
-            make_loop(acted_env, learner, config.loop),
-            config.loop,
-            make_evaluate(acted_env, learner, config.run.eval_episodes, stochastic=False),
-            keys["learn"],
-            run=config.run,
-            stopwatch=seconds,
-            flags=dataclasses.asdict(config),
-        )
-    with watch.span("evaluate"):
-        evaluate = make_evaluate(acted_env, learner, config.eval_episodes, stochastic=True)
-        scores = {n: float(x) for n, x in evaluate(state.learner.policy, keys["evaluate"]).items()}
-    print_scores(method, scores, config.eval_episodes)
-    scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
-    scores |= {f"seconds/{name}": x for name, x in seconds.seconds().items()}
-    return (acted_env, learner, state.learner.policy), scores
-
-
 def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(ParrotConfig)
@@ -281,8 +246,9 @@ def main() -> None:
 
     trained = {}
     for method in config.methods:
-        trained[method], scores = learn(method, config, env, prior, cloned, workdir, watch)
-        results |= {f"{method}/{name}": x for name, x in scores.items()}
+        acted_env, learner = make_method(method, config, env, prior, cloned)
+        trained[method], scores = learn(method, config, acted_env, learner, workdir, watch)
+        results |= scores
 
     with watch.span("pictures"):
         pictures.learning_curves([workdir], workdir / "figures", config.methods, env)

@@ -5,10 +5,11 @@ Each stage finds what an earlier process left in its folder and goes on from the
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +19,13 @@ from behavior_priors.data.dataset import check_compatible, load_transitions, spl
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.learner import Learner
 from behavior_priors.training.checkpoint import Checkpointer
-from behavior_priors.training.evaluate import interaction_report
+from behavior_priors.training.evaluate import interaction_report, make_evaluate
 from behavior_priors.training.fit import Data, FitConfig
-from behavior_priors.training.metrics import format_seconds
-from behavior_priors.training.run import RunConfig, run_fit
+from behavior_priors.training.loop import LoopConfig, make_loop
+from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.run import RunConfig, run_fit, run_loop
 from behavior_priors.types import (
     ActionSpec,
     Env,
@@ -152,6 +155,52 @@ def print_scores(label: str, scores: Mapping[str, float], episodes: int) -> None
     else:
         score = f"return {scores['return_mean']:.4g}"
     print(f"{label:7s}  {score}  ({episodes} episodes, deterministic policy)", flush=True)
+
+
+class LearningConfig(Protocol):
+    """What is asked of the config of an experiment that learns a task."""
+
+    @property
+    def loop(self) -> LoopConfig: ...
+    @property
+    def run(self) -> RunConfig: ...
+    @property
+    def eval_episodes(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def learn(
+    method: str,
+    config: LearningConfig,
+    env: Env,
+    learner: Learner,
+    workdir: Path,
+    watch: Stopwatch,
+) -> tuple[tuple[Env, Learner, Params], dict[str, float]]:
+    """Trains a method in its folder and evaluates it: what acts, and its scores `METHOD/...`."""
+    keys, seconds = stage_keys(config.seed), Stopwatch()
+    all_flags = dataclasses.asdict(cast(Any, config))
+    with watch.span(method):
+        state = run_loop(
+            workdir / method,
+            method,
+            make_loop(env, learner, config.loop),
+            config.loop,
+            make_evaluate(env, learner, config.run.eval_episodes, stochastic=False),
+            keys["learn"],
+            run=config.run,
+            stopwatch=seconds,
+            flags=all_flags,
+        )
+    with watch.span("evaluate"):
+        evaluate = make_evaluate(env, learner, config.eval_episodes, stochastic=True)
+        scores = {n: float(x) for n, x in evaluate(state.learner.policy, keys["evaluate"]).items()}
+    print_scores(method, scores, config.eval_episodes)
+    scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
+    scores |= {f"seconds/{name}": x for name, x in seconds.seconds().items()}
+    named = {f"{method}/{name}": x for name, x in scores.items()}
+    return (env, learner, state.learner.policy), named
 
 
 def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -> dict[str, float]:

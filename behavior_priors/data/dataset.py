@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from behavior_priors.data.episodes import EpisodeReader, EpisodeSelection
@@ -38,6 +40,67 @@ def load_transitions(
         for name in names
     }
     return {"observation": observation, "action": reader.read_array("action", episodes)}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Windows:
+    """Pieces of episodes, all of the same length, that may overlap.
+
+    Attributes:
+      observation: arrays `[steps, ...]`, each step's own.
+      action: `[steps, action_size]`.
+      start: `[examples]` int32, the step that each piece begins with.
+      length: of a piece, in steps.
+    """
+
+    observation: Mapping[str, Any]
+    action: Any
+    start: Any
+    length: int = field(metadata={"static": True})
+
+    def take(self, examples: Any) -> dict[str, Any]:
+        """Some of the pieces, given by number `[n]`: arrays `[n, length, ...]`."""
+        rows = self.start[examples][:, None] + np.arange(self.length)
+        return {
+            "observation": {name: x[rows] for name, x in self.observation.items()},
+            "action": self.action[rows],
+        }
+
+
+def load_windows(
+    reader: EpisodeReader,
+    names: Sequence[str],
+    length: int,
+    episodes: EpisodeSelection = None,
+    stride: int = 1,
+) -> Windows:
+    """Loads pieces that lie within an episode each.
+
+    Args:
+      reader: the dataset.
+      names: the observations to load; no other is read.
+      length: of a piece, in steps.
+      episodes: which; None for all of them.
+      stride: steps between the beginnings of an episode's pieces.
+
+    Raises:
+      UserError: as `load_transitions`, or no episode is as long as a piece.
+    """
+    steps = load_transitions(reader, names, episodes)
+    lengths = reader.read_array("length", episodes)
+    first = np.cumsum(lengths) - lengths
+    starts = [
+        np.arange(begin, begin + n - length + 1, stride, dtype=np.int32)
+        for begin, n in zip(first, lengths, strict=True)
+        if n >= length
+    ]
+    if not starts:
+        raise UserError(
+            f"{reader.directory}: the longest episode has {lengths.max()} steps, but pieces of "
+            f"{length} are wanted; use longer episodes or a shorter horizon"
+        )
+    return Windows(**steps, start=np.concatenate(starts), length=length)
 
 
 def split_by_episode(

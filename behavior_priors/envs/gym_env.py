@@ -75,8 +75,6 @@ def make_gym(
     name = f"gym/{id_}"
     if engine != "auto":
         raise UserError(f"--engine={engine} is not for {name}, which has its own; leave it out")
-    if side_by_side < 1:
-        raise UserError(f"{name}: side_by_side={side_by_side} should be at least 1")
     gymnasium = require_gymnasium()
     if episode_length is not None:
         options["max_episode_steps"] = episode_length
@@ -84,6 +82,29 @@ def make_gym(
     options = {"disable_env_checker": True, **options}
     make = functools.partial(gymnasium.make, id_, **options)
     first = _make_first(make, name, options)
+    env = wrap_gym(make, name, side_by_side=side_by_side, first=first)
+    return env._replace(info={**env.info, "id": id_})
+
+
+def wrap_gym(
+    make: Callable[[], Any], name: str, *, side_by_side: int = 16, first: Any = None
+) -> Env:
+    """Makes an environment of this library out of some of gymnasium's, all alike.
+
+    Args:
+      make: makes one of them with `gymnasium.make`, in wrappers of its own if need be.
+      name: of the environment made.
+      side_by_side: instances that a rollout makes at most.
+      first: what `make` has made already; None to call it.
+
+    Raises:
+      UserError: there is to be less than one, or it has no time limit, or actions or observations
+        that cannot be used.
+    """
+    if side_by_side < 1:
+        raise UserError(f"{name}: side_by_side={side_by_side} should be at least 1")
+    gymnasium = require_gymnasium()
+    first = make() if first is None else first
     limit = first.spec.max_episode_steps
     if limit is None:
         raise UserError(f"{name} has no time limit; give it one, as in {name}?episode_length=200")
@@ -98,7 +119,7 @@ def make_gym(
     return _make_env(host, name, layout, action, limit, draws)._replace(
         measures_success=measures_success,
         side_by_side=side_by_side,
-        info={"engine": f"gymnasium {gymnasium.__version__}", "id": id_},
+        info={"engine": f"gymnasium {gymnasium.__version__}"},
     )
 
 

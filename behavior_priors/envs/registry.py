@@ -20,9 +20,11 @@ FAMILIES = {
     "grasp": "behavior_priors.envs.manipulation.grasp",
     "place": "behavior_priors.envs.manipulation.place",
     "maze": "behavior_priors.envs.maze.maze",
+    "blocks": "behavior_priors.envs.blocks.stacking",
     "brax": "behavior_priors.envs.brax_env",
     "playground": "behavior_priors.envs.playground_env",
     "gym": "behavior_priors.envs.gym_env",
+    "kitchen": "behavior_priors.envs.kitchen",
 }
 """Modules with a `FAMILY`, imported when one of their environments is asked for."""
 

@@ -1,6 +1,8 @@
 """Soft actor-critic with twin critics and a tuned temperature.
 
-Haarnoja et al. 2018b, "Soft Actor-Critic Algorithms and Applications", arXiv:1812.05905. Acting
+Haarnoja et al. 2018b, "Soft Actor-Critic Algorithms and Applications", arXiv:1812.05905. What the
+policy pays for its choices is a function that may be another (`make_regularized`): its log-density
+here, its divergence from a prior in `kl_sac`. Acting
 through a behaviour prior needs nothing here: the learner then sees an environment whose action is
 the prior's latent, and an unbounded action spec makes its policy start as the latent's `N(0, I)`.
 """
@@ -9,8 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ import optax
 
 from behavior_priors import distributions
 from behavior_priors.learner import Learner
+from behavior_priors.learners.parts import copy_if_alike, descend, resolve_names
 from behavior_priors.networks import Critics, GaussianPolicy, flatten_observation, observation_size
 from behavior_priors.objectives import td
 from behavior_priors.types import (
@@ -100,41 +103,79 @@ class SACState:
     step: Array
 
 
+class Penalty(NamedTuple):
+    """What a policy pays for its choices.
+
+    Attributes:
+      draw: `(policy's distribution, observation, key) -> (action, penalty [...])`, in nats and
+        differentiable; the key is consumed.
+      target: where the temperature rests, in nats.
+      metrics: of the mean penalty of a batch.
+    """
+
+    draw: Callable[[Any, Observation, PRNGKey], tuple[Array, Array]]
+    target: float
+    metrics: Callable[[Array], Metrics]
+
+
 def make_sac(
     config: SACConfig,
     observation_spec: ObservationSpec,
     action_spec: ActionSpec,
     initial_policy: Params | None = None,
 ) -> Learner:
-    """Soft actor-critic.
+    """Soft actor-critic: `make_regularized` with the policy's log-density for a penalty.
+
+    Its metrics are those, and `entropy` (of the policy, in nats).
+
+    Raises:
+      UserError: as there.
+    """
+    target_entropy = config.target_entropy
+    if target_entropy is None:
+        target_entropy = distributions.default_target_entropy(*action_spec)
+    penalty = Penalty(
+        draw=lambda policy, _, key: policy.sample_and_log_prob(seed=key),
+        target=-target_entropy,
+        metrics=lambda log_prob: {"entropy": -log_prob},
+    )
+    return make_regularized(config, observation_spec, action_spec, penalty, initial_policy)
+
+
+def make_regularized(
+    config: SACConfig,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    penalty: Penalty,
+    initial_policy: Params | None = None,
+) -> Learner:
+    """An actor and its critics, with a penalty on the policy in both.
 
     One update takes the steps in the customary order: the critics, the policy under the critics
     just updated, the temperature, the target critics. The temperature's new value is first used by
     the next update, so that the policy's pass over the batch serves both of the last losses.
 
     Args:
-      config: hyper-parameters.
+      config: hyper-parameters; the target entropy is not among those that are read.
       observation_spec: of the observations in batches.
       action_spec: without a bound the policy is a Gaussian, with a bound `b` it is
         `b * tanh(Gaussian)`.
+      penalty: what the policy pays.
       initial_policy: parameters to start the policy from, such as behavioural cloning's.
 
     Returns:
-      The learner. Its metrics are `critic_loss`, `policy_loss`, `temperature_loss`, `q_mean` (of
-      the batch's actions), `entropy` (of the policy, in nats), `temperature` and `policy_std` (of
-      the Gaussian, before any squashing).
+      The learner. Its metrics are the penalty's, `critic_loss`, `policy_loss`, `temperature_loss`,
+      `q_mean` (of the batch's actions), `temperature` and `policy_std` (of the Gaussian, before any
+      squashing).
 
     Raises:
       UserError: the config does not make sense, names an observation that does not exist, or
         describes another network than the one that `initial_policy` belongs to.
     """
     _check(config)
-    policy_names = _resolve(config.policy_observation, observation_spec, "policy_observation")
-    critic_names = _resolve(config.critic_observation, observation_spec, "critic_observation")
+    policy_names = resolve_names(config.policy_observation, observation_spec, "policy_observation")
+    critic_names = resolve_names(config.critic_observation, observation_spec, "critic_observation")
     size, bound = action_spec
-    target_entropy = config.target_entropy
-    if target_entropy is None:
-        target_entropy = distributions.default_target_entropy(size, bound)
 
     policy_network = GaussianPolicy(
         config.policy_widths, size, config.min_log_std, config.max_log_std, config.mean_bound
@@ -162,7 +203,7 @@ def make_sac(
         critic_input = jnp.zeros(observation_size(observation_spec, critic_names))
         policy = policy_network.init(policy_key, policy_input)
         if initial_policy is not None:
-            policy = _copy_if_alike(initial_policy, policy)
+            policy = copy_if_alike(initial_policy, policy)
         critic = critic_network.init(critic_key, critic_input, jnp.zeros(size))
         log_temperature = jnp.asarray(math.log(config.initial_temperature), jnp.float32)
         return SACState(
@@ -183,13 +224,13 @@ def make_sac(
         discount = config.discount * (1.0 - batch.terminated.astype(jnp.float32))
         mean, log_std = mean_and_log_std(state.policy, batch.next_observation)
         policy = distributions.policy_distribution(mean, log_std, bound)
-        next_action, log_prob = policy.sample_and_log_prob(seed=key)
+        next_action, paid = penalty.draw(policy, batch.next_observation, key)
         next_q = q_values(state.target_critic, batch.next_observation, next_action)
         target = td.soft_bellman_target(
             r_t=config.reward_scale * batch.reward,
             discount_t=discount,
             q_t=next_q,
-            log_prob_t=log_prob,
+            penalty_t=paid,
             temperature=jnp.exp(state.log_temperature),
         )
 
@@ -198,7 +239,7 @@ def make_sac(
             return td.critic_loss(q, target), q.mean()
 
         (loss, q_mean), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.critic)
-        critic, optimizer = _descend(critic_adam, gradient, state.critic_optimizer, state.critic)
+        critic, optimizer = descend(critic_adam, gradient, state.critic_optimizer, state.critic)
         state = dataclasses.replace(state, critic=critic, critic_optimizer=optimizer)
         return state, {"critic_loss": loss, "q_mean": q_mean}
 
@@ -208,25 +249,25 @@ def make_sac(
         def loss_fn(params: Params) -> tuple[Array, tuple[Array, Array]]:
             mean, log_std = mean_and_log_std(params, batch.observation)
             policy = distributions.policy_distribution(mean, log_std, bound)
-            action, log_prob = policy.sample_and_log_prob(seed=key)
+            action, paid = penalty.draw(policy, batch.observation, key)
             q = q_values(state.critic, batch.observation, action)
-            loss = td.soft_policy_loss(q, log_prob, jnp.exp(state.log_temperature))
-            return loss, (log_prob, jnp.exp(log_std).mean())
+            loss = td.soft_policy_loss(q, paid, jnp.exp(state.log_temperature))
+            return loss, (paid, jnp.exp(log_std).mean())
 
-        (loss, (log_prob, std)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.policy)
-        policy, optimizer = _descend(policy_adam, gradient, state.policy_optimizer, state.policy)
+        (loss, (paid, std)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.policy)
+        policy, optimizer = descend(policy_adam, gradient, state.policy_optimizer, state.policy)
         state = dataclasses.replace(state, policy=policy, policy_optimizer=optimizer)
-        metrics = {"policy_loss": loss, "policy_std": std, "entropy": -log_prob.mean()}
-        return state, log_prob, metrics
+        metrics = {"policy_loss": loss, "policy_std": std, **penalty.metrics(paid.mean())}
+        return state, paid, metrics
 
-    def update_temperature(state: SACState, log_prob: Array) -> tuple[SACState, Metrics]:
+    def update_temperature(state: SACState, paid: Array) -> tuple[SACState, Metrics]:
         loss, gradient = jax.value_and_grad(td.temperature_loss)(
-            state.log_temperature, log_prob, target_entropy
+            state.log_temperature, paid, penalty.target
         )
         metrics = {"temperature_loss": loss, "temperature": jnp.exp(state.log_temperature)}
         if config.fixed_temperature:
             return state, metrics
-        log_temperature, optimizer = _descend(
+        log_temperature, optimizer = descend(
             temperature_adam, gradient, state.temperature_optimizer, state.log_temperature
         )
         state = dataclasses.replace(
@@ -244,8 +285,8 @@ def make_sac(
         key, critic_key, policy_key = jax.random.split(state.key, 3)
         state = dataclasses.replace(state, key=key, step=state.step + 1)
         state, critic_metrics = update_critic(state, batch, critic_key)
-        state, log_prob, policy_metrics = update_policy(state, batch, policy_key)
-        state, temperature_metrics = update_temperature(state, log_prob)
+        state, paid, policy_metrics = update_policy(state, batch, policy_key)
+        state, temperature_metrics = update_temperature(state, paid)
         state = update_target(state)
         return state, {**critic_metrics, **policy_metrics, **temperature_metrics}
 
@@ -256,37 +297,6 @@ def make_sac(
         return distributions.policy_distribution(mean, log_std, bound).sample(seed=key)
 
     return Learner(init, update, act)
-
-
-def _descend(
-    optimizer: optax.GradientTransformation,
-    gradient: Params,
-    optimizer_state: optax.OptState,
-    params: Params,
-) -> tuple[Params, optax.OptState]:
-    """One optimiser step: new parameters and new optimiser state."""
-    step, optimizer_state = optimizer.update(gradient, optimizer_state, params)
-    return optax.apply_updates(params, step), optimizer_state
-
-
-def _resolve(names: Sequence[str], spec: ObservationSpec, field: str) -> tuple[str, ...]:
-    """The names given, or all of the spec's if none are."""
-    unknown = [name for name in names if name not in spec]
-    if unknown:
-        raise UserError(
-            f"{field}: no observation is called {', '.join(unknown)}; there are {', '.join(spec)}"
-        )
-    return tuple(names) or tuple(spec)
-
-
-def _copy_if_alike(given: Params, expected: Params) -> Params:
-    """A copy, so that donating a learner's state leaves the given parameters usable."""
-    if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, expected):
-        raise UserError(
-            "initial_policy does not fit policy_observation, policy_widths and the action's size; "
-            "use those that it was trained with"
-        )
-    return jax.tree.map(jnp.copy, given)
 
 
 def _check(config: SACConfig) -> None:

@@ -211,6 +211,11 @@ def make_real_nvp(
         event, features = _broadcast_batch(jnp.concatenate([action, dummy], axis=-1), features)
         return flow(params, features).inverse(event)
 
+    def distribution(params: Params, features: Array) -> distrax.Distribution:
+        # the base has the batch axes, so that samples do
+        zeros = jnp.zeros((*features.shape[:-1], event_size))
+        return distrax.Transformed(distrax.MultivariateNormalDiag(zeros), flow(params, features))
+
     def log_prob(params: Params, event: Array, features: Array) -> Array:
         event, features = _broadcast_batch(event, features)
         return distrax.Transformed(base, flow(params, features)).log_prob(event)
@@ -232,6 +237,7 @@ def make_real_nvp(
         loss=loss,
         invert=invert,
         log_prob=None if config.padding else log_prob,
+        distribution=None if config.padding else distribution,
     )
 
 

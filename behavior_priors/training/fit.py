@@ -5,19 +5,34 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.types import Array, Metrics, Params, Prior, PRNGKey, UserError
+from behavior_priors.data.dataset import Windows
+from behavior_priors.types import Array, InitFn, Metrics, Params, PriorLossFn, PRNGKey, UserError
 
 VALIDATION_CHUNK = 4096
 """Validation examples evaluated at once."""
 
-Data = Mapping[str, Any]
-"""`{"observation": {name: [examples, ...]}, "action": [examples, size]}`, on the device."""
+Data = Mapping[str, Any] | Windows
+"""`{"observation": {name: [examples, ...]}, "action": [examples, size]}`, or pieces of episodes for
+what learns from sequences; on the device."""
+
+
+class Trainable(Protocol):
+    """What can be fitted: a prior, or a skill model."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def action_size(self) -> int: ...
+    @property
+    def init(self) -> InitFn: ...
+    @property
+    def loss(self) -> PriorLossFn: ...
 
 
 @dataclass(frozen=True)
@@ -83,7 +98,7 @@ class Fit(NamedTuple):
     run_epoch: Callable[[FitState, Data, Data], tuple[FitState, Metrics]]
 
 
-def make_fit(prior: Prior, config: FitConfig) -> Fit:
+def make_fit(prior: Trainable, config: FitConfig) -> Fit:
     """Returns the functions that train `prior`.
 
     Raises:
@@ -114,7 +129,7 @@ def make_fit(prior: Prior, config: FitConfig) -> Fit:
     def update(state: FitState, train_data: Data) -> tuple[FitState, Metrics]:
         key, batch_key, loss_key = jax.random.split(state.key, 3)
         rows = jax.random.randint(batch_key, (config.batch_size,), 0, _examples(train_data))
-        batch = jax.tree.map(lambda x: x[rows], train_data)
+        batch = _take(train_data, rows)
         (loss, metrics), gradient = jax.value_and_grad(prior.loss, has_aux=True)(
             state.params, batch, loss_key
         )
@@ -146,22 +161,24 @@ def make_fit(prior: Prior, config: FitConfig) -> Fit:
     return Fit(init, run_epoch)
 
 
-def _evaluate(prior: Prior, params: Params, data: Data) -> Metrics:
+def _evaluate(prior: Trainable, params: Params, data: Data) -> Metrics:
     """Means over all of `data`, with the same noise at every call so that epochs compare."""
     examples = _examples(data)
     chunk = min(examples, VALIDATION_CHUNK)
     chunks, rest = divmod(examples, chunk)
     keys = jax.random.split(jax.random.key(0), chunks + 1)
 
-    def evaluate(batch_and_key: tuple[Data, PRNGKey]) -> Metrics:
-        loss, metrics = prior.loss(params, *batch_and_key)
+    def evaluate(rows_and_key: tuple[Array, PRNGKey]) -> Metrics:
+        rows, key = rows_and_key
+        loss, metrics = prior.loss(params, _take(data, rows), key)
         return {"loss": loss, **metrics}
 
-    whole = jax.tree.map(lambda x: x[: chunks * chunk].reshape(chunks, chunk, *x.shape[1:]), data)
+    rows = jnp.arange(examples)
+    whole = rows[: chunks * chunk].reshape(chunks, chunk)
     means = jax.tree.map(jnp.mean, jax.lax.map(evaluate, (whole, keys[:-1])))
     if not rest:
         return means
-    rest_means = evaluate((jax.tree.map(lambda x: x[-rest:], data), keys[-1]))
+    rest_means = evaluate((rows[-rest:], keys[-1]))
     share = rest / examples
     return jax.tree.map(lambda mean, other: (1 - share) * mean + share * other, means, rest_means)
 
@@ -178,7 +195,7 @@ def _keep_best(state: FitState, loss: Array) -> FitState:
 
 
 def fit(
-    prior: Prior,
+    prior: Trainable,
     config: FitConfig,
     train_data: Data,
     validation_data: Data,
@@ -225,7 +242,14 @@ def fit(
 
 
 def _examples(data: Data) -> int:
-    return data["action"].shape[0]
+    return data.start.shape[0] if isinstance(data, Windows) else data["action"].shape[0]
+
+
+def _take(data: Data, rows: Array) -> Mapping[str, Any]:
+    """The examples of these numbers `[n]`."""
+    if isinstance(data, Windows):
+        return data.take(rows)
+    return jax.tree.map(lambda x: x[rows], data)
 
 
 def _check_config(config: FitConfig) -> None:
@@ -241,18 +265,22 @@ def _check_config(config: FitConfig) -> None:
         )
 
 
-def _check_data(prior: Prior, data: Data, name: str) -> None:
-    action = data["action"]
+def _check_data(prior: Trainable, data: Data, name: str) -> None:
     if not _examples(data):
         raise UserError(f"there is no {name} data; at least one example is needed")
+    action, observation = (
+        (data.action, data.observation)
+        if isinstance(data, Windows)
+        else (data["action"], data["observation"])
+    )
     if action.shape[1:] != (prior.action_size,):
         raise UserError(
             f"actions in the {name} data have shape {action.shape[1:]}, but the {prior.name} prior "
             f"wants ({prior.action_size},)"
         )
-    for observation_name, x in data["observation"].items():
-        if x.shape[0] != _examples(data):
+    for observation_name, x in observation.items():
+        if x.shape[0] != action.shape[0]:
             raise UserError(
                 f"{name} data: {x.shape[0]} observations of {observation_name}, but "
-                f"{_examples(data)} actions; there should be one for each"
+                f"{action.shape[0]} actions; there should be one for each"
             )

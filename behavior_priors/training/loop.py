@@ -22,10 +22,12 @@ class LoopConfig:
 
     Attributes:
       steps: environment steps in all, a multiple of epoch_steps.
-      epoch_steps: environment steps between two returns to the host, a multiple of num_envs.
+      epoch_steps: environment steps between two returns to the host, a multiple of num_envs times
+        the steps that an action takes.
       num_envs: environments that step side by side.
       warmup_steps: environment steps with the initial policy before the first update.
-      updates_per_step: gradient updates for each environment step; times num_envs a whole number.
+      updates_per_step: gradient updates for each environment step; times num_envs and the steps
+        that an action takes a whole number.
       batch_size: transitions in an update.
       replay_capacity: transitions remembered; None for all of a run.
     """
@@ -49,7 +51,8 @@ class LoopState:
       replay: what it remembers.
       envs: the environments' states `[num_envs]`.
       episode_return: `[num_envs]`, of the episodes under way.
-      steps: `[]` int32, environment steps taken.
+      steps: `[]` int32, environment steps taken; an action that stands for several counts as all of
+        them, also where the episode's end cut it short.
       key: source of exploration and batches.
     """
 
@@ -87,8 +90,11 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
     Raises:
       UserError: the config does not fit itself.
     """
-    updates = _check(config)
-    capacity = config.steps if config.replay_capacity is None else config.replay_capacity
+    taken = config.num_envs * env.steps_per_action
+    updates = _check(config, taken)
+    capacity = config.replay_capacity
+    if capacity is None:
+        capacity = config.steps // env.steps_per_action
     replay = make_replay(capacity)
 
     def init(key: PRNGKey) -> LoopState:
@@ -133,7 +139,7 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
             replay=replay.insert(state.replay, transition, transition.valid),
             envs=envs,
             episode_return=jnp.where(done, 0.0, episode_return),
-            steps=state.steps + config.num_envs,
+            steps=state.steps + taken,
         )
         return state, metrics
 
@@ -155,7 +161,7 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
         return replace(state, learner=learner_state), (is_learning, metrics, episodes)
 
     def run_epoch(state: LoopState) -> tuple[LoopState, Metrics]:
-        iterations = config.epoch_steps // config.num_envs
+        iterations = config.epoch_steps // taken
         state, (learned, metrics, episodes) = jax.lax.scan(iterate, state, length=iterations)
         times_learned = learned.sum(dtype=jnp.float32)
         total = jax.tree.map(lambda x: x.sum(0), episodes)
@@ -176,7 +182,7 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
         resume=resume,
         release=release,
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
-        updates_per_epoch=updates * config.epoch_steps // config.num_envs,
+        updates_per_epoch=updates * config.epoch_steps // taken,
     )
 
 
@@ -187,15 +193,16 @@ def _example_transition(env: Env) -> Transition:
     return jax.eval_shape(lambda s, a: step_and_reset(env, s, a)[1], state, action)
 
 
-def _check(config: LoopConfig) -> int:
-    """Updates after each round of environment steps."""
+def _check(config: LoopConfig, taken: int) -> int:
+    """Updates after each round, which takes so many environment steps."""
     for field in ("steps", "epoch_steps", "num_envs", "batch_size"):
         if getattr(config, field) < 1:
             raise UserError(f"{field} must be at least 1, got {getattr(config, field)}")
-    updates = config.updates_per_step * config.num_envs
+    updates = config.updates_per_step * taken
     capacity = config.replay_capacity
+    each = "num_envs" if taken == config.num_envs else f"num_envs * {taken // config.num_envs}"
     rules = [
-        (config.epoch_steps % config.num_envs == 0, "epoch_steps", "a multiple of num_envs"),
+        (config.epoch_steps % taken == 0, "epoch_steps", f"a multiple of {each}"),
         (config.steps % config.epoch_steps == 0, "steps", "a multiple of epoch_steps"),
         (config.warmup_steps >= 0, "warmup_steps", "at least 0"),
         (
@@ -207,7 +214,7 @@ def _check(config: LoopConfig) -> int:
             # a product such as 0.7 * 10 is not exactly whole
             math.isfinite(updates) and updates > 0.5 and abs(updates - round(updates)) < 1e-6,
             "updates_per_step",
-            "such that times num_envs it is a whole number, at least 1",
+            f"such that times {each} it is a whole number, at least 1",
         ),
     ]
     for holds, field, meaning in rules:

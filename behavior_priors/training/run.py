@@ -19,7 +19,7 @@ import numpy as np
 
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import EvaluateFn
-from behavior_priors.training.fit import Data, FitConfig, FitState, fit, make_fit
+from behavior_priors.training.fit import Data, FitConfig, FitState, Trainable, fit, make_fit
 from behavior_priors.training.loop import Loop, LoopConfig, LoopState
 from behavior_priors.training.metrics import (
     JsonlWriter,
@@ -30,7 +30,7 @@ from behavior_priors.training.metrics import (
     TensorBoardWriter,
     WandbWriter,
 )
-from behavior_priors.types import Prior, PRNGKey, UserError
+from behavior_priors.types import PRNGKey, UserError
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def open_writers(
 
 def run_fit(
     folder: Path,
-    prior: Prior,
+    prior: Trainable,
     config: FitConfig,
     train: Data,
     validation: Data,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.base import step_and_reset
-from behavior_priors.envs.gym_env import episode_seed
+from behavior_priors.envs.gym_env import episode_seed, wrap_gym
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.types import State
+from behavior_priors.types import State, UserError
 from tests.envs.gym_counting import GONE, LIMIT, NUM_ENVS, Counting, make_counting, run
 
 
@@ -66,6 +66,25 @@ def test_every_transition_over_several_ends(
         begun[..., 1] - initial.observation["observation"][:, 1],
         np.broadcast_to((np.arange(steps)[:, None] + 1) // length, last.shape),
     )
+
+
+def test_whatever_makes_instances():
+    made = []
+
+    def make() -> gymnasium.Env:
+        inner = gymnasium.make("Counting-v0", max_episode_steps=3, says_success=True)
+        made.append(gymnasium.wrappers.TransformReward(inner, lambda reward: 2 * reward))
+        return made[-1]
+
+    env = wrap_gym(make, "mine/counting", side_by_side=5)
+    assert (env.name, env.episode_length, env.side_by_side) == ("mine/counting", 3, 5)
+    assert env.measures_success
+    _, transition, _, _ = run(env, numbered_actions(4))
+    assert len(made) == NUM_ENVS
+    np.testing.assert_array_equal(transition.truncated[:, 0], [False, False, True, False])
+    np.testing.assert_array_equal(transition.reward, np.full((4, NUM_ENVS), 2.0))
+    with pytest.raises(UserError, match="mine/counting: side_by_side=0"):
+        wrap_gym(make, "mine/counting", side_by_side=0)
 
 
 def test_seeds_make_episodes_repeatable():

@@ -16,7 +16,7 @@ def test_soft_bellman_target_by_hand():
         r_t=jnp.array([1.0, -2.0, 0.5]),
         discount_t=jnp.array([0.9, 0.0, 0.5]),
         q_t=jnp.array([[3.0, 7.0, -4.0], [5.0, 6.0, -2.0]]),
-        log_prob_t=jnp.array([-1.0, 9.0, 2.0]),
+        penalty_t=jnp.array([-1.0, 9.0, 2.0]),
         temperature=jnp.array(0.2),
     )
     # 1 + 0.9 (3 + 0.2), -2 + 0, 0.5 + 0.5 (-4 - 0.4)
@@ -74,12 +74,12 @@ def test_soft_policy_loss_is_least_at_the_boltzmann_policy():
 
 
 @pytest.mark.parametrize(
-    ("target_entropy", "loss", "slope"), [(-1.0, 1.0, 0.5), (-0.5, 0.0, 0.0), (0.5, -2.0, -1.0)]
+    ("target_penalty", "loss", "slope"), [(1.0, 1.0, 0.5), (0.5, 0.0, 0.0), (-0.5, -2.0, -1.0)]
 )
-def test_temperature_loss_by_hand(target_entropy: float, loss: float, slope: float):
-    # The entropy is -(0 + 1) / 2.
+def test_temperature_loss_by_hand(target_penalty: float, loss: float, slope: float):
+    # The penalty is (0 + 1) / 2.
     value, gradient = jax.value_and_grad(td.temperature_loss)(
-        jnp.array(2.0), jnp.array([0.0, 1.0]), target_entropy
+        jnp.array(2.0), jnp.array([0.0, 1.0]), target_penalty
     )
     np.testing.assert_allclose(value, loss)
     np.testing.assert_allclose(gradient, slope)

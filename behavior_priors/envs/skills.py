@@ -1,0 +1,81 @@
+"""Acting through skills: one action of the agent is many of the environment's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.envs.base import select
+from behavior_priors.types import ActionSpec, Array, Env, Params, SkillModel, State
+
+
+def execute_skill(
+    env: Env,
+    skills: SkillModel,
+    params: Params,
+    *,
+    bound: float | None = None,
+    squash: bool = False,
+) -> Env:
+    """The environment whose action is a skill: SPiRL's way to act *through* a skill model.
+
+    A step executes the skill for `skills.horizon` steps of the environment, with rewards summed as
+    they are (Pertsch et al. 2020, section 3.3), and ends where they led. What would follow an
+    episode's end within a skill is masked: the state stays, and nothing is earned. So a transition
+    is true, `(s_k, z_k, r_k + ... + r_{k+n-1}, s_{k+n})` with `n <= horizon`, and the last one of
+    an episode holds its last reward. `State.time` goes on counting the environment's own steps.
+
+    Args:
+      env: whose actions the skills are made of.
+      skills: the skill model.
+      params: its parameters, frozen.
+      bound: of the skills that the agent chooses; None for the whole space.
+      squash: execute the hyperbolic tangent of decoded actions, as the authors' closed-loop code
+        does though its decoder learned the actions themselves.
+
+    Returns:
+      An environment with the same states and another action.
+    """
+    horizon = skills.horizon
+
+    def decode(plan: Any, state: State) -> tuple[Array, Any]:
+        action, plan = skills.advance(params, plan, state.observation)
+        return (jnp.tanh(action) if squash else action), plan
+
+    def execute(state: State, skill: Array, steps: int) -> tuple[State, Any, Array]:
+        """The first steps of a skill: the state, the plan and the reward so far."""
+
+        def one(carry: tuple[State, Any, Array], _: None) -> tuple[tuple[State, Any, Array], None]:
+            state, plan, total = carry
+            over = state.terminated | state.truncated
+            action, plan = decode(plan, state)
+            stepped = env.step(state, action)
+            total = total + jnp.where(over, 0.0, stepped.reward)
+            return (select(over, state, stepped), plan, total), None
+
+        plan = skills.begin(params, skill, state.observation)
+        return jax.lax.scan(one, (state, plan, jnp.zeros(())), length=steps)[0]
+
+    def step(state: State, skill: Array) -> State:
+        state, _, total = execute(state, skill, horizon)
+        return state._replace(reward=total)
+
+    def step_then_reset(state: State, skill: Array) -> tuple[State, State]:
+        assert env.step_then_reset is not None
+        state, plan, total = execute(state, skill, horizon - 1)
+        over = state.terminated | state.truncated
+        stepped, fresh = env.step_then_reset(state, decode(plan, state)[0])
+        total = total + jnp.where(over, 0.0, stepped.reward)
+        return select(over, state, stepped)._replace(reward=total), fresh
+
+    return env._replace(
+        action_spec=ActionSpec(skills.latent_size, bound),
+        episode_length=math.ceil(env.episode_length / horizon),
+        step=step,
+        step_then_reset=step_then_reset if env.step_then_reset else None,
+        steps_per_action=env.steps_per_action * horizon,
+        demonstrate=None,
+    )

@@ -1,0 +1,106 @@
+"""Soft actor-critic that stays close to a prior instead of staying random.
+
+Pertsch et al. 2020, "Accelerating Reinforcement Learning with Learned Skill Priors" (SPiRL),
+section 3.3: where soft actor-critic pays the policy for its entropy, this one charges it for its
+divergence from a prior, `KL(pi(. | s) || p(. | s))`. The prior may be over anything that the policy
+chooses: skills, PARROT's latents, or actions (the paper's flat prior). With a prior that is
+uniform it is soft actor-critic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from behavior_priors import distributions
+from behavior_priors.learner import Learner
+from behavior_priors.learners.sac import Penalty, SACConfig, make_regularized
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Observation,
+    ObservationSpec,
+    Params,
+    PRNGKey,
+    UserError,
+)
+
+PriorFn = Callable[[Observation], Any]
+"""`observation -> distribution` over actions, with a `log_prob`; its parameters are fixed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DivergenceConfig:
+    """How the distance to the prior is measured, and how large it may become.
+
+    Attributes:
+      target: divergence, in nats, at which the temperature rests.
+      per_dimension: the target is for each dimension of the action, not for all together.
+      samples: estimate the divergence with so many samples; none for the closed form, which needs
+        Gaussians.
+      limit: the divergence counts as at most this, and at least minus this; none for no limit.
+    """
+
+    target: float = 1.0
+    per_dimension: bool = False
+    samples: int | None = None
+    limit: float | None = None
+
+
+def make_kl_sac(
+    config: SACConfig,
+    divergence: DivergenceConfig,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    prior: PriorFn,
+    initial_policy: Params | None = None,
+) -> Learner:
+    """KL-regularised soft actor-critic.
+
+    The temperature starts at `config.initial_temperature`, and stays there if it is fixed;
+    otherwise it rises while the divergence is above its target. `config.target_entropy` is not
+    read.
+
+    Args:
+      config: of the actor and its critics.
+      divergence: of the distance to the prior.
+      observation_spec: of the observations in batches.
+      action_spec: as for `make_sac`.
+      prior: what the policy is to stay close to.
+      initial_policy: parameters to start the policy from, such as the prior's own
+        (`start_from_prior`).
+
+    Returns:
+      The learner. Its metrics are those of `make_regularized`, and `divergence`, in nats.
+
+    Raises:
+      UserError: as `make_regularized`; or the divergence's config does not make sense, or asks for
+        a closed form that the prior does not have (when `update` is traced).
+    """
+    _check(divergence)
+    target = divergence.target * (action_spec.size if divergence.per_dimension else 1)
+
+    def draw(policy: Any, observation: Observation, key: PRNGKey) -> tuple[Array, Array]:
+        action, distance = distributions.divergence(
+            policy, prior(observation), key, samples=divergence.samples
+        )
+        if divergence.limit is not None:
+            distance = jnp.clip(distance, -divergence.limit, divergence.limit)
+        return action, distance
+
+    penalty = Penalty(draw, target, metrics=lambda distance: {"divergence": distance})
+    return make_regularized(config, observation_spec, action_spec, penalty, initial_policy)
+
+
+def _check(config: DivergenceConfig) -> None:
+    """Refuses values outside their range."""
+    rules = {
+        "samples": (config.samples is None or config.samples >= 1, "at least 1, or none"),
+        "limit": (config.limit is None or config.limit > 0, "positive, or none"),
+    }
+    for field, (is_kept, range_text) in rules.items():
+        if not is_kept:
+            raise UserError(f"{field} must be {range_text}, got {getattr(config, field)}")

@@ -1,0 +1,134 @@
+"""Mixture of Gaussians: a prior with several modes (a mixture density network, Bishop 1994).
+
+SPiRL's alternative to a single Gaussian over skills (`gmm` in the authors' code, 5 components).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.distributions import mixture_distribution
+from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Metrics,
+    Observation,
+    ObservationSpec,
+    Params,
+    Prior,
+    PRNGKey,
+    UserError,
+)
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """What the mixture looks like.
+
+    Attributes:
+      observation: names of the observation arrays that the prior sees; none means all of them.
+      components: number of Gaussians.
+      widths: hidden layers of the network.
+      min_log_std: lower limit of the log standard deviations.
+      max_log_std: upper limit of the log standard deviations.
+    """
+
+    observation: tuple[str, ...] = ()
+    components: int = 5
+    widths: tuple[int, ...] = (256, 256)
+    min_log_std: float = -5.0
+    max_log_std: float = 2.0
+
+
+def make_mixture(
+    config: MixtureConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> Prior:
+    """A mixture prior over unbounded actions; every function accepts any leading batch axes.
+
+    Features are the network's output `[components * (1 + 2 * size)]`. Latents have one dimension
+    more than actions: the first, through the Gaussian's cumulative distribution, chooses the
+    component, the others are its noise, so that `N(0, I)` decodes to samples. The loss is the mean
+    negative log-likelihood, in nats, also its metric `nll`.
+
+    Args:
+      config: what the mixture looks like.
+      observation_spec: what observations look like.
+      action_spec: what actions look like, unbounded.
+
+    Raises:
+      UserError: the config does not fit the specs or itself.
+    """
+    _check(config, observation_spec, action_spec)
+    names = config.observation or tuple(observation_spec)
+    size, components = action_spec.size, config.components
+    network: Any = MLP((*config.widths, components * (1 + 2 * size)))
+
+    def init(key: PRNGKey) -> Params:
+        return network.init(key, jnp.zeros(observation_size(observation_spec, names)))
+
+    def encode(params: Params, observation: Observation) -> Array:
+        return network.apply(params, flatten_observation(observation, observation_spec, names))
+
+    def parts(features: Array) -> tuple[Array, Array, Array]:
+        logits = features[..., :components]
+        rest = features[..., components:].reshape(*features.shape[:-1], components, 2 * size)
+        mean, log_std = jnp.split(rest, 2, axis=-1)
+        return logits, mean, jnp.clip(log_std, config.min_log_std, config.max_log_std)
+
+    def distribution(params: Params, features: Array) -> Any:
+        return mixture_distribution(*parts(features))
+
+    def decode(params: Params, latent: Array, features: Array) -> Array:
+        logits, mean, log_std = parts(features)
+        cumulative = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
+        chosen = (cumulative < jax.scipy.stats.norm.cdf(latent[..., :1])).sum(axis=-1)
+        one = jax.nn.one_hot(jnp.minimum(chosen, components - 1), components)[..., None]
+        return (one * mean).sum(axis=-2) + jnp.exp((one * log_std).sum(axis=-2)) * latent[..., 1:]
+
+    def log_prob(params: Params, action: Array, features: Array) -> Array:
+        return distribution(params, features).log_prob(action)
+
+    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+        features = encode(params, batch["observation"])
+        nll = -log_prob(params, batch["action"], features).mean()
+        return nll, {"nll": nll}
+
+    return Prior(
+        name="mixture",
+        latent_size=size + 1,
+        action_size=size,
+        init=init,
+        encode=encode,
+        decode=decode,
+        loss=loss,
+        log_prob=log_prob,
+        distribution=distribution,
+    )
+
+
+def _check(
+    config: MixtureConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> None:
+    """Raises a `UserError` where the config does not fit the specs or itself."""
+    missing = [name for name in config.observation if name not in observation_spec]
+    if missing:
+        raise UserError(
+            f"observation: the mixture is to see {', '.join(missing)}, but there is only "
+            f"{', '.join(observation_spec)}"
+        )
+    if action_spec.bound is not None:
+        raise UserError("a mixture of Gaussians is for unbounded actions; these have a bound")
+    rules = {
+        "components": (config.components >= 1, "at least 1"),
+        "widths": (min(config.widths, default=1) > 0, "positive"),
+        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+    }
+    for field, (is_kept, range_text) in rules.items():
+        if not is_kept:
+            raise UserError(f"{field}={getattr(config, field)} should be {range_text}")

@@ -1,0 +1,345 @@
+"""Skills from sequences of actions, and a prior over them: the skill model of SPiRL.
+
+Pertsch et al. 2020, "Accelerating Reinforcement Learning with Learned Skill Priors", section 3.2: a
+variational autoencoder turns `H` actions into a latent, the skill, and a prior learns which skills
+follow an observation. With the closed-loop decoder of the authors' later code a skill is a policy,
+which sees the observation of every step, with the open-loop one of the paper a fixed sequence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from behavior_priors.distributions import gaussian_divergence, policy_distribution
+from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
+from behavior_priors.priors.mixture import MixtureConfig, make_mixture
+from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Metrics,
+    Observation,
+    ObservationSpec,
+    Params,
+    Prior,
+    PRNGKey,
+    SkillModel,
+    UserError,
+)
+
+LIMITS = (-10.0, 2.0)
+"""Of the log standard deviations of posteriors, and of a Gaussian prior."""
+
+
+@dataclass(frozen=True)
+class SkillVAEConfig:
+    """What skills look like and how they are learned.
+
+    Divergences are sums over the skill's dimensions, in nats, and the reconstruction is a sum over
+    steps and the action's dimensions, as in the evidence lower bound. The authors' code averages
+    all of these; `summed_beta` converts their weights.
+
+    Attributes:
+      horizon: steps of a skill.
+      latent_size: dimensions of a skill.
+      prior_observation: what the prior over skills sees; empty for all.
+      decoder_observation: what the closed-loop decoder, and the encoder beside it, see; empty for
+        all.
+      decoder: closed_loop for a decoder that sees each step's observation, open_loop for one that
+        sees none.
+      beta: weight of the posterior's divergence from N(0, I).
+      target_divergence: tune beta until the divergence from N(0, I) is this; none keeps beta.
+      averaged: average where the authors' code does; beta and target_divergence are then in its
+        units.
+      embedding_width: layer in front of the encoder's LSTM.
+      lstm_width: of the encoder, and of the open-loop decoder.
+      decoder_widths: hidden layers of the closed-loop decoder.
+      prior: family of the prior over skills.
+      prior_widths: hidden layers of the prior.
+      prior_components: Gaussians in a mixture.
+      prior_couplings: affine couplings of a real-NVP.
+      prior_objective: nll and forward for a prior that covers the posteriors, by samples and in
+        closed form; reverse for one that seeks their mode. The latter two need a Gaussian.
+    """
+
+    horizon: int = 10
+    latent_size: int = 10
+    prior_observation: tuple[str, ...] = ()
+    decoder_observation: tuple[str, ...] = ()
+    decoder: Literal["closed_loop", "open_loop"] = "closed_loop"
+    beta: float = 1e-2
+    target_divergence: float | None = None
+    averaged: bool = False
+    embedding_width: int = 32
+    lstm_width: int = 128
+    decoder_widths: tuple[int, ...] = (128, 128, 128)
+    prior: Literal["gaussian", "mixture", "real_nvp"] = "gaussian"
+    prior_widths: tuple[int, ...] = (128, 128, 128)
+    prior_components: int = 5
+    prior_couplings: int = 4
+    prior_objective: Literal["nll", "forward", "reverse"] = "nll"
+
+
+def summed_beta(beta: float, horizon: int, action_size: int, latent_size: int) -> float:
+    """The weight in sums that does what the authors' code does with `beta` in averages.
+
+    There the reconstruction is a mean over `horizon * action_size` numbers and the divergence one
+    over `latent_size`.
+    """
+    return beta * horizon * action_size / latent_size
+
+
+class Encoder(nn.Module):
+    """Mean and log standard deviation `[..., size]` of the skill of a sequence."""
+
+    embedding_width: int
+    lstm_width: int
+    size: int
+
+    @nn.compact
+    def __call__(self, steps: Array) -> tuple[Array, Array]:
+        """Maps `[..., horizon, features]`, through the LSTM's last output."""
+        batch = steps.shape[:-2]
+        x = nn.Dense(self.embedding_width)(steps.reshape(-1, *steps.shape[-2:]))
+        (_, last), _ = nn.RNN(
+            nn.OptimizedLSTMCell(self.lstm_width), return_carry=True, unroll=steps.shape[-2]
+        )(x)
+        head = nn.Dense(2 * self.size)(last).reshape(*batch, 2 * self.size)
+        mean, log_std = jnp.split(head, 2, axis=-1)
+        return mean, jnp.clip(log_std, *LIMITS)
+
+
+class OpenLoopDecoder(nn.Module):
+    """Actions one after the other, from the skill and the action before.
+
+    The first action before, and the LSTM's first state, are parameters.
+    """
+
+    width: int
+    action_size: int
+
+    def setup(self) -> None:
+        self.cell = nn.OptimizedLSTMCell(self.width)
+        self.head = nn.Dense(self.action_size)
+        zeros = nn.initializers.zeros
+        self.first_action = self.param("first_action", zeros, (self.action_size,))
+        self.first_carry = self.param("first_carry", zeros, (2, self.width))
+
+    def begin(self, skill: Array) -> dict[str, Array]:
+        """The plan of a skill `[..., size]`."""
+        batch = skill.shape[:-1]
+        return {
+            "skill": skill,
+            "before": jnp.broadcast_to(self.first_action, (*batch, self.action_size)),
+            "carry": jnp.broadcast_to(self.first_carry, (*batch, 2, self.width)),
+        }
+
+    def __call__(self, plan: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        """The next action, and the plan after it."""
+        carry = (plan["carry"][..., 0, :], plan["carry"][..., 1, :])
+        x = jnp.concatenate([plan["before"], plan["skill"]], axis=-1)
+        carry, output = self.cell(carry, x)
+        action = self.head(output)
+        return action, {**plan, "before": action, "carry": jnp.stack(carry, axis=-2)}
+
+
+def make_skill_vae(
+    config: SkillVAEConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> SkillModel:
+    """The skill model; every function accepts any leading batch axes.
+
+    The loss is the negative evidence lower bound with unit variance, in nats and without its
+    constant, and the prior's own loss: posteriors are targets for the prior, which they never see a
+    gradient of. Its metrics: `reconstruction`, `mse` (of an action's dimension), `divergence`
+    (summed), `beta`, and `prior_nll` of a posterior's sample.
+
+    Args:
+      config: what skills look like.
+      observation_spec: what observations look like.
+      action_spec: what actions look like. Decoded actions may lie outside of their bounds.
+
+    Raises:
+      UserError: the config does not fit the specs or itself.
+    """
+    _check(config, observation_spec)
+    names = config.decoder_observation or tuple(observation_spec)
+    closed = config.decoder == "closed_loop"
+    size, horizon = action_spec.size, config.horizon
+    seen = observation_size(observation_spec, names) if closed else 0
+    skill_prior = make_skill_prior(config, observation_spec, None)
+    encoder: Any = Encoder(config.embedding_width, config.lstm_width, config.latent_size)
+    decoder: Any = (
+        MLP((*config.decoder_widths, size)) if closed else OpenLoopDecoder(config.lstm_width, size)
+    )
+
+    def see(observation: Observation) -> Array:
+        return flatten_observation(observation, observation_spec, names)
+
+    def init(key: PRNGKey) -> Params:
+        encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
+        skill = jnp.zeros(config.latent_size)
+        params = {
+            "encoder": encoder.init(encoder_key, jnp.zeros((horizon, seen + size))),
+            "prior": skill_prior.init(prior_key),
+            "log_beta": jnp.asarray(math.log(config.beta), jnp.float32),
+        }
+        if closed:
+            params["decoder"] = decoder.init(decoder_key, jnp.zeros(seen + config.latent_size))
+        else:
+            params["decoder"] = decoder.init(
+                decoder_key, skill, method=lambda d, skill: d(d.begin(skill))
+            )
+        return params
+
+    def posterior(params: Params, observation: Observation, action: Array) -> tuple[Array, Array]:
+        steps = jnp.concatenate([action, see(observation)], axis=-1) if closed else action
+        return encoder.apply(params["encoder"], steps)
+
+    def infer(params: Params, observation: Observation, action: Array) -> Any:
+        return policy_distribution(*posterior(params, observation, action), None)
+
+    def begin(params: Params, skill: Array, _: Observation) -> Any:
+        if closed:
+            return skill
+        return decoder.apply(params["decoder"], skill, method="begin")
+
+    def advance(params: Params, plan: Any, observation: Observation) -> tuple[Array, Any]:
+        if not closed:
+            return decoder.apply(params["decoder"], plan)
+        x = jnp.concatenate([see(observation), plan], axis=-1)
+        return decoder.apply(params["decoder"], x), plan
+
+    def reconstruct(params: Params, skill: Array, observation: Observation) -> Array:
+        """The actions `[batch, horizon, size]` of skills `[batch, latent_size]`."""
+        plan = begin(params, skill, observation)
+        if closed:
+            plan = jnp.broadcast_to(plan[:, None], (plan.shape[0], horizon, plan.shape[1]))
+            return advance(params, plan, observation)[0]
+        actions = []
+        for _ in range(horizon):
+            action, plan = advance(params, plan, observation)
+            actions.append(action)
+        return jnp.stack(actions, axis=1)
+
+    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+        observation, action = batch["observation"], batch["action"]
+        mean, log_std = posterior(params, observation, action)
+        skill = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)
+        error = jnp.square(reconstruct(params, skill, observation) - action)
+        divergence = gaussian_divergence(mean, log_std, 0.0 * mean, 0.0 * log_std).mean()
+        reconstruction, shown = 0.5 * error.sum((1, 2)).mean(), divergence
+        if config.averaged:
+            reconstruction = reconstruction / (horizon * size)
+            shown = divergence / config.latent_size
+        log_beta = params["log_beta"]
+        total = reconstruction + jnp.exp(jax.lax.stop_gradient(log_beta)) * shown
+        if config.target_divergence is not None:
+            # dual descent, of which only the gradient counts: beta falls while there is room
+            slope = log_beta * jax.lax.stop_gradient(config.target_divergence - shown)
+            total = total + slope - jax.lax.stop_gradient(slope)
+        first = {name: x[:, 0] for name, x in observation.items()}
+        target = jax.lax.stop_gradient((mean, log_std, skill))
+        prior_loss, prior_nll = _prior_loss(config, skill_prior, params["prior"], first, *target)
+        return total + prior_loss, {
+            "reconstruction": reconstruction,
+            "mse": error.mean(),
+            "divergence": divergence,
+            "beta": jnp.exp(log_beta),
+            "prior_nll": prior_nll,
+        }
+
+    return SkillModel(
+        name=f"{config.decoder} skill model",
+        horizon=horizon,
+        latent_size=config.latent_size,
+        action_size=size,
+        init=init,
+        infer=infer,
+        begin=begin,
+        advance=advance,
+        loss=loss,
+        prior=skill_prior,
+        prior_params=lambda params: params["prior"],
+    )
+
+
+def make_skill_prior(
+    config: SkillVAEConfig, observation_spec: ObservationSpec, bound: float | None
+) -> Prior:
+    """The prior over skills.
+
+    Args:
+      config: of the skill model.
+      observation_spec: what observations look like.
+      bound: None; or read a Gaussian's parameters as those of one that is squashed into it, as the
+        authors' reinforcement learning does.
+
+    Raises:
+      UserError: the config does not fit the spec or itself.
+    """
+    spec, names = ActionSpec(config.latent_size, bound), config.prior_observation
+    if config.prior == "gaussian":
+        low, high = LIMITS
+        gaussian = GaussianConfig(names, config.prior_widths, low, high)
+        return make_gaussian(gaussian, observation_spec, spec)
+    if config.prior == "mixture":
+        mixture = MixtureConfig(names, config.prior_components, config.prior_widths)
+        return make_mixture(mixture, observation_spec, spec)
+    flow = RealNVPConfig(
+        observation=names,
+        couplings=config.prior_couplings,
+        encoder_widths=config.prior_widths,
+        conditioner_widths=config.prior_widths[-1:],
+    )
+    return make_real_nvp(flow, observation_spec, spec)
+
+
+def _prior_loss(
+    config: SkillVAEConfig,
+    prior: Prior,
+    params: Params,
+    observation: Observation,
+    mean: Array,
+    log_std: Array,
+    skill: Array,
+) -> tuple[Array, Array]:
+    """The prior's loss against fixed posteriors and samples of them, and their `-log p`."""
+    features = prior.encode(params, observation)
+    assert prior.log_prob is not None
+    nll = -prior.log_prob(params, skill, features).mean()
+    if config.prior_objective == "nll":
+        return nll, nll
+    ours, theirs = jnp.split(features, 2, axis=-1), (mean, log_std)
+    pair = (*theirs, *ours) if config.prior_objective == "forward" else (*ours, *theirs)
+    return gaussian_divergence(*pair).mean(), nll
+
+
+def _check(config: SkillVAEConfig, observation_spec: ObservationSpec) -> None:
+    """Raises a `UserError` where the config does not fit the spec or itself."""
+    for field in ("prior_observation", "decoder_observation"):
+        missing = [name for name in getattr(config, field) if name not in observation_spec]
+        if missing:
+            raise UserError(
+                f"{field}: the skill model is to see {', '.join(missing)}, but there is only "
+                f"{', '.join(observation_spec)}"
+            )
+    for field in ("horizon", "latent_size", "embedding_width", "lstm_width"):
+        if getattr(config, field) < 1:
+            raise UserError(f"{field}={getattr(config, field)} should be at least 1")
+    if config.beta <= 0:
+        raise UserError(f"beta={config.beta} should be positive")
+    if config.target_divergence is not None and config.target_divergence <= 0:
+        raise UserError(f"target_divergence={config.target_divergence} should be positive, or none")
+    if config.prior_objective != "nll" and config.prior != "gaussian":
+        raise UserError(
+            f"prior_objective={config.prior_objective} needs prior=gaussian; the {config.prior} "
+            "learns by nll"
+        )
