@@ -47,3 +47,39 @@ def scan_updates(
     """
     state, metrics = jax.lax.scan(learner.update, state, batches)
     return state, jax.tree.map(lambda x: x.mean(axis=0), metrics)
+
+
+class Actor(Protocol):
+    """Whatever can act: a learner of any kind."""
+
+    @property
+    def act(self) -> ActFn: ...
+
+
+Notes = Any
+"""A pytree of arrays `[...]` that an on-policy learner wants back beside what its action led to."""
+
+
+class OnPolicyLearner(NamedTuple):
+    """A learner that learns from what its present policy has just done, and then forgets it.
+
+    `init` and `act` are those of `Learner`, so that whatever only acts takes both kinds.
+
+    Attributes:
+      init: makes a state.
+      choose: `(policy, observation, key) -> (action [..., size], notes)`: acts as `act` does when
+        exploring; the key is consumed.
+      update: `(state, transitions, notes) -> (state, metrics)` of a round of experience with axes
+        `[time, envs]`, in order, that `choose` made with the state's policy.
+      act: chooses an action.
+      epochs: how often an update goes through its round.
+      minibatches: of how many parts it takes one gradient step each; a round's number of
+        transitions is a multiple of it.
+    """
+
+    init: Callable[[PRNGKey], LearnerState]
+    choose: Callable[[Params, Observation, PRNGKey], tuple[Array, Notes]]
+    update: Callable[[LearnerState, Transition, Notes], tuple[LearnerState, Metrics]]
+    act: ActFn
+    epochs: int
+    minibatches: int

@@ -25,7 +25,7 @@ from behavior_priors.envs.skills import execute_skill
 from behavior_priors.learner import Learner
 from behavior_priors.learners.kl_sac import DivergenceConfig, PriorFn, make_kl_sac
 from behavior_priors.learners.parts import start_from_prior
-from behavior_priors.learners.sac import SACConfig, make_sac
+from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_regularized
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior, make_skill_vae
 from behavior_priors.training import flags
@@ -73,6 +73,8 @@ class SpirlConfig:
       skill_bound: skills that the policy chooses are this times tanh of a Gaussian; none for the
         Gaussian itself, which the decoder has learned from.
       squash_actions: execute the tanh of decoded actions.
+      bound_once: where the policy is paid for its entropy, count the logarithm of skill_bound once
+        and not for each dimension.
       eval_episodes: episodes of the final evaluation.
       video_episodes: episodes in the video; 0 for no video.
       skill: the skill model.
@@ -99,6 +101,7 @@ class SpirlConfig:
     stay_close: bool = True
     skill_bound: float | None = None
     squash_actions: bool = False
+    bound_once: bool = False
     eval_episodes: int = 100
     video_episodes: int = 4
     skill: SkillVAEConfig = field(default_factory=SkillVAEConfig)
@@ -244,7 +247,8 @@ def make_method(config: SpirlConfig, env: Env, learned: Learned) -> tuple[Env, L
         initial = None
     specs = (env.observation_spec, env.action_spec)
     if prior_fn is None or not config.stay_close:
-        return env, make_sac(config.sac, *specs, initial)
+        penalty = entropy_penalty(config.sac, env.action_spec, bound_once=config.bound_once)
+        return env, make_regularized(config.sac, *specs, penalty, initial)
     divergence = config.divergence if config.method == "spirl" else config.flat_divergence
     return env, make_kl_sac(config.sac, divergence, *specs, prior_fn, initial)
 

@@ -131,15 +131,33 @@ def make_sac(
     Raises:
       UserError: as there.
     """
+    penalty = entropy_penalty(config, action_spec)
+    return make_regularized(config, observation_spec, action_spec, penalty, initial_policy)
+
+
+def entropy_penalty(
+    config: SACConfig, action_spec: ActionSpec, *, bound_once: bool = False
+) -> Penalty:
+    """Soft actor-critic's: the policy's log-density, whose target is minus the target entropy.
+
+    Args:
+      config: whose target entropy it is.
+      action_spec: of what the policy chooses.
+      bound_once: count the logarithm of an action's bound once, and not for each dimension, as the
+        public code of SPiRL does: a constant that makes the policy seem less random than it is.
+    """
     target_entropy = config.target_entropy
     if target_entropy is None:
         target_entropy = distributions.default_target_entropy(*action_spec)
-    penalty = Penalty(
-        draw=lambda policy, _, key: policy.sample_and_log_prob(seed=key),
-        target=-target_entropy,
-        metrics=lambda log_prob: {"entropy": -log_prob},
-    )
-    return make_regularized(config, observation_spec, action_spec, penalty, initial_policy)
+    extra = 0.0
+    if bound_once and action_spec.bound is not None:
+        extra = (action_spec.size - 1) * math.log(action_spec.bound)
+
+    def draw(policy: Any, _: Observation, key: PRNGKey) -> tuple[Array, Array]:
+        action, log_prob = policy.sample_and_log_prob(seed=key)
+        return action, log_prob + extra if extra else log_prob
+
+    return Penalty(draw, -target_entropy, metrics=lambda log_prob: {"entropy": -log_prob})
 
 
 def make_regularized(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.rollout import PolicyFn, Rollout, rollout
-from behavior_priors.learner import Learner
+from behavior_priors.learner import Actor
 from behavior_priors.types import Array, Env, Metrics, Params, PRNGKey
 
 EvaluateFn = Callable[[Params, PRNGKey], Metrics]
@@ -38,12 +38,12 @@ def summarize_rollout(env: Env, episodes: Rollout) -> dict[str, Array]:
     }
 
 
-def policy_of(learner: Learner, policy: Params, *, explore: bool) -> PolicyFn:
+def policy_of(learner: Actor, policy: Params, *, explore: bool) -> PolicyFn:
     """A learner's policy as a function of one environment's state."""
     return lambda state, key: learner.act(policy, state.observation, key, explore=explore)
 
 
-def make_evaluate(env: Env, learner: Learner, episodes: int, *, stochastic: bool) -> EvaluateFn:
+def make_evaluate(env: Env, learner: Actor, episodes: int, *, stochastic: bool) -> EvaluateFn:
     """Builds a jitted evaluation of the deterministic policy, and of the stochastic one if wanted.
 
     Both start from the same resets. Metrics are those of `summarize_rollout`, the stochastic

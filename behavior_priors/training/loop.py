@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,16 @@ import jax.numpy as jnp
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.learner import Learner, LearnerState, scan_updates
 from behavior_priors.replay import ReplayState, make_replay
-from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition, UserError
+from behavior_priors.training.experience import (
+    AnyRunState,
+    check_positive,
+    check_rules,
+    release_envs,
+    resume_envs,
+    step_envs,
+    summarize_episodes,
+)
+from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ class LoopState:
     key: PRNGKey
 
 
-class Loop(NamedTuple):
+class Loop(NamedTuple, Generic[AnyRunState]):
     """`init` makes a state from a key; `run_epoch` is jitted and consumes the state's buffers.
 
     `resume` goes on from a state that another process saved. It is that state, unless the
@@ -72,14 +81,14 @@ class Loop(NamedTuple):
     episodes of a state that is not run any more.
     """
 
-    init: Callable[[PRNGKey], LoopState]
-    resume: Callable[[LoopState], LoopState]
-    release: Callable[[LoopState], None]
-    run_epoch: Callable[[LoopState], tuple[LoopState, Metrics]]
+    init: Callable[[PRNGKey], AnyRunState]
+    resume: Callable[[AnyRunState], AnyRunState]
+    release: Callable[[AnyRunState], None]
+    run_epoch: Callable[[AnyRunState], tuple[AnyRunState, Metrics]]
     updates_per_epoch: int
 
 
-def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
+def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]:
     """Builds a training loop.
 
     Metrics of an epoch: the learner's, as `train/...` (means over its updates, NaN where there was
@@ -109,39 +118,19 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
             key=key,
         )
 
-    def resume(state: LoopState) -> LoopState:
-        if env.step_then_reset is None:
-            return state
-        key, env_key = jax.random.split(state.key)
-        envs = jax.jit(lambda k: reset_many(env, k, config.num_envs))(env_key)
-        return replace(state, envs=envs, episode_return=jnp.zeros(config.num_envs), key=key)
-
-    def release(state: LoopState) -> None:
-        if env.release is not None:
-            env.release(state.envs)
-
     def interact(state: LoopState, key: PRNGKey) -> tuple[LoopState, Metrics]:
         action = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
-        envs, transition, stepped = jax.vmap(lambda s, a: step_and_reset(env, s, a))(
-            state.envs, action
+        envs, episode_return, transition, episodes = step_envs(
+            env, state.envs, state.episode_return, action
         )
-        done = transition.terminated | transition.truncated
-        reward = jnp.where(transition.valid, transition.reward, 0.0)
-        episode_return = state.episode_return + reward
-        metrics = {
-            "return": jnp.sum(episode_return, where=done),
-            "success": jnp.sum(stepped.success & done & transition.valid, dtype=jnp.float32),
-            "count": jnp.sum(done, dtype=jnp.float32),
-            "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
-        }
         state = replace(
             state,
             replay=replay.insert(state.replay, transition, transition.valid),
             envs=envs,
-            episode_return=jnp.where(done, 0.0, episode_return),
+            episode_return=episode_return,
             steps=state.steps + taken,
         )
-        return state, metrics
+        return state, episodes
 
     def learn(state: LoopState, key: PRNGKey) -> tuple[LearnerState, Metrics]:
         batches = replay.sample(state.replay, key, (updates, config.batch_size))
@@ -165,22 +154,16 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop:
         state, (learned, metrics, episodes) = jax.lax.scan(iterate, state, length=iterations)
         times_learned = learned.sum(dtype=jnp.float32)
         total = jax.tree.map(lambda x: x.sum(0), episodes)
-        ended = total.pop("count")
-        diverged = total.pop("diverged")
-        if not env.measures_success:
-            total.pop("success")
         return state, {
             # not a mean over what is a number: that would hide an update that was none
             **{f"train/{name}": x.sum(0) / times_learned for name, x in metrics.items()},
-            **{f"episode/{name}": x / ended for name, x in total.items()},
-            "episode/count": ended,
-            "episode/diverged": diverged,
+            **summarize_episodes(env, total),
         }
 
     return Loop(
         init=init,
-        resume=resume,
-        release=release,
+        resume=lambda state: resume_envs(env, state, config.num_envs),
+        release=lambda state: release_envs(env, state),
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
         updates_per_epoch=updates * config.epoch_steps // taken,
     )
@@ -195,9 +178,7 @@ def _example_transition(env: Env) -> Transition:
 
 def _check(config: LoopConfig, taken: int) -> int:
     """Updates after each round, which takes so many environment steps."""
-    for field in ("steps", "epoch_steps", "num_envs", "batch_size"):
-        if getattr(config, field) < 1:
-            raise UserError(f"{field} must be at least 1, got {getattr(config, field)}")
+    check_positive(config, ("steps", "epoch_steps", "num_envs", "batch_size"))
     updates = config.updates_per_step * taken
     capacity = config.replay_capacity
     each = "num_envs" if taken == config.num_envs else f"num_envs * {taken // config.num_envs}"
@@ -217,7 +198,5 @@ def _check(config: LoopConfig, taken: int) -> int:
             f"such that times {each} it is a whole number, at least 1",
         ),
     ]
-    for holds, field, meaning in rules:
-        if not holds:
-            raise UserError(f"{field} must be {meaning}, got {getattr(config, field)}")
+    check_rules(config, rules)
     return round(updates)

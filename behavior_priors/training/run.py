@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,9 @@ import numpy as np
 
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import EvaluateFn
+from behavior_priors.training.experience import AnyRunState, RunState
 from behavior_priors.training.fit import Data, FitConfig, FitState, Trainable, fit, make_fit
-from behavior_priors.training.loop import Loop, LoopConfig, LoopState
+from behavior_priors.training.loop import Loop
 from behavior_priors.training.metrics import (
     JsonlWriter,
     MetricWriter,
@@ -50,6 +51,17 @@ class RunConfig:
     eval_episodes: int = 100
     tensorboard: bool = False
     wandb_project: str | None = None
+
+
+class Schedule(Protocol):
+    """What is asked of the config of a training loop."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def epoch_steps(self) -> int: ...
+    @property
+    def warmup_steps(self) -> int: ...
 
 
 def check_run_config(config: RunConfig) -> None:
@@ -121,15 +133,15 @@ def run_fit(
 def run_loop(
     folder: Path,
     label: str,
-    loop: Loop,
-    config: LoopConfig,
+    loop: Loop[AnyRunState],
+    config: Schedule,
     evaluate: EvaluateFn,
     key: PRNGKey,
     *,
     run: RunConfig,
     stopwatch: Stopwatch,
     flags: Mapping[str, Any],
-) -> LoopState:
+) -> AnyRunState:
     """Trains a learner in a folder, from where an earlier process left it.
 
     Args:
@@ -203,7 +215,7 @@ def _to_host(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(x) for name, x in jax.device_get(dict(metrics)).items()}
 
 
-def _check_finite(label: str, metrics: Mapping[str, float], state: LoopState, when: str) -> None:
+def _check_finite(label: str, metrics: Mapping[str, float], state: RunState, when: str) -> None:
     """The learner's metrics are numbers, and so is its state.
 
     The metrics are those of the losses before each update, so the last update of an epoch could

@@ -1,0 +1,330 @@
+"""Proximal policy optimisation: an on-policy learner, with the policy of soft actor-critic.
+
+Schulman et al. 2017, "Proximal Policy Optimization Algorithms", arXiv:1707.06347, with the clipped
+surrogate, advantages by Schulman et al. 2016, arXiv:1506.02438, and networks that share nothing.
+The policy's network, and so its parameters, are those of `make_sac` and of a cloned Gaussian prior:
+it can start from either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from behavior_priors import distributions
+from behavior_priors.learner import OnPolicyLearner
+from behavior_priors.learners.parts import copy_if_alike, descend, resolve_names
+from behavior_priors.networks import MLP, GaussianPolicy, flatten_observation, observation_size
+from behavior_priors.objectives import policy_gradient
+from behavior_priors.types import (
+    ActionSpec,
+    Array,
+    Metrics,
+    Observation,
+    ObservationSpec,
+    Params,
+    PRNGKey,
+    Transition,
+    UserError,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOConfig:
+    """Hyper-parameters of proximal policy optimisation.
+
+    Attributes:
+      policy_observation: names of the arrays that the policy sees; empty for all.
+      value_observation: names of the arrays that the value sees; empty for all.
+      policy_widths: hidden layers of the policy.
+      value_widths: hidden layers of the value.
+      policy_learning_rate: Adam's step size for the policy.
+      value_learning_rate: Adam's step size for the value.
+      discount: weight of the next step's value.
+      gae_lambda: weight of the next step's advantage, from 0 to 1.
+      clip: how far from 1 a probability ratio may be pushed.
+      epochs: how often an update goes through its experience.
+      minibatches: parts of the experience, one gradient step each.
+      entropy_weight: of the policy's entropy, in nats, in its loss.
+      gradient_clip: largest norm of a network's gradient; none for no limit.
+      standardize_advantages: give each round's advantages mean 0 and standard deviation 1.
+      policy_delay: gradient steps of the value alone before the first of the policy, so that a
+        policy that is good already is not led by a value that knows nothing yet.
+      reward_scale: factor on rewards.
+      min_log_std: lower limit of the policy's log standard deviations.
+      max_log_std: upper limit of the policy's log standard deviations.
+      mean_bound: the policy's means, before any squashing, stay within this; none for no bound.
+    """
+
+    policy_observation: tuple[str, ...] = ()
+    value_observation: tuple[str, ...] = ()
+    policy_widths: tuple[int, ...] = (256, 256)
+    value_widths: tuple[int, ...] = (256, 256)
+    policy_learning_rate: float = 3e-4
+    value_learning_rate: float = 3e-4
+    discount: float = 0.99
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    epochs: int = 10
+    minibatches: int = 8
+    entropy_weight: float = 0.0
+    gradient_clip: float | None = 0.5
+    standardize_advantages: bool = True
+    policy_delay: int = 0
+    reward_scale: float = 1.0
+    min_log_std: float = -5.0
+    max_log_std: float = 2.0
+    mean_bound: float | None = None
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class PPOState:
+    """All that proximal policy optimisation remembers between two updates."""
+
+    policy: Params
+    value: Params
+    policy_optimizer: optax.OptState
+    value_optimizer: optax.OptState
+    key: PRNGKey
+    step: Array
+
+
+class Draw(NamedTuple):
+    """What the policy's Gaussian gave, before any squashing.
+
+    Ratios of densities are the same before the squashing as after it, because its slope cancels:
+    `pi(a) / pi_old(a) = N(x) / N_old(x)` for `a = bound * tanh(x)`. With `x` remembered the tanh is
+    never undone, which rounding prevents close to the bound.
+
+    Attributes:
+      sample: `[..., size]`.
+      log_prob: `[...]` log-density of the sample under the Gaussian, in nats.
+    """
+
+    sample: Array
+    log_prob: Array
+
+
+class Batch(NamedTuple):
+    """What one gradient step learns from, `[batch, ...]` each."""
+
+    observation: Observation
+    draw: Draw
+    advantage: Array
+    target: Array
+    valid: Array
+
+
+def make_ppo(
+    config: PPOConfig,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    initial_policy: Params | None = None,
+) -> OnPolicyLearner:
+    """Proximal policy optimisation.
+
+    An update computes advantages and the value's targets once, under the value that it begins with,
+    then goes through the experience `epochs` times, each time in another order. A transition that
+    diverged is not learned from.
+
+    Args:
+      config: hyper-parameters.
+      observation_spec: of the observations in experience.
+      action_spec: without a bound the policy is a Gaussian, with a bound `b` it is
+        `b * tanh(Gaussian)`.
+      initial_policy: parameters to start the policy from, such as behavioural cloning's.
+
+    Returns:
+      The learner. Its notes are a `Draw`; its state's `step` counts gradient steps. Its metrics,
+      means over an update's gradient steps, are `policy_loss` (without the entropy), `value_loss`,
+      `entropy` (of the policy, in nats), `policy_std` (of the Gaussian, before any squashing),
+      `policy_change` (the divergence from the policy that acted, in nats), `clipped` (share of
+      actions whose ratio is beyond the clip), and `value_mean`, of the value that it began with.
+
+    Raises:
+      UserError: the config does not make sense, names an observation that does not exist, or
+        describes another network than the one that `initial_policy` belongs to.
+    """
+    _check(config)
+    policy_names = resolve_names(config.policy_observation, observation_spec, "policy_observation")
+    value_names = resolve_names(config.value_observation, observation_spec, "value_observation")
+    size, bound = action_spec
+
+    policy_network = GaussianPolicy(
+        config.policy_widths, size, config.min_log_std, config.max_log_std, config.mean_bound
+    )
+    # a value that starts at zero adds no noise of its own to the first advantages
+    value_network = MLP((*config.value_widths, 1), final_init=jax.nn.initializers.zeros)
+    policy_adam = _adam(config.policy_learning_rate, config.gradient_clip)
+    value_adam = _adam(config.value_learning_rate, config.gradient_clip)
+
+    apply_policy: Callable[..., Any] = policy_network.apply
+    apply_value: Callable[..., Any] = value_network.apply
+
+    def mean_and_log_std(policy: Params, observation: Observation) -> tuple[Array, Array]:
+        return apply_policy(
+            policy, flatten_observation(observation, observation_spec, policy_names)
+        )
+
+    def values(value: Params, observation: Observation) -> Array:
+        x = flatten_observation(observation, observation_spec, value_names)
+        return apply_value(value, x).squeeze(axis=-1)
+
+    def init(key: PRNGKey) -> PPOState:
+        state_key, policy_key, value_key = jax.random.split(key, 3)
+        policy = policy_network.init(
+            policy_key, jnp.zeros(observation_size(observation_spec, policy_names))
+        )
+        if initial_policy is not None:
+            policy = copy_if_alike(initial_policy, policy)
+        value = value_network.init(
+            value_key, jnp.zeros(observation_size(observation_spec, value_names))
+        )
+        return PPOState(
+            policy=policy,
+            value=value,
+            policy_optimizer=policy_adam.init(policy),
+            value_optimizer=value_adam.init(value),
+            key=state_key,
+            step=jnp.zeros((), jnp.int32),
+        )
+
+    def choose(policy: Params, observation: Observation, key: PRNGKey) -> tuple[Array, Draw]:
+        gaussian = distributions.policy_distribution(*mean_and_log_std(policy, observation), None)
+        sample, log_prob = gaussian.sample_and_log_prob(seed=key)
+        return distributions.policy_mode(sample, bound), Draw(sample, log_prob)
+
+    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
+        if explore:
+            return choose(policy, observation, key)[0]
+        return distributions.policy_mode(mean_and_log_std(policy, observation)[0], bound)
+
+    def prepare(state: PPOState, transitions: Transition, draws: Draw) -> tuple[Batch, Metrics]:
+        """The round as one batch `[time * envs]`."""
+        value_tm1 = values(state.value, transitions.observation)
+        advantage = policy_gradient.generalized_advantage(
+            r_t=config.reward_scale * transitions.reward,
+            v_tm1=value_tm1,
+            v_t=values(state.value, transitions.next_observation),
+            terminated_t=transitions.terminated,
+            truncated_t=transitions.truncated,
+            valid_t=transitions.valid,
+            discount=config.discount,
+            trace=config.gae_lambda,
+        )
+        target, valid = advantage + value_tm1, transitions.valid
+        batch = Batch(transitions.observation, draws, advantage, target, valid)
+        batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+        value_mean = policy_gradient.masked_mean(value_tm1.reshape(-1), batch.valid)
+        if config.standardize_advantages:
+            scaled = policy_gradient.standardize(batch.advantage, batch.valid)
+            batch = batch._replace(advantage=scaled)
+        return batch, {"value_mean": value_mean}
+
+    def policy_loss(params: Params, batch: Batch, key: PRNGKey) -> tuple[Array, Metrics]:
+        mean, log_std = mean_and_log_std(params, batch.observation)
+        gaussian = distributions.policy_distribution(mean, log_std, None)
+        log_prob, old_log_prob = gaussian.log_prob(batch.draw.sample), batch.draw.log_prob
+        loss = policy_gradient.clipped_surrogate_loss(
+            log_prob, old_log_prob, batch.advantage, batch.valid, config.clip
+        )
+        if bound is None:
+            entropies = gaussian.entropy()
+        else:
+            # a squashed Gaussian's has no closed form: one sample of each, differentiably
+            squashed = distributions.policy_distribution(mean, log_std, bound)
+            entropies = -squashed.sample_and_log_prob(seed=key)[1]
+        entropy = policy_gradient.masked_mean(entropies, batch.valid)
+        is_beyond = jnp.abs(jnp.exp(log_prob - old_log_prob) - 1.0) > config.clip
+        metrics = {
+            "policy_loss": loss,
+            "entropy": entropy,
+            "policy_std": jnp.exp(log_std).mean(),
+            "policy_change": policy_gradient.policy_change(log_prob, old_log_prob, batch.valid),
+            "clipped": policy_gradient.masked_mean(is_beyond.astype(jnp.float32), batch.valid),
+        }
+        return loss - config.entropy_weight * entropy, metrics
+
+    def value_loss(params: Params, batch: Batch) -> Array:
+        v_tm1 = values(params, batch.observation)
+        return policy_gradient.value_loss(v_tm1, batch.target, batch.valid)
+
+    def improve(state: PPOState, batch: Batch) -> tuple[PPOState, Metrics]:
+        """One gradient step of each network."""
+        key, entropy_key = jax.random.split(state.key)
+        gradient, metrics = jax.grad(policy_loss, has_aux=True)(state.policy, batch, entropy_key)
+        policy = descend(policy_adam, gradient, state.policy_optimizer, state.policy)
+        if config.policy_delay:
+            is_due = state.step >= config.policy_delay
+            before = (state.policy, state.policy_optimizer)
+            policy = jax.tree.map(lambda new, old: jnp.where(is_due, new, old), policy, before)
+        loss, gradient = jax.value_and_grad(value_loss)(state.value, batch)
+        value = descend(value_adam, gradient, state.value_optimizer, state.value)
+        return PPOState(
+            policy=policy[0],
+            value=value[0],
+            policy_optimizer=policy[1],
+            value_optimizer=value[1],
+            key=key,
+            step=state.step + 1,
+        ), {**metrics, "value_loss": loss}
+
+    def update(state: PPOState, transitions: Transition, draws: Draw) -> tuple[PPOState, Metrics]:
+        batch, round_metrics = prepare(state, transitions, draws)
+        rows = batch.valid.size
+        if rows % config.minibatches:
+            raise UserError(
+                f"minibatches must divide the {rows} transitions of a round, "
+                f"got {config.minibatches}"
+            )
+
+        def improve_once_each(state: PPOState, _: None) -> tuple[PPOState, Metrics]:
+            key, order_key = jax.random.split(state.key)
+            order = jax.random.permutation(order_key, rows).reshape(config.minibatches, -1)
+            return jax.lax.scan(
+                lambda s, chosen: improve(s, jax.tree.map(lambda x: x[chosen], batch)),
+                dataclasses.replace(state, key=key),
+                order,
+            )
+
+        state, metrics = jax.lax.scan(improve_once_each, state, length=config.epochs)
+        return state, {**jax.tree.map(lambda x: x.mean(), metrics), **round_metrics}
+
+    return OnPolicyLearner(init, choose, update, act, config.epochs, config.minibatches)
+
+
+def _adam(learning_rate: float, largest_norm: float | None) -> optax.GradientTransformation:
+    adam = optax.adam(learning_rate)
+    if largest_norm is None:
+        return adam
+    return optax.chain(optax.clip_by_global_norm(largest_norm), adam)
+
+
+def _check(config: PPOConfig) -> None:
+    """Refuses values outside their range."""
+    rates = ("policy_learning_rate", "value_learning_rate")
+    widths = ("policy_widths", "value_widths")
+    limit = config.gradient_clip
+    rules = {
+        **{name: (getattr(config, name) > 0, "positive") for name in rates},
+        **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
+        "discount": (0 <= config.discount <= 1, "in [0, 1]"),
+        "gae_lambda": (0 <= config.gae_lambda <= 1, "in [0, 1]"),
+        "clip": (0 < config.clip < 1, "between 0 and 1"),
+        "epochs": (config.epochs >= 1, "at least 1"),
+        "minibatches": (config.minibatches >= 1, "at least 1"),
+        "entropy_weight": (config.entropy_weight >= 0, "at least 0"),
+        "gradient_clip": (limit is None or limit > 0, "positive, or none"),
+        "policy_delay": (config.policy_delay >= 0, "at least 0"),
+        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+        "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
+    }
+    for field, (is_kept, range_text) in rules.items():
+        if not is_kept:
+            raise UserError(f"{field} must be {range_text}, got {getattr(config, field)}")

@@ -1,0 +1,129 @@
+"""What every training loop does with its environments, and what it tells about their episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.envs.base import reset_many, step_and_reset
+from behavior_priors.types import Array, Env, Metrics, State, Transition, UserError
+
+
+class RunState(Protocol):
+    """What is asked of the state of a training loop, a frozen dataclass pytree.
+
+    Attributes:
+      learner: the learner's state.
+      envs: the environments' states `[num_envs]`.
+      episode_return: `[num_envs]`, of the episodes under way.
+      steps: `[]` int32, environment steps taken; an action that stands for several counts as all of
+        them, also where the episode's end cut it short.
+      key: source of randomness.
+    """
+
+    @property
+    def learner(self) -> Any: ...
+    @property
+    def envs(self) -> State: ...
+    @property
+    def episode_return(self) -> Array: ...
+    @property
+    def steps(self) -> Array: ...
+    @property
+    def key(self) -> Array: ...
+
+
+AnyRunState = TypeVar("AnyRunState", bound=RunState)
+
+
+def step_envs(
+    env: Env, envs: State, episode_return: Array, action: Array
+) -> tuple[State, Array, Transition, Metrics]:
+    """One step of every environment; where that ends an episode, the next one begins.
+
+    A diverged step has neither reward nor success.
+
+    Args:
+      env: unbatched.
+      envs: states `[num_envs]`.
+      episode_return: `[num_envs]`, of the episodes under way.
+      action: `[num_envs, size]`.
+
+    Returns:
+      The states and returns to go on from, the transitions, and sums over the environments for
+      `summarize_episodes`.
+    """
+    envs, transition, stepped = jax.vmap(lambda s, a: step_and_reset(env, s, a))(envs, action)
+    done = transition.terminated | transition.truncated
+    reward = jnp.where(transition.valid, transition.reward, 0.0)
+    episode_return = episode_return + reward
+    episodes = {
+        "return": jnp.sum(episode_return, where=done),
+        "success": jnp.sum(stepped.success & done & transition.valid, dtype=jnp.float32),
+        "count": jnp.sum(done, dtype=jnp.float32),
+        "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
+    }
+    return envs, jnp.where(done, 0.0, episode_return), transition, episodes
+
+
+def summarize_episodes(env: Env, total: Metrics) -> Metrics:
+    """Metrics `episode/...` of an epoch, from sums over its steps.
+
+    `return` and `success` are means over the episodes that ended, NaN where none did, and success
+    is there only where the environment measures it.
+    """
+    total = dict(total)
+    ended = total.pop("count")
+    diverged = total.pop("diverged")
+    if not env.measures_success:
+        total.pop("success")
+    return {
+        **{f"episode/{name}": x / ended for name, x in total.items()},
+        "episode/count": ended,
+        "episode/diverged": diverged,
+    }
+
+
+def resume_envs(env: Env, state: AnyRunState, num_envs: int) -> AnyRunState:
+    """A state that another process saved, as one that can be gone on from.
+
+    It is that state, unless the environments live outside of their states: those begin new
+    episodes.
+    """
+    if env.step_then_reset is None:
+        return state
+    key, env_key = jax.random.split(state.key)
+    envs = jax.jit(lambda k: reset_many(env, k, num_envs))(env_key)
+    return replace(cast(Any, state), envs=envs, episode_return=jnp.zeros(num_envs), key=key)
+
+
+def release_envs(env: Env, state: RunState) -> None:
+    """Gives up the episodes of a state that is not run any more."""
+    if env.release is not None:
+        env.release(state.envs)
+
+
+def check_positive(config: Any, fields: Sequence[str]) -> None:
+    """Refuses a config in which one of the fields is below 1.
+
+    Raises:
+      UserError: there is one.
+    """
+    for field in fields:
+        if getattr(config, field) < 1:
+            raise UserError(f"{field} must be at least 1, got {getattr(config, field)}")
+
+
+def check_rules(config: Any, rules: Sequence[tuple[bool, str, str]]) -> None:
+    """Refuses a config that breaks a rule `(it holds, field, what the field must be)`.
+
+    Raises:
+      UserError: it does.
+    """
+    for holds, field, meaning in rules:
+        if not holds:
+            raise UserError(f"{field} must be {meaning}, got {getattr(config, field)}")

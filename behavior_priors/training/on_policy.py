@@ -1,0 +1,151 @@
+"""On-policy reinforcement learning, in the image of `training.loop`: an epoch is one program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.envs.base import reset_many
+from behavior_priors.learner import LearnerState, Notes, OnPolicyLearner
+from behavior_priors.training.experience import (
+    check_positive,
+    check_rules,
+    release_envs,
+    resume_envs,
+    step_envs,
+    summarize_episodes,
+)
+from behavior_priors.training.loop import Loop
+from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition
+
+
+@dataclass(frozen=True)
+class OnPolicyConfig:
+    """How experience is made and used: round by round, each with the policy of the one before.
+
+    Attributes:
+      steps: environment steps in all, a multiple of epoch_steps.
+      epoch_steps: environment steps between two returns to the host, a multiple of num_envs times
+        unroll_length times the steps that an action takes.
+      num_envs: environments that step side by side.
+      unroll_length: actions of each environment in a round, which an update follows.
+    """
+
+    steps: int = 96_000
+    epoch_steps: int = 1_600
+    num_envs: int = 32
+    unroll_length: int = 50
+
+    @property
+    def warmup_steps(self) -> int:
+        """There are none: every round is learned from."""
+        return 0
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class OnPolicyState:
+    """Everything that a run goes on from.
+
+    Attributes:
+      learner: the learner's state.
+      envs: the environments' states `[num_envs]`.
+      episode_return: `[num_envs]`, of the episodes under way.
+      steps: `[]` int32, environment steps taken, counted as `training.loop` counts them.
+      key: source of exploration.
+    """
+
+    learner: LearnerState
+    envs: State
+    episode_return: Array
+    steps: Array
+    key: PRNGKey
+
+
+def make_on_policy_loop(
+    env: Env, learner: OnPolicyLearner, config: OnPolicyConfig
+) -> Loop[OnPolicyState]:
+    """Builds a training loop that learns from each round of experience once.
+
+    Metrics of an epoch: the learner's, as `train/...` (means over its rounds), and those of
+    `summarize_episodes`.
+
+    Raises:
+      UserError: the config does not fit itself, or the learner.
+    """
+    taken = config.num_envs * env.steps_per_action
+    rounds = _check(config, learner, env.steps_per_action)
+
+    def init(key: PRNGKey) -> OnPolicyState:
+        learner_key, env_key, key = jax.random.split(key, 3)
+        return OnPolicyState(
+            learner=learner.init(learner_key),
+            envs=reset_many(env, env_key, config.num_envs),
+            episode_return=jnp.zeros(config.num_envs),
+            steps=jnp.int32(0),
+            key=key,
+        )
+
+    def interact(
+        state: OnPolicyState, _: None
+    ) -> tuple[OnPolicyState, tuple[Transition, Notes, Metrics]]:
+        key, act_key = jax.random.split(state.key)
+        action, notes = learner.choose(state.learner.policy, state.envs.observation, act_key)
+        envs, episode_return, transition, episodes = step_envs(
+            env, state.envs, state.episode_return, action
+        )
+        state = replace(
+            state,
+            envs=envs,
+            episode_return=episode_return,
+            steps=state.steps + taken,
+            key=key,
+        )
+        return state, (transition, notes, episodes)
+
+    def iterate(state: OnPolicyState, _: None) -> tuple[OnPolicyState, tuple[Metrics, Metrics]]:
+        state, (transitions, notes, episodes) = jax.lax.scan(
+            interact, state, length=config.unroll_length
+        )
+        learner_state, metrics = learner.update(state.learner, transitions, notes)
+        total = jax.tree.map(lambda x: x.sum(0), episodes)
+        return replace(state, learner=learner_state), (metrics, total)
+
+    def run_epoch(state: OnPolicyState) -> tuple[OnPolicyState, Metrics]:
+        state, (metrics, episodes) = jax.lax.scan(iterate, state, length=rounds)
+        return state, {
+            **{f"train/{name}": x.mean(0) for name, x in metrics.items()},
+            **summarize_episodes(env, jax.tree.map(lambda x: x.sum(0), episodes)),
+        }
+
+    return Loop(
+        init=init,
+        resume=lambda state: resume_envs(env, state, config.num_envs),
+        release=lambda state: release_envs(env, state),
+        run_epoch=jax.jit(run_epoch, donate_argnums=0),
+        updates_per_epoch=rounds * learner.epochs * learner.minibatches,
+    )
+
+
+def _check(config: OnPolicyConfig, learner: OnPolicyLearner, steps_per_action: int) -> int:
+    """Rounds in an epoch."""
+    check_positive(config, ("steps", "epoch_steps", "num_envs", "unroll_length"))
+    transitions = config.num_envs * config.unroll_length
+    taken = transitions * steps_per_action
+    each = "num_envs * unroll_length" + (f" * {steps_per_action}" if steps_per_action > 1 else "")
+    parts = learner.minibatches
+    check_rules(
+        config,
+        [
+            (config.epoch_steps % taken == 0, "epoch_steps", f"a multiple of {each} = {taken}"),
+            (config.steps % config.epoch_steps == 0, "steps", "a multiple of epoch_steps"),
+            (
+                transitions % parts == 0,
+                "unroll_length",
+                f"such that times num_envs it is a multiple of the learner's {parts} minibatches",
+            ),
+        ],
+    )
+    return config.epoch_steps // taken

@@ -1,0 +1,356 @@
+"""Proximal policy optimisation: single updates by hand, then what holds of many."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from behavior_priors.learner import OnPolicyLearner
+from behavior_priors.learners.ppo import Draw, PPOConfig, PPOState, make_ppo
+from behavior_priors.learners.sac import SACConfig, make_sac
+from behavior_priors.types import ActionSpec, ArraySpec, Transition, UserError
+
+SPEC = {"x": ArraySpec((3,)), "y": ArraySpec((2,))}
+SMALL = PPOConfig(policy_widths=(8,), value_widths=(8,), epochs=2, minibatches=4)
+
+# Compiling is nearly all that these tests do.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def make_small(bound: float | None = 1.0, **changes) -> OnPolicyLearner:
+    return make_ppo(dataclasses.replace(SMALL, **changes), SPEC, ActionSpec(2, bound))
+
+
+def compile_learner(learner: OnPolicyLearner) -> OnPolicyLearner:
+    return learner._replace(
+        init=quick_jit(learner.init),
+        choose=quick_jit(learner.choose),
+        update=quick_jit(learner.update),
+        act=quick_jit(learner.act, static_argnames="explore"),
+    )
+
+
+@functools.cache
+def compiled() -> OnPolicyLearner:
+    """The learner that most tests can share; its rounds are 4 steps of 6 environments."""
+    return compile_learner(make_small())
+
+
+def make_observation(seed: int, *axes: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {k: rng.normal(size=(*axes, *s.shape)).astype(np.float32) for k, s in SPEC.items()}
+
+
+def make_round(learner: OnPolicyLearner, state: PPOState, seed: int) -> tuple[Transition, Draw]:
+    """Experience of the state's policy, in a world of noise."""
+    rng, axes = np.random.default_rng(seed), (4, 6)
+    observation = make_observation(seed, *axes)
+    action, draw = learner.choose(state.policy, observation, jax.random.key(seed))
+    return Transition(
+        observation=observation,
+        action=action,
+        reward=rng.normal(size=axes).astype(np.float32),
+        terminated=rng.random(axes) < 0.2,
+        truncated=rng.random(axes) < 0.2,
+        next_observation=make_observation(seed + 1000, *axes),
+        valid=np.ones(axes, bool),
+    ), draw
+
+
+@functools.cache
+def make_linear(**changes) -> tuple[OnPolicyLearner, PPOState]:
+    """A learner without hidden layers: one observed number, one unbounded action, whole batches."""
+    config = PPOConfig(
+        policy_widths=(),
+        value_widths=(),
+        epochs=1,
+        minibatches=1,
+        standardize_advantages=False,
+        gradient_clip=None,
+    )
+    config = dataclasses.replace(config, **changes)
+    learner = compile_learner(make_ppo(config, {"x": ArraySpec((1,))}, ActionSpec(1, None)))
+    return learner, learner.init(jax.random.key(0))
+
+
+def linear_round(
+    x, sample, reward, terminated, truncated, next_x, valid=None
+) -> tuple[Transition, Draw]:
+    """Steps of one environment, by a policy that is a standard Gaussian."""
+
+    def column(values) -> np.ndarray:
+        return np.asarray(values, np.float32)[:, None, None]
+
+    def flags(values) -> np.ndarray:
+        return np.asarray(values, bool)[:, None]
+
+    log_prob = -0.5 * np.square(column(sample)) - 0.5 * math.log(2 * math.pi)
+    return Transition(
+        observation={"x": column(x)},
+        action=column(sample),
+        reward=column(reward)[..., 0],
+        terminated=flags(terminated),
+        truncated=flags(truncated),
+        next_observation={"x": column(next_x)},
+        valid=flags([True] * len(x) if valid is None else valid),
+    ), Draw(column(sample), log_prob[..., 0].astype(np.float32))
+
+
+def linear_value(weight: float, bias: float):
+    """A value `weight * x + bias`."""
+    return {"params": {"Dense_0": {"kernel": jnp.array([[weight]]), "bias": jnp.array([bias])}}}
+
+
+def test_one_update_by_hand():
+    """Adam's first step is the learning rate against the gradient's sign: all signs are known."""
+    learner, state = make_linear(
+        policy_learning_rate=0.01, value_learning_rate=0.1, reward_scale=2.0
+    )
+    experience = linear_round(
+        x=[1.0, 2.0],
+        sample=[0.5, -2.0],
+        reward=[1.5, -0.5],
+        terminated=[True, True],
+        truncated=[False, False],
+        next_x=[7.0, 7.0],
+    )
+    state, metrics = learner.update(state, *experience)
+
+    # The value starts at 0, so that the advantages and targets are the scaled rewards 3 and -1.
+    np.testing.assert_allclose(metrics["value_mean"], 0.0)
+    np.testing.assert_allclose(metrics["value_loss"], 2.5)  # half of (9 + 1) / 2
+    # Its gradients are -(3 * 1 - 1 * 2) / 2 and -(3 - 1) / 2.
+    chex.assert_trees_all_close(state.value, linear_value(0.1, 0.1), atol=1e-6)
+
+    # The ratio is 1: the loss is minus the mean advantage.
+    np.testing.assert_allclose(metrics["policy_loss"], -1.0, rtol=1e-5)
+    np.testing.assert_allclose(metrics["policy_change"], 0.0, atol=1e-6)
+    np.testing.assert_allclose(metrics["clipped"], 0.0)
+    # The log-density's slopes are x and x^2 - 1 by mean and log standard deviation. Weighed by the
+    # advantages they are (1.5, 2) and (-2.25, -3): the mean rises, the deviation falls.
+    head = state.policy["params"]["MLP_0"]["Dense_0"]
+    np.testing.assert_allclose(head["bias"], [0.01, -0.01], atol=1e-6)
+    np.testing.assert_allclose(head["kernel"], [[0.01, -0.01]], atol=1e-6)
+    np.testing.assert_allclose(metrics["policy_std"], 1.0)
+    np.testing.assert_allclose(metrics["entropy"], 0.5 * math.log(2 * math.pi * math.e), rtol=1e-5)
+    assert int(state.step) == 1
+
+
+def test_truncation_bootstraps_and_termination_does_not():
+    learner, state = make_linear(discount=0.5, gae_lambda=0.5)
+    state = dataclasses.replace(state, value=linear_value(2.0, 0.0))
+
+    def advantage(terminated: bool, truncated: bool) -> float:
+        """Of a step from 0 to 2, where a next step, if it is one, has an advantage of 8."""
+        experience = linear_round(
+            [0.0, 0.0], [0.0, 0.0], [1.0, 8.0], [terminated, True], [truncated, False], [2.0, 0.0]
+        )
+        # the ratio is 1: the loss is minus the mean advantage
+        return -2.0 * float(learner.update(state, *experience)[1]["policy_loss"]) - 8.0
+
+    # 1 + 0.5 * 4 = 3, or 1; without an end 0.25 * 8 flows back.
+    np.testing.assert_allclose(advantage(False, False), 5.0, rtol=1e-5)
+    np.testing.assert_allclose(advantage(False, True), 3.0, rtol=1e-5)
+    np.testing.assert_allclose(advantage(True, False), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(advantage(True, True), 1.0, rtol=1e-5)
+
+
+def test_a_step_that_diverged_is_not_learned_from():
+    learner, state = make_linear(discount=0.5, gae_lambda=0.5)
+    nan = float("nan")
+    spoilt = linear_round(
+        [1.0, 2.0], [0.5, 9.0], [1.0, nan], [True, False], [False, True], [1.0, nan], [True, False]
+    )
+    clean = linear_round([1.0], [0.5], [1.0], [True], [False], [1.0])
+    (with_it, metrics), (without, expected) = (learner.update(state, *r) for r in (spoilt, clean))
+    chex.assert_trees_all_close(with_it.policy, without.policy, atol=1e-6)
+    chex.assert_trees_all_close(with_it.value, without.value, atol=1e-6)
+    chex.assert_trees_all_close(metrics, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("bound", [None, 2.0])
+def test_the_first_ratios_are_one(bound: float | None):
+    """Also after updates, when the policy is no standard Gaussian any more."""
+    learner = compile_learner(make_small(bound, epochs=1, minibatches=1, policy_learning_rate=0.1))
+    state = learner.init(jax.random.key(0))
+    for seed in range(3):
+        experience = make_round(learner, state, seed)
+        state, metrics = learner.update(state, *experience)
+        np.testing.assert_allclose(metrics["policy_change"], 0.0, atol=1e-6)
+        # standardised advantages have mean 0
+        np.testing.assert_allclose(metrics["policy_loss"], 0.0, atol=1e-5)
+        assert float(metrics["clipped"]) == 0.0
+    assert abs(float(metrics["policy_std"]) - 1.0) > 0.01
+
+
+def test_saturated_actions_have_exact_ratios():
+    """The action says nothing of the sample any more: `tanh(12)` is 1 in 32 bits."""
+    learner = compile_learner(make_small(1.0, epochs=2, minibatches=1, policy_learning_rate=1e-3))
+    state = learner.init(jax.random.key(0))
+    policy = jax.tree.map(jnp.copy, state.policy)
+    policy["params"]["MLP_0"]["Dense_1"]["bias"] = jnp.array([12.0, -12.0, -1.0, -1.0])
+    state = dataclasses.replace(state, policy=policy)
+    transition, draw = make_round(learner, state, 0)
+    assert (np.abs(transition.action) == 1.0).all()
+    np.testing.assert_allclose(draw.sample.std(), math.sqrt(144 + math.exp(-2)), rtol=0.02)
+    state, metrics = learner.update(state, transition, draw)
+    assert 0.0 < float(metrics["policy_change"]) < 0.05
+    chex.assert_tree_all_finite((state.policy, state.value, metrics))
+
+
+@pytest.mark.parametrize("bound", [None, 1.5])
+def test_it_acts_as_soft_actor_critic_does_with_the_same_parameters(bound: float | None):
+    """So that cloned policies and soft actor-critic's can be gone on from."""
+    limits = {"mean_bound": 2.0, "min_log_std": -3.0, "max_log_std": 1.0}
+    sac = make_sac(SACConfig(policy_widths=(8,), **limits), SPEC, ActionSpec(2, bound))
+    ppo = make_small(bound, **limits)
+    policy = sac.init(jax.random.key(1)).policy
+    policy = jax.tree.map(lambda x: x + 0.3, policy)
+    observation, key = make_observation(3, 5), jax.random.key(2)
+    for explore in (False, True):
+        theirs = sac.act(policy, observation, key, explore=explore)
+        np.testing.assert_allclose(
+            ppo.act(policy, observation, key, explore=explore), theirs, rtol=1e-6
+        )
+    action, draw = ppo.choose(policy, observation, key)
+    np.testing.assert_array_equal(action, ppo.act(policy, observation, key, explore=True))
+    chex.assert_shape(draw.log_prob, (5,))
+
+
+def test_an_initial_policy_is_started_from_and_survives_donation():
+    source = compiled()
+    state = source.init(jax.random.key(0))
+    trained = source.update(state, *make_round(source, state, 0))[0].policy
+    learner = make_ppo(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=trained)
+    started = learner.init(jax.random.key(9))
+    chex.assert_trees_all_equal(started.policy, trained)
+    update = quick_jit(learner.update, donate_argnums=0)
+    for seed in range(2):
+        started, metrics = update(started, *make_round(source, started, seed))
+    chex.assert_tree_all_finite((started.policy, started.value, metrics, trained))
+    assert int(started.step) == 16  # 2 updates of 2 epochs of 4 minibatches
+
+
+def test_an_initial_policy_of_other_widths_is_refused():
+    other = jax.eval_shape(make_small(policy_widths=(9,)).init, jax.random.key(0)).policy
+    other = jax.tree.map(lambda x: np.zeros(x.shape), other)
+    learner = make_ppo(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=other)
+    with pytest.raises(UserError, match="policy_widths"):
+        jax.eval_shape(learner.init, jax.random.key(0))
+
+
+def test_a_delayed_policy_waits_for_the_value():
+    learner = compile_learner(make_small(policy_delay=12))
+    before = learner.init(jax.random.key(0))
+    state, _ = learner.update(before, *make_round(learner, before, 0))  # steps 0 to 7
+    chex.assert_trees_all_equal(state.policy, before.policy)
+    chex.assert_trees_all_equal(state.policy_optimizer, before.policy_optimizer)
+    value, old = state.value["params"]["Dense_1"], before.value["params"]["Dense_1"]
+    assert np.abs(value["kernel"] - old["kernel"]).min() > 0.0
+    state, metrics = learner.update(state, *make_round(learner, state, 1))  # and 8 to 15
+    assert float(metrics["policy_change"]) > 0.0
+    counts = [x for x in jax.tree.leaves(state.policy_optimizer) if x.dtype == jnp.int32]
+    assert [int(x) for x in counts] == [4]
+
+
+def test_the_entropy_bonus_widens_the_policy():
+    """Where every action is as good; a squashed Gaussian is widest near a uniform action."""
+    learner = compile_learner(
+        make_small(entropy_weight=1.0, epochs=50, policy_learning_rate=3e-2, max_log_std=3.0)
+    )
+    before = learner.init(jax.random.key(0))
+    policy = jax.tree.map(jnp.copy, before.policy)
+    policy["params"]["MLP_0"]["Dense_1"]["bias"] = jnp.array([0.5, 0.5, -2.0, -2.0])
+    state = dataclasses.replace(before, policy=policy)
+    transition, draw = make_round(learner, state, 0)
+    transition = transition._replace(reward=np.zeros((4, 6), np.float32))
+    state, first = learner.update(state, transition, draw)
+    transition, draw = make_round(learner, state, 1)
+    transition = transition._replace(reward=np.zeros((4, 6), np.float32))
+    _, second = learner.update(state, transition, draw)
+    # the entropy of the uniform distribution on [-1, 1]^2 is 1.386
+    assert float(first["entropy"]) < float(second["entropy"]) < 1.387
+    assert float(second["entropy"]) > 1.2
+
+
+def test_gradients_are_clipped():
+    """Half of Adam's first two steps come from one gradient each: a huge first one is no matter."""
+    learner = make_small(gradient_clip=1e-3)
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    # clipping is stateless and Adam is not
+    assert len(state.policy_optimizer) == 2
+    unclipped = jax.eval_shape(make_small(gradient_clip=None).init, jax.random.key(0))
+    assert jax.tree.leaves(unclipped.policy_optimizer) == jax.tree.leaves(state.policy_optimizer)
+
+
+def test_seeds_under_vmap_equal_separate_seeds():
+    keys, learner = jax.random.split(jax.random.key(0), 3), make_small()
+    ones = [compiled().init(key) for key in keys]
+    rounds = [make_round(compiled(), state, seed) for seed, state in enumerate(ones)]
+    stack = functools.partial(jax.tree.map, lambda *x: jnp.stack(x))
+    many, _ = quick_jit(jax.vmap(learner.update))(stack(*ones), *stack(*rounds))
+    for seed in range(3):
+        one, _ = compiled().update(ones[seed], *rounds[seed])
+        mine = jax.tree.map(lambda x, i=seed: x[i], (many.policy, many.value, many.step))
+        chex.assert_trees_all_close(mine, (one.policy, one.value, one.step), atol=1e-5)
+
+
+def test_update_is_deterministic_and_advances_its_key():
+    learner = compiled()
+    state = learner.init(jax.random.key(0))
+    experience = make_round(learner, state, 0)
+    first, _ = learner.update(state, *experience)
+    again, _ = learner.update(state, *experience)
+    chex.assert_trees_all_equal(first.policy, again.policy)
+    assert not (jax.random.key_data(first.key) == jax.random.key_data(state.key)).all()
+    # another order of the minibatches
+    other, _ = learner.update(dataclasses.replace(state, key=first.key), *experience)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(first.policy, other.policy)
+
+
+def test_networks_see_only_the_names_they_are_given():
+    learner = make_small(policy_observation=("y",), value_observation=("y", "x"))
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    assert state.policy["params"]["MLP_0"]["Dense_0"]["kernel"].shape == (2, 8)
+    assert state.value["params"]["Dense_0"]["kernel"].shape == (5, 8)
+    act = functools.partial(learner.act, explore=True)
+    only_y = {"y": jnp.ones((4, 2))}
+    assert jax.eval_shape(act, state.policy, only_y, jax.random.key(0)).shape == (4, 2)
+
+
+def test_a_round_that_does_not_divide_is_refused():
+    learner = make_small(minibatches=5)
+    state = compiled().init(jax.random.key(0))
+    with pytest.raises(UserError, match="minibatches must divide the 24 transitions of a round"):
+        jax.eval_shape(learner.update, state, *make_round(compiled(), state, 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"policy_learning_rate": 0.0}, "policy_learning_rate must be positive, got 0.0"),
+        ({"discount": 1.01}, "discount must be in"),
+        ({"gae_lambda": -0.1}, "gae_lambda must be in"),
+        ({"clip": 0.0}, "clip must be between 0 and 1"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"minibatches": 0}, "minibatches must be at least 1"),
+        ({"entropy_weight": -1.0}, "entropy_weight must be at least 0"),
+        ({"gradient_clip": 0.0}, "gradient_clip must be positive, or none"),
+        ({"policy_delay": -1}, "policy_delay must be at least 0"),
+        ({"min_log_std": 3.0}, "min_log_std must be at most max_log_std"),
+        ({"mean_bound": 0.0}, "mean_bound must be positive, or none"),
+        ({"policy_observation": ("x", "z")}, "policy_observation: .* z; there are x, y"),
+        ({"value_observation": ("q",)}, "value_observation: .* q; there are x, y"),
+    ],
+)
+def test_senseless_configs_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        make_small(**changes)
