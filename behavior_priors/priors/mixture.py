@@ -70,10 +70,19 @@ def make_mixture(
     network: Any = MLP((*config.widths, components * (1 + 2 * size)))
 
     def init(key: PRNGKey) -> Params:
-        return network.init(key, jnp.zeros(observation_size(observation_spec, names)))
+        network_key, place_key = jax.random.split(key)
+        flat = jnp.zeros(observation_size(observation_spec, names))
+        # components that start in one place learn the same and never part
+        return {
+            "network": network.init(network_key, flat),
+            "places": jax.random.normal(place_key, (components, size)),
+        }
 
     def encode(params: Params, observation: Observation) -> Array:
-        return network.apply(params, flatten_observation(observation, observation_spec, names))
+        flat = flatten_observation(observation, observation_spec, names)
+        features = network.apply(params["network"], flat)
+        places = jnp.pad(params["places"], ((0, 0), (0, size))).ravel()
+        return features + jnp.pad(places, (components, 0))
 
     def parts(features: Array) -> tuple[Array, Array, Array]:
         logits = features[..., :components]

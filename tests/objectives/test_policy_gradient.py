@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +71,8 @@ def test_a_step_that_diverged_teaches_nothing_and_spoils_nothing(end):
 def test_the_extremes_of_the_trace():
     np.testing.assert_allclose(advantages([1.0, 2.0, 3.0], trace=0.0), [1.0, 2.0, 3.0])
     # Returns 1 + 0.5 * (2 + 0.5 * (3 + 0.5 * 2)) = 3, 2 + 2 = 4 and 4, less values of 1.
-    np.testing.assert_allclose(advantages([1.0, 2.0, 3.0], trace=1.0), [2.0, 3.0, 3.0])
+    given = advantages([1.0, 2.0, 3.0], v_t=[1.0, 1.0, 2.0], trace=1.0)
+    np.testing.assert_allclose(given, [2.0, 3.0, 3.0])
 
 
 def test_environments_do_not_mix():
@@ -79,11 +80,11 @@ def test_environments_do_not_mix():
     r_t, v_tm1, v_t = jax.random.normal(key, (3, 5, 4))
     terminated, truncated, invalid = jax.random.bernoulli(key, 0.3, (3, 5, 4))
     arguments = (r_t, v_tm1, v_t, terminated, truncated, ~invalid)
-    together = policy_gradient.generalized_advantage(*arguments, 0.9, 0.8)
-    for column in range(4):
-        one = (x[:, column, None] for x in arguments)
-        alone = policy_gradient.generalized_advantage(*one, 0.9, 0.8)
-        np.testing.assert_allclose(together[:, column], alone[:, 0], rtol=1e-6)
+    estimate = functools.partial(policy_gradient.generalized_advantage, discount=0.9, trace=0.8)
+    together = estimate(*arguments)
+    # one column at a time
+    alone = jax.vmap(lambda *x: estimate(*(y[:, None] for y in x))[:, 0], 1, 1)(*arguments)
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
 
 
 def test_standardize_by_hand():
@@ -172,8 +173,7 @@ def test_a_gaussian_that_is_too_wide_narrows():
             log_prob, old, -jnp.square(a), jnp.ones(a.shape, bool), 0.2
         )
 
-    np.testing.assert_allclose(jax.grad(loss)(jnp.zeros(())), 2.0, rtol=0.03)
-    assert not math.isclose(float(loss(jnp.array(0.1))), float(loss(jnp.zeros(()))))
+    np.testing.assert_allclose(jax.jit(jax.grad(loss))(jnp.zeros(())), 2.0, rtol=0.03)
 
 
 def test_ranks_and_lengths_are_checked():

@@ -8,6 +8,8 @@ each, drawn preferably far from other walls, until a quarter of the maze is wall
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -50,11 +52,12 @@ def draw_walls(key: PRNGKey, size: int) -> Array:
         cumulative = jnp.cumsum(weight)
         place = jnp.argmax(cumulative > draws[2] * cumulative[-1])
         row, begin = place // size, place % size - length // 2
-        door = begin + SHOULDER + jnp.int32(draws[3] * (length - 2 * SHOULDER))
+        room = jnp.float32(length - 2 * SHOULDER)
+        door = begin + SHOULDER + jnp.int32(draws[3] * room)
         covered = (index >= begin) & (index < begin + length) & (index != door)
         built = grid | ((index == row)[:, None] & covered[None, :])
         built = jnp.where(turned, built.T, built)
-        enough = jnp.sum(walls & inside) >= COVERAGE * (size - 2) ** 2
+        enough = jnp.sum(walls & inside) >= math.ceil(COVERAGE * (size - 2) ** 2)
         return jnp.where(enough, walls, built), None
 
     draws = jax.random.uniform(key, (attempts, 4))

@@ -183,13 +183,13 @@ def _random_task(key: PRNGKey) -> tuple[Array, Map]:
     goal = _pick(~walls, uniform[0])
     ways = layout.ways_to(walls, jnp.zeros((size, size), bool).at[goal[0], goal[1]].set(True))
     start = _pick((ways > 0) & (ways < layout.UNREACHABLE), uniform[1])
-    position = start + 0.15 + 0.7 * uniform[2:]
-    return position, Map(walls, goal + 0.5, ways)
+    position = start.astype(jnp.float32) + 0.15 + 0.7 * uniform[2:]
+    return position, Map(walls, goal.astype(jnp.float32) + 0.5, ways)
 
 
 def _pick(allowed: Array, uniform: Array) -> Array:
     """One of the cells `[2]` that are allowed, by a number in [0, 1)."""
-    cumulative = jnp.cumsum(allowed.ravel())
+    cumulative = jnp.cumsum(allowed.ravel(), dtype=jnp.float32)
     place = jnp.argmax(cumulative > uniform * cumulative[-1])
     return jnp.stack([place // allowed.shape[1], place % allowed.shape[1]])
 
@@ -278,7 +278,7 @@ def _make_env(
         jitter = jax.random.uniform(
             jax.random.fold_in(state.key, cell[0] * size + cell[1]), (2,), minval=-1.0
         )
-        target = cell + 0.5 + JITTER * jitter
+        target = cell.astype(jnp.float32) + 0.5 + JITTER * jitter
         return jnp.clip(GAINS[0] * (target - position) - GAINS[1] * velocity, -1.0, 1.0)
 
     def cells_to_goal(state: State) -> Array:
@@ -287,7 +287,7 @@ def _make_env(
 
     def render(state: State, width: int, height: int) -> Array:
         where = map_of(state.simulation)
-        index = jnp.arange(size) + 0.5
+        index = jnp.arange(size, dtype=jnp.float32) + 0.5
         near = jnp.square(index - where.goal[0])[:, None] + jnp.square(index - where.goal[1])
         return view.picture(
             where.walls, near < max(radius, 0.5) ** 2, state.simulation.position, width, height

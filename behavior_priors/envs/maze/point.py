@@ -69,12 +69,13 @@ def _out_of_walls(
     offset = jnp.where(blocked, side * limit, offset)
     velocity = jnp.where(blocked & (side * velocity > 0), 0.0, velocity)
 
-    from_corner = offset - 0.5 * side
-    distance = jnp.sqrt(jnp.sum(jnp.square(from_corner)))
-    normal = from_corner / jnp.maximum(distance, 1e-6)
-    # a corner is only one where both faces beside it are free
+    # from the nearest point of the diagonal neighbour, which is its corner, or a point of the face
+    # that the sphere has begun to pass by
+    away = side * jnp.minimum(side * offset - 0.5, 0.0)
+    distance = jnp.sqrt(jnp.sum(jnp.square(away)))
+    normal = away / jnp.maximum(distance, 1e-6)
     touches = walls[i + di, j + dj] & ~beside.any() & (distance < RADIUS)
-    offset = jnp.where(touches, 0.5 * side + RADIUS * normal, offset)
+    offset = jnp.where(touches, offset - away + RADIUS * normal, offset)
     inward = jnp.minimum(jnp.sum(velocity * normal), 0.0)
     velocity = jnp.where(touches, velocity - inward * normal, velocity)
     return cell + 0.5 + offset, velocity

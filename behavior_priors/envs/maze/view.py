@@ -41,20 +41,20 @@ def patch(walls: Array, position: Array) -> Array:
 
 def image(walls: Array, position: Array) -> Array:
     """The surroundings of a position `[2]` from above: `[32, 32]` uint8, 255 for wall."""
-    offsets = (jnp.arange(IMAGE) - (IMAGE - 1) / 2) * PIXEL
+    offsets = (jnp.arange(IMAGE, dtype=jnp.float32) - (IMAGE - 1) / 2) * PIXEL
     reach = IMAGE * PIXEL / 2
     padding = int(reach) + 1
     padded = jnp.pad(walls, padding, constant_values=True)
     rows, columns = (jnp.int32(jnp.floor(x + offsets)) + padding for x in position)
-    return jnp.uint8(255) * padded[rows[:, None], columns[None, :]]
+    return jnp.where(padded[rows[:, None], columns[None, :]], jnp.uint8(255), jnp.uint8(0))
 
 
 def picture(walls: Array, goals: Array, position: Array, width: int, height: int) -> Array:
     """The whole maze with its goal and the point: `[height, width, 3]` uint8."""
     size = walls.shape[0]
     scale = size / min(width, height)
-    x = (jnp.arange(width) - (width - 1) / 2) * scale + size / 2
-    y = (jnp.arange(height) - (height - 1) / 2) * scale + size / 2
+    x = (jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2) * scale + size / 2
+    y = (jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2) * scale + size / 2
     column, row = jnp.int32(jnp.floor(x)), size - 1 - jnp.int32(jnp.floor(y))
     outside = ((column < 0) | (column >= size))[None, :] | ((row < 0) | (row >= size))[:, None]
     column, row = jnp.clip(column, 0, size - 1), jnp.clip(row, 0, size - 1)
