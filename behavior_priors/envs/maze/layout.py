@@ -91,6 +91,11 @@ def next_cell(walls: Array, ways: Array, cell: Array) -> Array:
     return around[jnp.argmin(ways[around[:, 0], around[:, 1]])]
 
 
+def all_around(walls: Array) -> Array:
+    """Whether all four neighbours of a cell are wall: `[size, size]` bool."""
+    return _lowest_neighbour(walls.astype(jnp.int32)) > 0
+
+
 def _distance_to(walls: Array) -> Array:
     """Steps `[size, size]` from each cell to the nearest wall; a border of wall bounds them."""
     start = jnp.where(walls, 0, UNREACHABLE)

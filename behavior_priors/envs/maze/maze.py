@@ -180,7 +180,8 @@ def _random_task(key: PRNGKey) -> tuple[Array, Map]:
     size = TRAIN_SIZE
     walls = layout.draw_walls(maze_key, size)
     uniform = jax.random.uniform(task_key, (4,))
-    goal = _pick(~walls, uniform[0])
+    # some cells have walls all around them
+    goal = _pick(~walls & ~layout.all_around(walls), uniform[0])
     ways = layout.ways_to(walls, jnp.zeros((size, size), bool).at[goal[0], goal[1]].set(True))
     start = _pick((ways > 0) & (ways < layout.UNREACHABLE), uniform[1])
     position = start.astype(jnp.float32) + 0.15 + 0.7 * uniform[2:]
