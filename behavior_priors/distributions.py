@@ -11,9 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.types import Array, UserError
+from behavior_priors.types import Array
 
 LARGEST_BELOW_ONE = float(np.nextafter(np.float32(1.0), np.float32(0.0)))
+
+DIVERGENCE_SAMPLES = 10
+"""That estimate a divergence without a closed form, as many as in the public code of SPiRL."""
 
 TARGET_LATENT_STD = 0.5
 """Standard deviation whose Gaussian has the target entropy of unbounded policies."""
@@ -208,28 +211,21 @@ def divergence(
       distribution: a Gaussian, squashed or not, with batch axes `[...]`.
       prior: anything with a `log_prob`.
       key: consumed.
-      samples: estimate the divergence with so many, differentiably; None for the closed form.
+      samples: estimate the divergence with so many, differentiably; None for the closed form, and
+        for `DIVERGENCE_SAMPLES` where there is none.
 
     Returns:
       A sample `[..., size]`, differentiable too, and the divergence `[...]`.
-
-    Raises:
-      UserError: there is no closed form.
     """
     ours, theirs = gaussian_part(distribution), gaussian_part(prior)
-    alike = ours is not None and theirs is not None and ours[2] == theirs[2]
-    if samples is None:
-        if ours is None or theirs is None or not alike:
-            raise UserError(
-                "the divergence from a prior that is no Gaussian, squashed like the policy, has no "
-                "closed form; sample it"
-            )
-        return distribution.sample(seed=key), gaussian_divergence(*ours[:2], *theirs[:2])
-    if ours is not None and theirs is not None and alike:
+    if ours is not None and theirs is not None and ours[2] == theirs[2]:
+        if samples is None:
+            return distribution.sample(seed=key), gaussian_divergence(*ours[:2], *theirs[:2])
         # inside of the tanh, which need not be undone there
         inner, other = (policy_distribution(*part[:2], None) for part in (ours, theirs))
         x, log_prob = inner.sample_and_log_prob(seed=key, sample_shape=(samples,))
         return policy_mode(x[0], ours[2]), (log_prob - other.log_prob(x)).mean(axis=0)
+    samples = samples or DIVERGENCE_SAMPLES
     x, log_prob = distribution.sample_and_log_prob(seed=key, sample_shape=(samples,))
     return x[0], (log_prob - prior.log_prob(x)).mean(axis=0)
 

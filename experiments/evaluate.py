@@ -51,7 +51,7 @@ def main() -> None:
     if config.seed is None:
         key = stage_keys(run.config.seed)["evaluate"]
     results, trained = {}, {}
-    for method, (env, learner, policy, step) in run.methods.items():
+    for method, (env, learner, policy, step, _) in run.methods.items():
         evaluate = make_evaluate(env, learner, config.episodes, stochastic=True)
         for name, value in evaluate(policy, key).items():
             results[f"{method}/{name}"] = float(value)

@@ -13,11 +13,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
-from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.envs.wrappers import decode_action, decoder
 from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
@@ -30,15 +31,20 @@ from behavior_priors.training.workdir import default_workdir, open_workdir, writ
 from behavior_priors.types import Env, Params, Prior, UserError
 from experiments import cloning, pictures
 from experiments.stages import (
+    Trained,
     TrainedPrior,
     check_demonstrator,
     get_demonstrations,
     learn,
     load_for_fit,
+    random_latents,
     related_env,
-    report_prior,
+    report_policies,
+    restore_prior,
+    restore_trained,
     stage_keys,
     train_prior,
+    uniform_actions,
 )
 
 METHODS = ("parrot", "sac", "bc_sac")
@@ -100,6 +106,14 @@ class ParrotConfig:
     sac: SACConfig = field(default_factory=SACConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+
+CONFIG = ParrotConfig
+
+
+def methods_of(config: ParrotConfig) -> tuple[str, ...]:
+    """What a run trains."""
+    return config.methods
 
 
 def check_config(config: ParrotConfig, env: Env) -> None:
@@ -194,6 +208,22 @@ def make_method(
     return env, make_sac(sac, env.observation_spec, env.action_spec, initial_policy)
 
 
+def restore(config: ParrotConfig, workdir: Path, methods: Sequence[str]) -> dict[str, Trained]:
+    """What some of a run's methods have learned, from its folder."""
+    env, prior = task_env(config), None
+    if needs_prior(methods):
+        prior = restore_prior(make_prior(config, env), workdir / "prior")
+    trained = {}
+    for method in methods:
+        acted = make_method(method, config, env, prior)
+        if method == "parrot":
+            assert prior is not None
+            trained[method] = restore_trained(workdir / method, *acted, decoder(*prior))
+        else:
+            trained[method] = restore_trained(workdir / method, *acted)
+    return trained
+
+
 def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(ParrotConfig)
@@ -236,7 +266,9 @@ def main() -> None:
                 flags=dataclasses.asdict(config),
             )
         with watch.span("report"):
-            report = report_prior(report_env, prior, keys["report"], config.report_episodes)
+            latent = (decode_action(report_env, *prior, None), random_latents(prior[0].latent_size))
+            policies = {"prior": latent, "random": (report_env, uniform_actions(report_env))}
+            report = report_policies(policies, keys["report"], config.report_episodes)
         results |= facts | {"prior/episodes": reader.num_episodes} | report
     if cloning.is_needed(config.methods):
         with watch.span("bc"):

@@ -10,46 +10,67 @@ are in `summary.json`, `figures/` and `videos/`.
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from behavior_priors.data.dataset import check_compatible, load_windows, split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.skills import execute_skill
 from behavior_priors.learner import Learner
-from behavior_priors.learners.kl_sac import DivergenceConfig, PriorFn, make_kl_sac
+from behavior_priors.learners.kl_sac import (
+    DivergenceConfig,
+    PriorFn,
+    check_divergence,
+    make_kl_sac,
+)
 from behavior_priors.learners.parts import start_from_prior
 from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_regularized
-from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior, make_skill_vae
+from behavior_priors.priors.gaussian import GaussianConfig
+from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior
 from behavior_priors.training import flags
-from behavior_priors.training.checkpoint import Checkpointer
-from behavior_priors.training.fit import Data, FitConfig, make_fit
+from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig, make_loop
 from behavior_priors.training.metrics import Stopwatch, format_seconds
-from behavior_priors.training.run import RunConfig, check_run_config, run_fit
-from behavior_priors.training.workdir import FLAGS_FILE, open_workdir, read_owner, write_summary
-from behavior_priors.types import Env, Observation, Params, Prior, SkillModel, UserError
+from behavior_priors.training.run import RunConfig, check_run_config
+from behavior_priors.training.workdir import open_workdir, write_summary
+from behavior_priors.types import (
+    Array,
+    Env,
+    Observation,
+    Params,
+    Prior,
+    PRNGKey,
+    State,
+    UserError,
+)
 from experiments import pictures
+from experiments.skill_stages import (
+    WITH_CLONE,
+    WITH_SKILLS,
+    Learned,
+    check_and_imagine,
+    learn_from_data,
+    read_clone,
+    read_skills,
+)
 from experiments.stages import (
+    Trained,
     check_demonstrator,
     get_demonstrations,
     learn,
-    load_for_fit,
+    random_latents,
     related_env,
+    report_policies,
+    restore_trained,
     stage_keys,
+    uniform_actions,
 )
 
 METHODS = ("spirl", "ssp", "flat_prior", "bc_sac", "sac")
-
-WITH_SKILLS, WITH_CLONE = ("spirl", "ssp"), ("flat_prior", "bc_sac")
-"""Methods that act through skills, and methods that know single actions of the data."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,7 @@ class SpirlConfig:
       method: spirl; ssp, through skills without their prior; flat_prior, close to a prior over
         single actions; bc_sac, from a cloned policy; or sac.
       data_env: where demonstrations are collected; none for the training tasks of env's family.
+      report_env: where random skills and actions are judged; none for the family's test tasks.
       engine: physics engine; auto takes the fastest one of this machine.
       seed: of everything random.
       workdir: folder of the run; none for runs/spirl/PRESET/METHOD/seedN.
@@ -75,6 +97,7 @@ class SpirlConfig:
       squash_actions: execute the tanh of decoded actions.
       bound_once: where the policy is paid for its entropy, count the logarithm of skill_bound once
         and not for each dimension.
+      report_episodes: episodes in which random skills and actions are judged; 0 for no report.
       eval_episodes: episodes of the final evaluation.
       video_episodes: episodes in the video; 0 for no video.
       skill: the skill model.
@@ -91,6 +114,7 @@ class SpirlConfig:
     env: str = "maze/test"
     method: str = "spirl"
     data_env: str | None = None
+    report_env: str | None = None
     engine: str = "auto"
     seed: int = 0
     workdir: str | None = None
@@ -102,6 +126,7 @@ class SpirlConfig:
     skill_bound: float | None = None
     squash_actions: bool = False
     bound_once: bool = False
+    report_episodes: int = 100
     eval_episodes: int = 100
     video_episodes: int = 4
     skill: SkillVAEConfig = field(default_factory=SkillVAEConfig)
@@ -115,104 +140,17 @@ class SpirlConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-class Learned(NamedTuple):
-    """What the data taught: a skill model, or a policy over single actions, or neither."""
-
-    skills: tuple[SkillModel, Params] | None = None
-    clone: tuple[Prior, Params] | None = None
+CONFIG = SpirlConfig
 
 
-def make_skills(config: SpirlConfig, env: Env) -> SkillModel:
-    """The skill model, untrained."""
-    with flags.naming("skill"):
-        return make_skill_vae(config.skill, env.observation_spec, env.action_spec)
+def methods_of(config: SpirlConfig) -> tuple[str, ...]:
+    """What a run trains."""
+    return (config.method,)
 
 
-def make_clone(config: SpirlConfig, env: Env) -> Prior:
-    """The policy over single actions, untrained."""
-    with flags.naming("clone"):
-        return make_gaussian(config.clone, env.observation_spec, env.action_spec)
-
-
-def load_skill_data(config: SpirlConfig, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
-    """The skill model's training data, and its validation data, of which no two pieces overlap."""
-    skill = config.skill
-    every = tuple(env.observation_spec)
-    seen = {*(skill.prior_observation or every), *(skill.decoder_observation or every)}
-    names = tuple(name for name in every if name in seen)
-    check_compatible(reader, {n: env.observation_spec[n] for n in names}, env.action_spec)
-    parts = split_by_episode(reader.num_episodes, config.fit.validation_fraction, config.seed)
-    train, validation = (
-        load_windows(reader, names, skill.horizon, part, stride)
-        for part, stride in zip(parts, (1, skill.horizon), strict=True)
-    )
-    return jax.tree.map(jnp.asarray, train), jax.tree.map(jnp.asarray, validation)
-
-
-def load_clone_data(config: SpirlConfig, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
-    """The training and validation data of the policy over single actions."""
-    specs, fraction = (env.observation_spec, env.action_spec), config.clone_fit.validation_fraction
-    return load_for_fit(*specs, reader, config.clone.observation, fraction, config.seed)
-
-
-def learn_from_data(
-    config: SpirlConfig, env: Env, reader: EpisodeReader | None, workdir: Path
-) -> tuple[Learned, dict[str, Any]]:
-    """What the method needs to know from data, and how well that was learned."""
-    key, everything = stage_keys(config.seed)["fit"], dataclasses.asdict(config)
-    if config.method in WITH_SKILLS:
-        skills = make_skills(config, env)
-        if config.skills is not None:
-            return Learned(skills=restore_skills(config, env)), {}
-        assert reader is not None
-        data = load_skill_data(config, env, reader)
-        folder, fit = workdir / "skills", config.fit
-        state = run_fit(folder, skills, fit, *data, key, run=config.run, flags=everything)
-        facts = {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
-        facts = {f"skills/{name}": value for name, value in facts.items()}
-        return Learned(skills=(skills, state.best_params)), facts
-    if config.method in WITH_CLONE:
-        assert reader is not None
-        clone, data = make_clone(config, env), load_clone_data(config, env, reader)
-        folder, fit = workdir / "clone", config.clone_fit
-        state = run_fit(folder, clone, fit, *data, key, run=config.run, flags=everything)
-        facts = {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
-        facts = {f"clone/{name}": value for name, value in facts.items()}
-        return Learned(clone=(clone, state.best_params)), facts
-    return Learned(), {}
-
-
-def restore_skills(config: SpirlConfig, env: Env) -> tuple[SkillModel, Params]:
-    """The skill model of another run.
-
-    Raises:
-      UserError: there is no such run, or its skill model is another one.
-    """
-    assert config.skills is not None
-    workdir = Path(config.skills)
-    theirs = read_run(workdir, "skills")
-    ours, other = (flags.to_text(c.skill, "skill").splitlines() for c in (config, theirs))
-    differing = [f"{a} here and {b} there" for a, b in zip(ours, other, strict=True) if a != b]
-    if differing:
-        raise UserError(f"--skills={workdir} has another skill model: {'; '.join(differing[:3])}")
-    skills = make_skills(config, env)
-    target = jax.eval_shape(skills.init, jax.random.key(0))
-    checkpoints = Checkpointer(workdir / "skills" / "checkpoints")
-    return skills, checkpoints.restore_part("best_params", target).state
-
-
-def read_run(workdir: Path, flag: str) -> SpirlConfig:
-    """The flags of a run of this experiment.
-
-    Raises:
-      UserError: the folder is no such run.
-    """
-    if not (workdir / FLAGS_FILE).is_file():
-        raise UserError(f"--{flag}={workdir} has no {FLAGS_FILE}; give the workdir of a run")
-    owner = read_owner(workdir)
-    if owner != "spirl":
-        raise UserError(f"--{flag}={workdir} is not a run of spirl but of {owner}; give one")
-    return flags.read_file(SpirlConfig, workdir / FLAGS_FILE)
+def task_env(config: SpirlConfig) -> Env:
+    """The new task."""
+    return make_env(config.env, engine=config.engine)
 
 
 def make_method(config: SpirlConfig, env: Env, learned: Learned) -> tuple[Env, Learner]:
@@ -263,17 +201,17 @@ def as_function(prior: Prior, params: Params) -> PriorFn:
     return prior_fn
 
 
-def untrained(model: SkillModel | Prior) -> Params:
-    """Parameters of the right shapes, for checks."""
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-
 def check_config(config: SpirlConfig, env: Env) -> None:
     """Refuses now what a stage would refuse minutes later, given data included."""
     if config.method not in METHODS:
         raise UserError(f"--method={config.method} is unknown; use one of: {', '.join(METHODS)}")
-    at_least = {"seed": 0, "data_episodes": 2, "eval_episodes": 1, "video_episodes": 0}
+    at_least = {
+        "seed": 0,
+        "data_episodes": 2,
+        "report_episodes": 0,
+        "eval_episodes": 1,
+        "video_episodes": 0,
+    }
     for name, least in at_least.items():
         if getattr(config, name) < least:
             raise UserError(f"--{name}={getattr(config, name)} should be at least {least}")
@@ -281,41 +219,64 @@ def check_config(config: SpirlConfig, env: Env) -> None:
         raise UserError(f"--skill_bound={config.skill_bound} should be positive, or none")
     with flags.naming("run"):
         check_run_config(config.run)
-    reader = EpisodeReader(config.data) if config.data is not None else None
-    learned = Learned()
-    if config.method in WITH_SKILLS:
-        skills = make_skills(config, env)
-        learned = Learned(skills=(skills, untrained(skills)))
-        with flags.naming("fit"):
-            make_fit(skills, config.fit)
-        if config.skills is not None:
-            restore_skills(config, env)
-        elif reader is not None:
-            load_skill_data(config, env, reader)
-    elif config.method in WITH_CLONE:
-        clone = make_clone(config, env)
-        learned = Learned(clone=(clone, untrained(clone)))
-        with flags.naming("clone_fit"):
-            make_fit(clone, config.clone_fit)
-        if reader is not None:
-            load_clone_data(config, env, reader)
+    for name in ("divergence", "flat_divergence"):
+        with flags.naming(name):
+            check_divergence(getattr(config, name))
+    learned = check_and_imagine(config, env)
     with flags.naming("sac"):
         acted_env, learner = make_method(config, env, learned)
+        jax.eval_shape(learner.init, jax.random.key(0))
     with flags.naming("loop"):
         make_loop(acted_env, learner, config.loop)
+
+
+def restore(config: SpirlConfig, workdir: Path, methods: Sequence[str]) -> dict[str, Trained]:
+    """What a run's method has learned, from its folder."""
+    env, learned = task_env(config), Learned()
+    if config.method in WITH_SKILLS:
+        source = Path(config.skills) if config.skills is not None else workdir
+        learned = Learned(skills=read_skills(config, env, source))
+    elif config.method in WITH_CLONE:
+        learned = Learned(clone=read_clone(config, env, workdir))
+    acted = make_method(config, env, learned)
+    if config.method in WITH_SKILLS:
+        return {m: restore_trained(workdir / m, *acted, None) for m in methods}
+    return {m: restore_trained(workdir / m, *acted) for m in methods}
+
+
+def report(config: SpirlConfig, env: Env, learned: Learned) -> dict[str, float]:
+    """What the skill prior, random skills and random actions do before anything is learned."""
+    if learned.skills is None or not config.report_episodes:
+        return {}
+    skills, params = learned.skills
+    acted = execute_skill(env, skills, params)
+    prior, prior_params = skills.prior, skills.prior_params(params)
+
+    def from_prior(state: State, key: PRNGKey) -> Array:
+        noise = jax.random.normal(key, (prior.latent_size,))
+        return prior.decode(prior_params, noise, prior.encode(prior_params, state.observation))
+
+    policies = {
+        "prior": (acted, from_prior),
+        "latents": (acted, random_latents(skills.latent_size)),
+        "random": (env, uniform_actions(env)),
+    }
+    return report_policies(policies, stage_keys(config.seed)["report"], config.report_episodes)
 
 
 def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(SpirlConfig)
     # everything that can be refused is refused before anything is written
-    env, keys = make_env(config.env, engine=config.engine), stage_keys(config.seed)
+    env, keys = task_env(config), stage_keys(config.seed)
     check_config(config, env)
-    needs_data = config.method != "sac" and (config.skills is None or config.method in WITH_CLONE)
+    needs_skills = config.method in WITH_SKILLS and config.skills is None
+    needs_data = needs_skills or config.method in WITH_CLONE
     data_env = None
     if needs_data and config.data is None:
         data_env = related_env(env, "data_env", config.data_env, config.engine)
         check_demonstrator(data_env)
+    report_env = related_env(env, "report_env", config.report_env, config.engine)
     default = Path("runs", "spirl", flags.preset(), config.method, f"seed{config.seed}")
     workdir = open_workdir(
         config.workdir or default,
@@ -334,6 +295,8 @@ def main() -> None:
             )
     with watch.span("data"):
         learned, results = learn_from_data(config, env, reader, workdir)
+    with watch.span("report"):
+        results |= report(config, report_env, learned)
     acted_env, learner = make_method(config, env, learned)
     trained, scores = learn(config.method, config, acted_env, learner, workdir, watch)
     results |= scores

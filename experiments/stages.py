@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -18,7 +18,7 @@ from behavior_priors.data.collect import collect
 from behavior_priors.data.dataset import check_compatible, load_transitions, split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
-from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.learner import Learner
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report, make_evaluate
@@ -28,11 +28,13 @@ from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, run_fit, run_loop
 from behavior_priors.types import (
     ActionSpec,
+    Array,
     Env,
     ObservationSpec,
     Params,
     Prior,
     PRNGKey,
+    State,
     UserError,
 )
 
@@ -203,28 +205,70 @@ def learn(
     return (env, learner, state.learner.policy), named
 
 
-def report_prior(env: Env, trained: TrainedPrior, key: PRNGKey, episodes: int) -> dict[str, float]:
-    """How often random actions succeed and meet objects, with the prior and without.
+def report_policies(
+    policies: Mapping[str, tuple[Env, PolicyFn]], key: PRNGKey, episodes: int
+) -> dict[str, float]:
+    """How often policies that have learned nothing succeed, meet objects, and get around.
 
-    Success is called what the environment calls it: `prior/grasp_rate` in `grasp/...`.
+    Args:
+      policies: by a label, and where each acts.
+      key: consumed; the same resets for all.
+      episodes: of each.
+
+    Returns:
+      What `interaction_report` gives, as `LABEL/...`. Success is called what the environment calls
+      it: `prior/grasp_rate` in `grasp/...`.
     """
-    latent_env = decode_action(env, *trained, None)
-    size, word = env.action_spec.size, env.info.get("success", "success")
-
-    def sample(_: Any, key: PRNGKey) -> jax.Array:
-        return jax.random.normal(key, (trained.prior.latent_size,))
-
-    def uniform(_: Any, key: PRNGKey) -> jax.Array:
-        return jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
-
     results: dict[str, float] = {}
-    for label, acted_env, policy in (("prior", latent_env, sample), ("random", env, uniform)):
-        report = interaction_report(acted_env, policy, key, episodes)
+    for label, (env, policy) in policies.items():
+        word = env.info.get("success", "success")
+        report = interaction_report(env, policy, key, episodes)
         rates = {name.replace("success", word): float(x) for name, x in report.items()}
         results |= {f"{label}/{name}": x for name, x in rates.items()}
         words = [
-            f"{name.removesuffix('_rate')} {x:.1%}" if name.endswith("_rate") else f"return {x:.4g}"
+            f"{name.removesuffix('_rate')} {x:.1%}" if name.endswith("_rate") else f"{name} {x:.4g}"
             for name, x in rates.items()
         ]
-        print(f"{label:7s}  {'  '.join(words)}  ({episodes} episodes, random actions)", flush=True)
+        print(f"{label:7s}  {'  '.join(words)}  ({episodes} episodes, random)", flush=True)
     return results
+
+
+def uniform_actions(env: Env) -> PolicyFn:
+    """Actions that know nothing."""
+    size = env.action_spec.size
+    return lambda _, key: jax.random.uniform(key, (size,), minval=-1.0, maxval=1.0)
+
+
+def random_latents(size: int) -> PolicyFn:
+    """Latents from `N(0, I)`."""
+    return lambda _, key: jax.random.normal(key, (size,))
+
+
+class Trained(NamedTuple):
+    """What a method has learned.
+
+    Attributes:
+      env: where it acts, which may be the task as seen through a prior.
+      learner: what acts.
+      policy: its parameters.
+      step: environment steps that they come from.
+      decode: what it chooses as an action of the task itself; None where one choice is many.
+    """
+
+    env: Env
+    learner: Learner
+    policy: Params
+    step: int
+    decode: Callable[[State, Array], Array] | None
+
+
+def restore_trained(
+    folder: Path,
+    env: Env,
+    learner: Learner,
+    decode: Callable[[State, Array], Array] | None = lambda _, action: action,
+) -> Trained:
+    """What `learn` left of a method in its folder."""
+    target = jax.eval_shape(lambda k: learner.init(k).policy, jax.random.key(0))
+    restored = Checkpointer(folder / "checkpoints").restore_part("learner.policy", target)
+    return Trained(env, learner, restored.state, restored.step, decode)

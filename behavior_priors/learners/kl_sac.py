@@ -39,8 +39,8 @@ class DivergenceConfig:
     Attributes:
       target: divergence, in nats, at which the temperature rests.
       per_dimension: the target is for each dimension of the action, not for all together.
-      samples: estimate the divergence with so many samples; none for the closed form, which needs
-        Gaussians.
+      samples: estimate the divergence with so many samples; none for the closed form, and for 10
+        where there is none.
       limit: the divergence counts as at most this, and at least minus this; none for no limit.
     """
 
@@ -77,10 +77,9 @@ def make_kl_sac(
       The learner. Its metrics are those of `make_regularized`, and `divergence`, in nats.
 
     Raises:
-      UserError: as `make_regularized`; or the divergence's config does not make sense, or asks for
-        a closed form that the prior does not have (when `update` is traced).
+      UserError: as `make_regularized`, or as `check_divergence`.
     """
-    _check(divergence)
+    check_divergence(divergence)
     target = divergence.target * (action_spec.size if divergence.per_dimension else 1)
 
     def draw(policy: Any, observation: Observation, key: PRNGKey) -> tuple[Array, Array]:
@@ -95,8 +94,12 @@ def make_kl_sac(
     return make_regularized(config, observation_spec, action_spec, penalty, initial_policy)
 
 
-def _check(config: DivergenceConfig) -> None:
-    """Refuses values outside their range."""
+def check_divergence(config: DivergenceConfig) -> None:
+    """Refuses values outside their range.
+
+    Raises:
+      UserError: there is one.
+    """
     rules = {
         "samples": (config.samples is None or config.samples >= 1, "at least 1, or none"),
         "limit": (config.limit is None or config.limit > 0, "positive, or none"),

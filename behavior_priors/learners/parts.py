@@ -38,8 +38,8 @@ def copy_if_alike(given: Params, expected: Params) -> Params:
     """A copy, so that donating a learner's state leaves the given parameters usable."""
     if jax.tree.map(jnp.shape, given) != jax.tree.map(jnp.shape, expected):
         raise UserError(
-            "initial_policy does not fit policy_observation, policy_widths and the action's size; "
-            "use those that it was trained with"
+            "policy_widths, policy_observation or the action's size do not fit the policy to start "
+            "from; use those that it was trained with"
         )
     return jax.tree.map(jnp.copy, given)
 

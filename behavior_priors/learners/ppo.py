@@ -48,13 +48,16 @@ class PPOConfig:
       discount: weight of the next step's value.
       gae_lambda: weight of the next step's advantage, from 0 to 1.
       clip: how far from 1 a probability ratio may be pushed.
+      change_limit: divergence from the policy that acted, in nats, beyond which an update takes no
+        more steps of the policy; none for no limit, as in the paper, with which a narrow policy,
+        such as a cloned one, can move by many of its standard deviations.
       epochs: how often an update goes through its experience.
       minibatches: parts of the experience, one gradient step each.
       entropy_weight: of the policy's entropy, in nats, in its loss.
       gradient_clip: largest norm of a network's gradient; none for no limit.
       standardize_advantages: give each round's advantages mean 0 and standard deviation 1.
-      policy_delay: gradient steps of the value alone before the first of the policy, so that a
-        policy that is good already is not led by a value that knows nothing yet.
+      policy_delay: gradient steps of the value alone before the first update of the policy, so that
+        a policy that is good already is not led by a value that knows nothing yet.
       reward_scale: factor on rewards.
       min_log_std: lower limit of the policy's log standard deviations.
       max_log_std: upper limit of the policy's log standard deviations.
@@ -70,6 +73,7 @@ class PPOConfig:
     discount: float = 0.99
     gae_lambda: float = 0.95
     clip: float = 0.2
+    change_limit: float | None = 0.05
     epochs: int = 10
     minibatches: int = 8
     entropy_weight: float = 0.0
@@ -121,6 +125,10 @@ class Batch(NamedTuple):
     valid: Array
 
 
+Carry = tuple[PPOState, Array]
+"""A state within an update, and whether its policy is still moving, `[]` bool."""
+
+
 def make_ppo(
     config: PPOConfig,
     observation_spec: ObservationSpec,
@@ -145,7 +153,8 @@ def make_ppo(
       means over an update's gradient steps, are `policy_loss` (without the entropy), `value_loss`,
       `entropy` (of the policy, in nats), `policy_std` (of the Gaussian, before any squashing),
       `policy_change` (the divergence from the policy that acted, in nats), `clipped` (share of
-      actions whose ratio is beyond the clip), and `value_mean`, of the value that it began with.
+      actions whose ratio is beyond the clip), `policy_steps` (share of gradient steps that the
+      policy took) and `value_mean` (of the value that the update began with).
 
     Raises:
       UserError: the config does not make sense, names an observation that does not exist, or
@@ -163,6 +172,8 @@ def make_ppo(
     value_network = MLP((*config.value_widths, 1), final_init=jax.nn.initializers.zeros)
     policy_adam = _adam(config.policy_learning_rate, config.gradient_clip)
     value_adam = _adam(config.value_learning_rate, config.gradient_clip)
+
+    may_wait = config.policy_delay > 0 or config.change_limit is not None
 
     apply_policy: Callable[..., Any] = policy_network.apply
     apply_value: Callable[..., Any] = value_network.apply
@@ -255,25 +266,29 @@ def make_ppo(
         v_tm1 = values(params, batch.observation)
         return policy_gradient.value_loss(v_tm1, batch.target, batch.valid)
 
-    def improve(state: PPOState, batch: Batch) -> tuple[PPOState, Metrics]:
-        """One gradient step of each network."""
+    def improve(carry: Carry, batch: Batch) -> tuple[Carry, Metrics]:
+        """One gradient step of each network, of the policy only while it is moving."""
+        state, is_moving = carry
         key, entropy_key = jax.random.split(state.key)
         gradient, metrics = jax.grad(policy_loss, has_aux=True)(state.policy, batch, entropy_key)
+        if config.change_limit is not None:
+            is_moving &= metrics["policy_change"] <= config.change_limit
+        before = (state.policy, state.policy_optimizer)
         policy = descend(policy_adam, gradient, state.policy_optimizer, state.policy)
-        if config.policy_delay:
-            is_due = state.step >= config.policy_delay
-            before = (state.policy, state.policy_optimizer)
-            policy = jax.tree.map(lambda new, old: jnp.where(is_due, new, old), policy, before)
+        if may_wait:
+            policy = jax.tree.map(lambda new, old: jnp.where(is_moving, new, old), policy, before)
         loss, gradient = jax.value_and_grad(value_loss)(state.value, batch)
         value = descend(value_adam, gradient, state.value_optimizer, state.value)
-        return PPOState(
+        state = PPOState(
             policy=policy[0],
             value=value[0],
             policy_optimizer=policy[1],
             value_optimizer=value[1],
             key=key,
             step=state.step + 1,
-        ), {**metrics, "value_loss": loss}
+        )
+        steps = is_moving.astype(jnp.float32)
+        return (state, is_moving), {**metrics, "value_loss": loss, "policy_steps": steps}
 
     def update(state: PPOState, transitions: Transition, draws: Draw) -> tuple[PPOState, Metrics]:
         batch, round_metrics = prepare(state, transitions, draws)
@@ -284,16 +299,18 @@ def make_ppo(
                 f"got {config.minibatches}"
             )
 
-        def improve_once_each(state: PPOState, _: None) -> tuple[PPOState, Metrics]:
+        def improve_on_all(carry: Carry, _: None) -> tuple[Carry, Metrics]:
+            state, is_moving = carry
             key, order_key = jax.random.split(state.key)
             order = jax.random.permutation(order_key, rows).reshape(config.minibatches, -1)
             return jax.lax.scan(
-                lambda s, chosen: improve(s, jax.tree.map(lambda x: x[chosen], batch)),
-                dataclasses.replace(state, key=key),
+                lambda c, chosen: improve(c, jax.tree.map(lambda x: x[chosen], batch)),
+                (dataclasses.replace(state, key=key), is_moving),
                 order,
             )
 
-        state, metrics = jax.lax.scan(improve_once_each, state, length=config.epochs)
+        begun = (state, state.step >= config.policy_delay)
+        (state, _), metrics = jax.lax.scan(improve_on_all, begun, length=config.epochs)
         return state, {**jax.tree.map(lambda x: x.mean(), metrics), **round_metrics}
 
     return OnPolicyLearner(init, choose, update, act, config.epochs, config.minibatches)
@@ -310,7 +327,7 @@ def _check(config: PPOConfig) -> None:
     """Refuses values outside their range."""
     rates = ("policy_learning_rate", "value_learning_rate")
     widths = ("policy_widths", "value_widths")
-    limit = config.gradient_clip
+    largest, change = config.gradient_clip, config.change_limit
     rules = {
         **{name: (getattr(config, name) > 0, "positive") for name in rates},
         **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
@@ -320,7 +337,8 @@ def _check(config: PPOConfig) -> None:
         "epochs": (config.epochs >= 1, "at least 1"),
         "minibatches": (config.minibatches >= 1, "at least 1"),
         "entropy_weight": (config.entropy_weight >= 0, "at least 0"),
-        "gradient_clip": (limit is None or limit > 0, "positive, or none"),
+        "gradient_clip": (largest is None or largest > 0, "positive, or none"),
+        "change_limit": (change is None or change > 0, "positive, or none"),
         "policy_delay": (config.policy_delay >= 0, "at least 0"),
         "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
         "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),

@@ -76,13 +76,16 @@ def interaction_report(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) 
 
     Returns:
       What `summarize_rollout` gives, and `interaction_rate`: episodes in which some object moves
-      by more than 2 cm.
+      by more than 2 cm. Of an environment whose `info["cells"]` is the side of a grid: `cells_mean`
+      and `cells_together`, how many of its cells `position` `[2]` is in, in an episode and in all.
     """
 
     @jax.jit
     def run(key: PRNGKey) -> Metrics:
         result = rollout(env, policy, key, episodes)
         report = summarize_rollout(env, result)
+        if (size := env.info.get("cells")) is not None:
+            report |= _coverage(result.observation["position"], size)
         if "object_position" in result.observation:
             position = result.observation["object_position"]
             moved = jnp.linalg.norm(position - position[:, :1], axis=-1) > MOVED
@@ -90,3 +93,15 @@ def interaction_report(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) 
         return report
 
     return run(key)
+
+
+def _coverage(position: Array, size: int) -> Metrics:
+    """Cells that positions `[E, T, 2]` lie in."""
+    cell = jnp.floor(position).astype(jnp.int32)
+    episode = jnp.arange(len(position))[:, None]
+    visited = jnp.zeros((len(position), size, size), bool)
+    visited = visited.at[episode, cell[..., 0], cell[..., 1]].set(True)
+    return {
+        "cells_mean": visited.sum((1, 2)).mean(dtype=jnp.float32),
+        "cells_together": visited.any(0).sum(dtype=jnp.float32),
+    }

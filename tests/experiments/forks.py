@@ -22,7 +22,16 @@ from typing import Any
 
 from tests.experiments.runs import DEADLINE, ROOT, Result, environment
 
-PROGRAMS = ("parrot", "collect", "compare_engines", "convert", "evaluate", "fit", "report")
+PROGRAMS = (
+    "parrot",
+    "spirl",
+    "collect",
+    "compare_engines",
+    "convert",
+    "evaluate",
+    "fit",
+    "report",
+)
 
 
 class Forks:

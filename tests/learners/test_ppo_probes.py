@@ -27,8 +27,13 @@ CONFIG = PPOConfig(
     gae_lambda=0.9,
     epochs=4,
     minibatches=4,
+    # Narrower policies learn nothing more here, but move by many of their deviations in a step.
+    min_log_std=-2.0,
 )
-STEPS, ENVS, ROUNDS = 8, 64, 60
+STEPS, ENVS, ROUNDS = 8, 64, 40
+
+# Compiling is nearly all that these tests do.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @functools.cache
@@ -36,16 +41,16 @@ def compiled() -> OnPolicyLearner:
     """All probes look alike from outside, so that one compiled update serves them."""
     learner = make_ppo(CONFIG, {"cue": ArraySpec((1,))}, ActionSpec(1, 1.0))
     return learner._replace(
-        init=jax.jit(learner.init),
-        update=jax.jit(learner.update),
-        act=jax.jit(learner.act, static_argnames="explore"),
+        init=quick_jit(learner.init),
+        update=quick_jit(learner.update),
+        act=quick_jit(learner.act, static_argnames="explore"),
     )
 
 
 def make_collect(env: Env, learner: OnPolicyLearner):
     """`(policy, states, key) -> (states, (transitions, notes))` of a round."""
 
-    @jax.jit
+    @quick_jit
     def collect(policy, states: State, key: jax.Array):
         def body(states: State, key: jax.Array):
             action, notes = learner.choose(policy, states.observation, key)
@@ -62,7 +67,7 @@ def learn(make: Callable[[], probes.Probe]) -> tuple[PPOState, Transition]:
     """What it has learned from a probe, and its last round."""
     probe, learner = make(), compiled()
     collect = make_collect(probe.env, learner)
-    states = jax.jit(lambda key: reset_many(probe.env, key, ENVS))(jax.random.key(1))
+    states = quick_jit(lambda key: reset_many(probe.env, key, ENVS))(jax.random.key(1))
     state = learner.init(jax.random.key(0))
     for key in jax.random.split(jax.random.key(2), ROUNDS):
         states, (transitions, notes) = collect(state.policy, states, key)

@@ -76,10 +76,9 @@ def test_the_extremes_of_the_trace():
 
 
 def test_environments_do_not_mix():
-    key = jax.random.key(0)
-    r_t, v_tm1, v_t = jax.random.normal(key, (3, 5, 4))
-    terminated, truncated, invalid = jax.random.bernoulli(key, 0.3, (3, 5, 4))
-    arguments = (r_t, v_tm1, v_t, terminated, truncated, ~invalid)
+    rng = np.random.default_rng(0)
+    numbers = [rng.normal(size=(5, 4)).astype(np.float32) for _ in range(3)]
+    arguments = [jnp.array(x) for x in (*numbers, *(rng.random((3, 5, 4)) < 0.3))]
     estimate = functools.partial(policy_gradient.generalized_advantage, discount=0.9, trace=0.8)
     together = estimate(*arguments)
     # one column at a time

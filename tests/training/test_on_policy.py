@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.envs import probes
 from behavior_priors.learner import OnPolicyLearner
 from behavior_priors.learners.ppo import PPOConfig, make_ppo
 from behavior_priors.training.evaluate import make_evaluate
@@ -20,39 +18,50 @@ from behavior_priors.training.loop import Loop
 from behavior_priors.training.metrics import Stopwatch, read_jsonl
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
 from behavior_priors.training.run import RunConfig, run_loop
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import UserError
 from tests.training.test_run import Killed, killer, same
 from tests.training.walk import AverageState, make_averager, make_walk
 
 CONFIG = OnPolicyConfig(steps=60, epoch_steps=20, num_envs=4, unroll_length=5)
-PPO = PPOConfig(policy_widths=(4,), value_widths=(4,), epochs=2, minibatches=2)
+PPO = PPOConfig(policy_widths=(), value_widths=(), epochs=2, minibatches=2)
 
 
-def make_recorder() -> OnPolicyLearner:
-    """Follows the mean of its actions, and gives what it has seen for metrics."""
-    averager = make_averager()
+def make_follower(spoil: Any = lambda step, mean, loss: (mean, loss)) -> OnPolicyLearner:
+    """Follows the mean of its actions; its notes are the policy that it acted by."""
+    averager = make_averager(spoil)
 
     def choose(policy: Any, observation: Any, key: Any) -> tuple[Any, Any]:
         action = averager.act(policy, observation, key, explore=True)
-        return action, {"time": observation["time"], "mean": policy["mean"]}
+        return action, jnp.broadcast_to(policy["mean"], action.shape[:1])
 
     def update(state: AverageState, transitions: Any, notes: Any) -> tuple[AverageState, Any]:
-        after, _ = averager.update(state, transitions)
-        return after, {"transitions": transitions, "notes": notes, "mean": after.policy["mean"]}
+        return averager.update(state, transitions)
 
-    # notes are of every environment
-    def noted(policy: Any, observation: Any, key: Any) -> tuple[Any, Any]:
-        action, notes = choose(policy, observation, key)
-        return action, jax.tree.map(lambda x: jnp.broadcast_to(x, (4, 1)), notes)
-
-    return OnPolicyLearner(averager.init, noted, update, averager.act, epochs=3, minibatches=2)
+    return OnPolicyLearner(averager.init, choose, update, averager.act, epochs=3, minibatches=2)
 
 
-def run(
-    loop: Loop, epochs: int = 3, key: jax.Array | None = None
-) -> tuple[list[Any], list[dict[str, Any]]]:
+def make_recorder() -> OnPolicyLearner:
+    """Gives what it has seen for metrics."""
+    follower = make_follower()
+
+    def update(state: AverageState, transitions: Any, notes: Any) -> tuple[AverageState, Any]:
+        state, metrics = follower.update(state, transitions, notes)
+        seen = {name: getattr(transitions, name) for name in SEEN}
+        seen["time"] = transitions.observation["time"][..., 0]
+        seen["place"] = transitions.observation["action"][..., 0]
+        seen["next_time"] = transitions.next_observation["time"][..., 0]
+        seen["next_place"] = transitions.next_observation["action"][..., 0]
+        return state, {**metrics, **seen, "notes": notes}
+
+    return follower._replace(update=update)
+
+
+SEEN = ("action", "reward", "terminated", "truncated", "valid")
+
+
+def run(loop: Loop, epochs: int = 3) -> tuple[list[Any], list[dict[str, Any]]]:
     """The state after every epoch, and the metrics, on the host."""
-    state = jax.jit(loop.init)(jax.random.key(0) if key is None else key)
+    state = jax.jit(loop.init)(jax.random.key(0))
     states, metrics = [], []
     for _ in range(epochs):
         state, epoch = loop.run_epoch(state)
@@ -75,34 +84,35 @@ def test_steps_and_updates_are_counted(walked: Any) -> None:
     assert loop.updates_per_epoch == 6  # 3 epochs of 2 minibatches
     halves = dataclasses.replace(CONFIG, epoch_steps=60)
     assert make_on_policy_loop(make_walk(), make_recorder(), halves).updates_per_epoch == 18
+    # a skill of five steps counts as five steps
     env = make_walk()._replace(steps_per_action=5)
-    five = dataclasses.replace(CONFIG, steps=300, epoch_steps=100)
-    loop = make_on_policy_loop(env, make_recorder(), five)
-    state, _ = jax.eval_shape(loop.run_epoch, jax.eval_shape(loop.init, jax.random.key(0)))
-    assert state.steps.shape == ()
+    five = dataclasses.replace(CONFIG, steps=200, epoch_steps=100)
+    loop = make_on_policy_loop(env, make_follower(), five)
+    states, _ = run(loop, 2)
+    assert [int(s.steps) for s in states] == [100, 200]
     assert loop.updates_per_epoch == 6
 
 
 def test_a_round_is_what_happened_in_order(walked: Any) -> None:
     _, metrics = walked
     for epoch, row in enumerate(metrics):
-        seen = row["train/transitions"]
+        seen = {name.removeprefix("train/"): x for name, x in row.items()}
         time = np.arange(5 * epoch, 5 * epoch + 5)[:, None] % 3
-        assert (seen.observation["time"][..., 0] == time).all()
+        assert (seen["time"] == time).all()
         # the terminal observation is kept, and the next row begins another episode
-        assert (seen.next_observation["time"][..., 0] == time + 1).all()
-        assert (seen.reward == time + 1).all()
-        assert (seen.truncated == (time == 2)).all()
-        assert not seen.terminated.any()
-        moved = seen.next_observation["action"] - seen.observation["action"]
-        np.testing.assert_allclose(moved, seen.action, atol=1e-6)
-        assert (row["train/notes"]["time"] == seen.observation["time"]).all()
+        assert (seen["next_time"] == time + 1).all()
+        assert (seen["reward"] == time + 1).all()
+        assert (seen["truncated"] == (time == 2)).all()
+        assert not seen["terminated"].any()
+        moved = seen["next_place"] - seen["place"]
+        np.testing.assert_allclose(moved, seen["action"][..., 0], atol=1e-6)
 
 
 def test_a_round_is_made_by_the_policy_of_the_round_before(walked: Any) -> None:
     states, metrics = walked
     for before, row in zip(states, metrics[1:], strict=False):
-        assert (row["train/notes"]["mean"] == before.learner.policy["mean"]).all()
+        assert row["train/notes"].shape == (5, 4)
+        assert (row["train/notes"] == before.learner.policy["mean"]).all()
 
 
 def test_episodes_run_on_through_rounds(walked: Any) -> None:
@@ -119,7 +129,7 @@ def test_episodes_run_on_through_rounds(walked: Any) -> None:
 def test_rounds_of_an_epoch_are_the_same_as_epochs_of_a_round(walked: Any) -> None:
     states, metrics = walked
     whole = dataclasses.replace(CONFIG, epoch_steps=60)
-    (last,), (row,) = run(make_on_policy_loop(make_walk(), make_recorder(), whole), 1)
+    (last,), (row,) = run(make_on_policy_loop(make_walk(), make_follower(), whole), 1)
     assert int(last.steps) == 60
     np.testing.assert_allclose(last.learner.policy["mean"], states[-1].learner.policy["mean"])
     np.testing.assert_allclose(
@@ -131,66 +141,46 @@ def test_rounds_of_an_epoch_are_the_same_as_epochs_of_a_round(walked: Any) -> No
 
 def test_what_diverged_is_counted_and_marked() -> None:
     states, metrics = run(make_on_policy_loop(make_walk(diverges=True), make_recorder(), CONFIG))
-    invalid = sum((~row["train/transitions"].valid).sum() for row in metrics)
+    invalid = sum((row["train/valid"] == 0).sum() for row in metrics)
     assert 0 < invalid == sum(row["episode/diverged"] for row in metrics)
     assert all(row["episode/success"] == 0 for row in metrics)
     assert np.isfinite(states[-1].envs.observation["time"]).all()
     assert np.isfinite(states[-1].episode_return).all()
 
 
-def make_ppo_loop(env: Env, **changes: Any) -> tuple[OnPolicyLearner, Loop]:
-    learner = make_ppo(PPO, env.observation_spec, env.action_spec, **changes)
-    return learner, make_on_policy_loop(env, learner, CONFIG)
-
-
-def test_ppo_survives_divergence_and_is_traced_once() -> None:
+def test_nothing_is_traced_after_the_first_epoch() -> None:
     traces: list[int] = []
-    env = make_walk(diverges=True, on_trace=lambda: traces.append(len(traces)))
-    _, loop = make_ppo_loop(env)
-    state = jax.jit(loop.init)(jax.random.key(0))
-    state, metrics = loop.run_epoch(state)
-    after_first = len(traces)
-    assert after_first == 1
-    for _ in range(2):
-        state, metrics = loop.run_epoch(state)
-    assert len(traces) == after_first
-    assert float(metrics["episode/diverged"]) > 0
-    for x in jax.tree.leaves((state.learner.policy, state.learner.value)):
-        assert np.isfinite(x).all()
-    assert all(np.isfinite(x) for name, x in metrics.items() if name.startswith("train/"))
-    assert int(state.learner.step) == 12  # 3 rounds of 2 epochs of 2 minibatches
+    env = make_walk(on_trace=lambda: traces.append(len(traces)))
+    run(make_on_policy_loop(env, make_follower(), CONFIG))
+    assert len(traces) == 1
 
 
-def test_it_starts_from_a_given_policy() -> None:
-    """One that knows the best action from the start, and is sure of it."""
-    env = probes.rewarded_action().env
-    learner, _ = make_ppo_loop(env)
-    given = jax.jit(learner.init)(jax.random.key(5)).policy
-    head = {**given["params"]["MLP_0"]["Dense_1"], "bias": jnp.array([np.arctanh(0.5), -4.0])}
-    given = {"params": {"MLP_0": {**given["params"]["MLP_0"], "Dense_1": head}}}
-    _, loop = make_ppo_loop(env, initial_policy=given)
-    for (state,), (metrics,) in (run(loop, 1), run(loop, 1, jax.random.key(1))):
-        assert float(metrics["episode/return"]) > 0.99
-        assert float(metrics["episode/count"]) == 20
-        assert int(state.learner.step) == 4
+class Runnable(NamedTuple):
+    """A run of PPO: what does it in a folder, what it starts from, ends with and writes."""
 
-
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_a_run_that_is_killed_ends_like_one_that_is_not(
-    epoch: int, runnable: Any, tmp_path: Path
-) -> None:
-    learn, expected, text = runnable
-    with pytest.raises(Killed):
-        learn(tmp_path, kill_at=epoch)
-    same(learn(tmp_path), expected)
-    assert (tmp_path / "metrics.jsonl").read_text() == text
+    loop: Loop
+    learn: Any
+    given: Any
+    final: Any
+    text: str
 
 
 @pytest.fixture(scope="module")
-def runnable(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A function that trains in a folder, what it ends with, and the metrics that it writes."""
-    env = make_walk()
-    learner, loop = make_ppo_loop(env)
+def runnable(tmp_path_factory: pytest.TempPathFactory) -> Runnable:
+    """Some of the experience diverges, which is not to be learned from."""
+    env = make_walk(diverges=True)
+    given = {
+        "params": {
+            "MLP_0": {
+                "Dense_0": {
+                    "kernel": jnp.array([[0.5, 0.25], [-0.25, 0.0]]),
+                    "bias": jnp.array([0.0, -1.0]),
+                }
+            }
+        }
+    }
+    learner = make_ppo(PPO, env.observation_spec, env.action_spec, initial_policy=given)
+    loop = make_on_policy_loop(env, learner, CONFIG)
     evaluate = make_evaluate(env, learner, 2, stochastic=False)
 
     def learn(folder: Path, kill_at: int | None = None) -> Any:
@@ -213,20 +203,36 @@ def runnable(tmp_path_factory: pytest.TempPathFactory) -> Any:
     # every round is learned from
     assert all(np.isfinite(row["train/value_loss"]) for row in rows)
     assert all("eval/success_rate" in row for row in rows)
-    return learn, state, (folder / "metrics.jsonl").read_text()
+    assert sum(row["episode/diverged"] for row in rows) > 0
+    assert int(state.learner.step) == 12  # 3 rounds of 2 epochs of 2 minibatches
+    return Runnable(loop, learn, given, state, (folder / "metrics.jsonl").read_text())
+
+
+def test_it_starts_from_a_given_policy(runnable: Runnable) -> None:
+    for seed in range(2):
+        state = jax.jit(runnable.loop.init)(jax.random.key(seed))
+        same(state.learner.policy, runnable.given)
+    # and goes on from there, which leaves what was given as it was
+    kernel = runnable.final.learner.policy["params"]["MLP_0"]["Dense_0"]["kernel"]
+    given = runnable.given["params"]["MLP_0"]["Dense_0"]["kernel"]
+    assert 0.0 < np.abs(kernel - given).max() < 0.1
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_a_run_that_is_killed_ends_like_one_that_is_not(
+    epoch: int, runnable: Runnable, tmp_path: Path
+) -> None:
+    with pytest.raises(Killed):
+        runnable.learn(tmp_path, kill_at=epoch)
+    same(runnable.learn(tmp_path), runnable.final)
+    assert (tmp_path / "metrics.jsonl").read_text() == runnable.text
 
 
 def test_a_round_without_sense_is_seen_by_the_run(tmp_path: Path) -> None:
-    env = make_walk()
-    learner = make_ppo(PPO, env.observation_spec, env.action_spec)
-
-    def spoilt(state: Any, transitions: Any, notes: Any) -> Any:
-        state, metrics = learner.update(state, transitions, notes)
-        return state, metrics | {"value_loss": jnp.float32(jnp.nan)}
-
-    loop = make_on_policy_loop(env, learner._replace(update=spoilt), CONFIG)
+    learner = make_follower(lambda step, mean, loss: (mean, jnp.float32(jnp.nan)))
+    loop = make_on_policy_loop(make_walk(), learner, CONFIG)
     arguments = {"run": RunConfig(eval_every=0), "stopwatch": Stopwatch(), "flags": {}}
-    with pytest.raises(UserError, match="walk: train/value_loss became nan between steps 0 and 20"):
+    with pytest.raises(UserError, match="walk: train/loss became nan between steps 0 and 20"):
         run_loop(tmp_path, "walk", loop, CONFIG, None, jax.random.key(7), **arguments)
 
 

@@ -160,7 +160,8 @@ def test_map(distance: int, radius: float) -> tuple[tuple[int, int], Map]:
         )
     goal = _nearest(there, TEST_GOAL)
     to_goal = np.asarray(ways(walls, _only(size, goal)))
-    return start, Map(walls, np.float32(goal) + np.float32(0.5), to_goal)
+    centre = np.asarray(goal, np.float32) + np.float32(0.5)
+    return start, Map(*map(jnp.asarray, (walls, centre, to_goal)))
 
 
 def _nearest(cells: np.ndarray, to: tuple[int, int]) -> tuple[int, int]:
@@ -308,7 +309,7 @@ def _make_env(
             "engine": "jax",
             "data_env": f"maze/train{options}",
             "report_env": f"maze/test{options}",
-            "size": size,
+            "cells": size,
         },
     )
 

@@ -1,0 +1,297 @@
+"""SPiRL's skill model and KL-regularised soft actor-critic in torch, weights and noise given.
+
+Written for the comparison, in the fastest form of plain eager torch that was found: `nn.LSTM` over
+whole sequences, which is oneDNN's; linear layers over all steps at once; Adam in one fused kernel;
+gradients only of what learns; target critics moved by one call. Nothing is compiled.
+
+Imported only where torch is installed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from behavior_priors.learners.sac import SACConfig
+from behavior_priors.priors.skill_vae import LIMITS, SkillVAEConfig
+from behavior_priors.training.fit import FitConfig
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Trainer(Protocol):
+    """What `train` trains."""
+
+    def step(self) -> Any: ...
+
+
+def train(trainer: Trainer, updates: int, threads: int) -> None:
+    """Updates so many times, on so many threads."""
+    torch.set_num_threads(threads)
+    for _ in range(updates):
+        trainer.step()
+
+
+class SkillTrainer:
+    """The closed-loop skill model with a Gaussian prior, its data and its optimiser."""
+
+    def __init__(
+        self, config: SkillVAEConfig, fit: FitConfig, data: Arrays, weights: Arrays
+    ) -> None:
+        self._config, self._fit = config, fit
+        self._data = {name: torch.tensor(x) for name, x in data.items()}
+        self._steps = torch.arange(config.horizon)
+        sizes = (data["observation"].shape[1], data["action"].shape[1])
+        self._nets = SkillNets(config, *sizes)
+        _load(self._nets, weights)
+        self._learned = [x for x in self._nets.parameters() if x.requires_grad]
+        self._optimizer = _adam(self._learned, fit.learning_rate)
+
+    def step(self) -> torch.Tensor:
+        """One gradient step on pieces and noise drawn here; returns the loss."""
+        size = self._fit.batch_size
+        rows = torch.randint(len(self._data["start"]), (size,))
+        return self._descend(rows, torch.randn(size, self._config.latent_size))
+
+    def update(self, rows: np.ndarray, noise: np.ndarray) -> torch.Tensor:
+        """One gradient step on pieces `[batch]` and noise `[batch, latent_size]` given."""
+        return self._descend(torch.tensor(rows), torch.tensor(noise))
+
+    def gradient(self) -> dict[str, np.ndarray]:
+        """The last step's, clipped."""
+        return _gradients(self._nets)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The present ones."""
+        return _weights(self._nets)
+
+    def _descend(self, rows: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        at = self._data["start"][rows][:, None] + self._steps
+        observation, action = self._data["observation"][at], self._data["action"][at]
+        loss = self._nets.loss(observation, action, noise)
+        self._optimizer.zero_grad()
+        loss.backward()
+        if self._fit.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self._learned, self._fit.gradient_clip)
+        self._optimizer.step()
+        return loss.detach()
+
+
+class SkillNets(torch.nn.Module):
+    """Encoder, decoder and prior."""
+
+    def __init__(self, config: SkillVAEConfig, observation_size: int, action_size: int) -> None:
+        super().__init__()
+        latent = config.latent_size
+        self.beta = config.beta
+        self.embedding = torch.nn.Linear(observation_size + action_size, config.embedding_width)
+        self.lstm = torch.nn.LSTM(config.embedding_width, config.lstm_width, batch_first=True)
+        self.lstm.bias_ih_l0.requires_grad_(False).zero_()
+        self.head = torch.nn.Linear(config.lstm_width, 2 * latent)
+        self.decoder = _mlp(observation_size + latent, *config.decoder_widths, action_size)
+        self.prior = _mlp(observation_size, *config.prior_widths, 2 * latent)
+
+    def loss(
+        self, observation: torch.Tensor, action: torch.Tensor, noise: torch.Tensor
+    ) -> torch.Tensor:
+        """Of pieces `[batch, horizon, ...]`, with noise `[batch, latent_size]`."""
+        steps = self.embedding(torch.cat([action, observation], dim=-1))
+        _, (last, _) = self.lstm(steps)
+        mean, log_std = _gaussian(self.head(last[0]), *LIMITS)
+        skill = mean + log_std.exp() * noise
+        skills = skill[:, None].expand(-1, action.shape[1], -1)
+        error = self.decoder(torch.cat([observation, skills], dim=-1)) - action
+        reconstruction = 0.5 * error.square().sum((1, 2)).mean()
+        divergence = (0.5 * ((2.0 * log_std).exp() + mean.square() - 1.0) - log_std).sum(-1).mean()
+        prior_mean, prior_log_std = _gaussian(self.prior(observation[:, 0]), *LIMITS)
+        distance = (skill.detach() - prior_mean) * (-prior_log_std).exp()
+        constant = 0.5 * math.log(2.0 * math.pi)
+        nll = (0.5 * distance.square() + prior_log_std + constant).sum(-1).mean()
+        return reconstruction + self.beta * divergence + nll
+
+
+class KLSACTrainer:
+    """KL-regularised soft actor-critic with a Gaussian prior, its transitions and its optimisers.
+
+    The divergence is the closed form, the temperature is tuned, actions have no bound.
+    """
+
+    def __init__(
+        self,
+        config: SACConfig,
+        target_divergence: float,
+        batch_size: int,
+        data: Arrays,
+        weights: Arrays,
+    ) -> None:
+        self._config, self._target_divergence = config, target_divergence
+        self._batch_size = batch_size
+        self._data = {name: torch.tensor(x, dtype=torch.float32) for name, x in data.items()}
+        observation_size, action_size = data["observation"].shape[1], data["action"].shape[1]
+        self._nets = KLSACNets(config, observation_size, action_size)
+        _load(self._nets, weights)
+        self._targets = [list(net.parameters()) for net in self._nets.targets]
+        self._critics = [list(net.parameters()) for net in self._nets.critics]
+        self._policy = list(self._nets.policy.parameters())
+        self._critic_adam = _adam(_joined(self._critics), config.critic_learning_rate)
+        self._policy_adam = _adam(self._policy, config.policy_learning_rate)
+        temperature = [self._nets.log_temperature]
+        self._temperature_adam = _adam(temperature, config.temperature_learning_rate)
+
+    def step(self) -> Any:
+        """One update on transitions and noise drawn here; returns the losses."""
+        rows = torch.randint(len(self._data["reward"]), (self._batch_size,))
+        noise = torch.randn(2, self._batch_size, self._data["action"].shape[1])
+        return self._update(rows, noise)
+
+    def update(self, rows: np.ndarray, noise: np.ndarray) -> list[float]:
+        """One update on transitions `[batch]` and noise `[2, batch, action_size]` given.
+
+        Args:
+          rows: which transitions.
+          noise: of the next actions, then of the actions.
+
+        Returns:
+          The losses of the critics, the policy and the temperature.
+        """
+        return [x.item() for x in self._update(torch.tensor(rows), torch.tensor(noise))]
+
+    def gradient(self) -> dict[str, np.ndarray]:
+        """The last update's."""
+        return _gradients(self._nets)
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The present ones, target critics included."""
+        return _weights(self._nets)
+
+    def _update(self, rows: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        config, nets = self._config, self._nets
+        batch = {name: x[rows] for name, x in self._data.items()}
+        temperature = nets.log_temperature.detach().exp()
+
+        with torch.no_grad():
+            next_action, paid = nets.draw(batch["next_observation"], noise[0])
+            next_q = _lowest(nets.targets, batch["next_observation"], next_action)
+            discount = config.discount * (1.0 - batch["terminated"])
+            reward = config.reward_scale * batch["reward"]
+            target = reward + discount * (next_q - temperature * paid)
+        q = _values(nets.critics, batch["observation"], batch["action"])
+        critic_loss = sum(0.5 * functional.mse_loss(each, target) for each in q)
+        _descend(self._critic_adam, critic_loss, _joined(self._critics))
+
+        action, paid = nets.draw(batch["observation"], noise[1])
+        value = _lowest(nets.critics, batch["observation"], action)
+        policy_loss = (temperature * paid - value).mean()
+        _descend(self._policy_adam, policy_loss, self._policy)
+
+        excess = self._target_divergence - paid.detach().mean()
+        temperature_loss = nets.log_temperature * excess
+        _descend(self._temperature_adam, temperature_loss, [nets.log_temperature])
+
+        with torch.no_grad():
+            torch._foreach_lerp_(_joined(self._targets), _joined(self._critics), config.target_rate)
+        return critic_loss.detach(), policy_loss.detach(), temperature_loss.detach()
+
+
+class KLSACNets(torch.nn.Module):
+    """Policy, prior, critics, target critics and the temperature."""
+
+    def __init__(self, config: SACConfig, observation_size: int, action_size: int) -> None:
+        super().__init__()
+        self.limits = (config.min_log_std, config.max_log_std)
+        sizes = (observation_size, *config.policy_widths, 2 * action_size)
+        self.policy, self.prior = _mlp(*sizes), _mlp(*sizes)
+        sizes = (observation_size + action_size, *config.critic_widths, 1)
+        self.critics, self.targets = (
+            torch.nn.ModuleList([_mlp(*sizes) for _ in range(config.num_critics)]) for _ in "ct"
+        )
+        self.prior.requires_grad_(False)
+        self.targets.requires_grad_(False)
+        start = torch.tensor(math.log(config.initial_temperature))
+        self.log_temperature = torch.nn.Parameter(start)
+
+    def draw(
+        self, observation: torch.Tensor, noise: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The policy's actions `[batch, size]`, and its divergence `[batch]` from the prior."""
+        mean, log_std = _gaussian(self.policy(observation), *self.limits)
+        prior_mean, prior_log_std = _gaussian(self.prior(observation), *LIMITS)
+        difference = log_std - prior_log_std
+        distance = (mean - prior_mean) * (-prior_log_std).exp()
+        each = 0.5 * ((2.0 * difference).exp() + distance.square() - 1.0) - difference
+        return mean + log_std.exp() * noise, each.sum(-1)
+
+
+def _values(
+    critics: Sequence[Any], observation: torch.Tensor, action: torch.Tensor
+) -> list[torch.Tensor]:
+    """One after the other: as fast as batched products, of sizes such as these, or faster."""
+    x = torch.cat([observation, action], dim=-1)
+    return [critic(x).squeeze(-1) for critic in critics]
+
+
+def _lowest(
+    critics: Sequence[Any], observation: torch.Tensor, action: torch.Tensor
+) -> torch.Tensor:
+    return torch.stack(_values(critics, observation, action)).min(dim=0).values
+
+
+def _gaussian(outputs: torch.Tensor, low: float, high: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and log standard deviation."""
+    mean, log_std = outputs.chunk(2, dim=-1)
+    return mean, log_std.clamp(low, high)
+
+
+def _descend(
+    optimizer: torch.optim.Optimizer, loss: torch.Tensor, learned: Sequence[torch.Tensor]
+) -> None:
+    """A step along the gradient with respect to what is learned, and to nothing else."""
+    optimizer.zero_grad()
+    loss.backward(inputs=list(learned))
+    optimizer.step()
+
+
+def _adam(learned: Sequence[torch.Tensor], learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(learned, lr=learning_rate, fused=True)
+
+
+def _mlp(*sizes: int) -> torch.nn.Sequential:
+    """Linear layers with rectifiers between them."""
+    modules: list[torch.nn.Module] = []
+    for inputs, outputs in itertools.pairwise(sizes):
+        modules += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
+    return torch.nn.Sequential(*modules[:-1])
+
+
+def _joined(lists: Sequence[list[torch.Tensor]]) -> list[torch.Tensor]:
+    return list(itertools.chain.from_iterable(lists))
+
+
+def _load(nets: torch.nn.Module, weights: Arrays) -> None:
+    """Copies weights; all of what learns has to be among them."""
+    state = {name: torch.tensor(x) for name, x in weights.items()}
+    missing, unexpected = nets.load_state_dict(state, strict=False)
+    learned = {name for name, x in nets.named_parameters() if x.requires_grad}
+    assert not unexpected
+    assert not learned & set(missing)
+
+
+def _gradients(nets: torch.nn.Module) -> dict[str, np.ndarray]:
+    named = nets.named_parameters()
+    return {name: x.grad.numpy().copy() for name, x in named if x.grad is not None}
+
+
+def _weights(nets: torch.nn.Module) -> dict[str, np.ndarray]:
+    """All that may change."""
+    frozen = ("prior.",) if isinstance(nets, KLSACNets) else ("lstm.bias_ih",)
+    return {
+        name: x.detach().numpy().copy()
+        for name, x in nets.named_parameters()
+        if not name.startswith(frozen)
+    }

@@ -1,0 +1,264 @@
+"""SPiRL as a user runs it: killed twice and resumed, its baselines, what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from behavior_priors.learners.sac import SACConfig
+from behavior_priors.priors.gaussian import GaussianConfig
+from behavior_priors.priors.skill_vae import SkillVAEConfig
+from behavior_priors.training.checkpoint import Checkpointer
+from experiments.skill_stages import Learned, check_and_imagine
+from experiments.spirl import SpirlConfig, make_method, task_env
+from tests.experiments import runs
+from tests.experiments.conftest import Refused
+from tests.experiments.runs import Program
+
+HORIZON = 4
+SEEN = "velocity,patch"
+TASK = ("--env=maze/test?distance=3&episode_length=60", "--data_env=maze/train?episode_length=120")
+TINY = (
+    *TASK,
+    "--data_episodes=300",
+    f"--skill.horizon={HORIZON}",
+    "--skill.latent_size=3",
+    f"--skill.prior_observation={SEEN}",
+    f"--skill.decoder_observation={SEEN}",
+    "--skill.lstm_width=8",
+    "--skill.embedding_width=8",
+    "--skill.decoder_widths=8",
+    "--skill.prior_widths=8",
+    "--fit.steps=40",
+    "--fit.steps_per_epoch=10",
+    "--fit.batch_size=16",
+    f"--clone.observation={SEEN}",
+    "--clone.widths=8",
+    "--clone_fit.steps=40",
+    "--clone_fit.steps_per_epoch=10",
+    "--sac.policy_widths=8",
+    "--sac.critic_widths=8",
+    "--sac.min_log_std=-10",
+    "--loop.num_envs=5",
+    "--loop.steps=1600",
+    "--loop.epoch_steps=200",
+    "--loop.warmup_steps=400",
+    "--loop.updates_per_step=0.2",
+    "--loop.batch_size=16",
+    "--run.eval_every=4",
+    "--run.eval_episodes=5",
+    "--run.checkpoint_every=1",
+    "--report_episodes=5",
+    "--eval_episodes=7",
+    "--video_episodes=0",
+)
+
+
+class Run(NamedTuple):
+    """A run that was killed twice, and the same one left alone."""
+
+    killed: Path
+    whole: Path
+    fit_steps: list[int]
+    steps: list[int]
+
+
+def start(workdir: Path, *more: str) -> Program:
+    folder = workdir.parent / "log"
+    return Program("experiments.spirl", [*TINY, f"--workdir={workdir}", *more], folder=folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("spirl")
+    killed, whole = folder / "killed", folder / "whole"
+    start(whole).succeed()
+    program = start(killed)
+    program.wait_until(lambda: len(runs.rows(killed / "skills")) >= 1)
+    program.kill()
+    fit_steps = Checkpointer(killed / "skills" / "checkpoints").steps()
+    program = start(killed)
+    program.wait_until(lambda: len(runs.rows(killed / "spirl")) >= 4)
+    program.kill()
+    steps = Checkpointer(killed / "spirl" / "checkpoints").steps()
+    start(killed).succeed()
+    return Run(killed, whole, fit_steps, steps)
+
+
+def test_a_killed_run_ends_like_one_that_was_not(run: Run) -> None:
+    """Bit for bit: parameters, replay, environments, keys, metrics and results."""
+    assert 0 < run.steps[-1] < 1600
+    for stage in ("skills", "spirl"):
+        assert runs.arrays(run.killed / stage) == runs.arrays(run.whole / stage)
+        ours, theirs = (
+            [runs.without_seconds(row) for row in runs.rows(f / stage)]
+            for f in (run.killed, run.whole)
+        )
+        assert ours == theirs
+    ours, theirs = (
+        runs.without_seconds(runs.read_json(f / "summary.json")) for f in (run.killed, run.whole)
+    )
+    assert ours == theirs
+
+
+def test_steps_are_the_environments_own(run: Run) -> None:
+    summary = runs.read_json(run.whole / "summary.json")
+    assert summary["spirl/steps"] == 1600
+    # after the warm-up: one in five environment steps
+    assert summary["spirl/updates"] == (1600 - 400) / 5
+    rows = runs.rows(run.whole / "spirl")
+    assert [row["step"] for row in rows] == list(range(200, 1601, 200))
+    # 5 episodes of 60 steps in 300, unless they reach the goal
+    assert sum(row["episode/count"] for row in rows) >= 25
+
+
+def test_the_report_compares_prior_latents_and_actions(run: Run) -> None:
+    summary = runs.read_json(run.whole / "summary.json")
+    for label in ("prior", "latents", "random"):
+        for name in ("success_rate", "return_mean", "cells_mean", "cells_together"):
+            assert math.isfinite(summary[f"{label}/{name}"])
+        assert 1 <= summary[f"{label}/cells_mean"] <= summary[f"{label}/cells_together"]
+    assert math.isfinite(summary["spirl/cells_to_goal_mean"])
+
+
+def test_it_is_evaluated_again(run: Run) -> None:
+    arguments = [f"--checkpoint={run.whole}", "--episodes=7"]
+    Program("experiments.evaluate", arguments, folder=run.whole.parent / "log").succeed()
+    evaluation = runs.read_json(run.whole / "evaluation.json")
+    summary = runs.read_json(run.whole / "summary.json")
+    assert {"spirl/success_rate", "spirl/steps"} <= evaluation.keys()
+    assert evaluation == {name: summary[name] for name in evaluation}
+
+
+@pytest.mark.parametrize("method", ["ssp", "flat_prior", "sac"])
+def test_baselines(run: Run, method: str) -> None:
+    """Skills and data come from the first run; each baseline ends with its own results."""
+    workdir = run.whole.parent / method
+    more = ["--loop.steps=800"]
+    if method == "ssp":
+        more += [f"--skills={run.whole}"]
+    elif method == "flat_prior":
+        more += [f"--data={run.whole / 'data'}"]
+    start(workdir, f"--method={method}", *more).succeed()
+    summary = runs.read_json(workdir / "summary.json")
+    assert summary[f"{method}/steps"] == 800
+    assert math.isfinite(summary[f"{method}/return_mean"])
+    assert not (workdir / "data").exists()
+    assert ("clone/validation_loss" in summary) == (method == "flat_prior")
+
+
+SMALL = SpirlConfig(
+    env="maze/test?distance=3",
+    skill=SkillVAEConfig(
+        prior_observation=("velocity", "patch"),
+        decoder_observation=("velocity",),
+        prior_widths=(8,),
+        decoder_widths=(8,),
+        lstm_width=8,
+    ),
+    clone=GaussianConfig(observation=("velocity",), widths=(8,)),
+    sac=SACConfig(policy_widths=(8,), critic_widths=(8,), min_log_std=-10.0),
+)
+
+
+def replace(**changes: object) -> SpirlConfig:
+    return dataclasses.replace(SMALL, **changes)  # type: ignore[arg-type]
+
+
+def learned(config: SpirlConfig) -> Learned:
+    """With arbitrary parameters."""
+    rng = np.random.default_rng(0)
+    imagined = check_and_imagine(config, task_env(config))
+
+    def fill(x: jax.Array) -> jax.Array:
+        return jnp.asarray(0.3 * rng.normal(size=x.shape), x.dtype)
+
+    return Learned(*(part and (part[0], jax.tree.map(fill, part[1])) for part in imagined))
+
+
+@pytest.mark.parametrize("method", ["spirl", "flat_prior", "bc_sac"])
+@pytest.mark.parametrize("starts", [True, False])
+def test_policies_start_as_the_prior_though_they_see_more(method: str, starts: bool) -> None:
+    config = replace(method=method, start_from_prior=starts)
+    knowledge = learned(config)
+    env, learner = make_method(config, task_env(config), knowledge)
+    state = env.reset(jax.random.key(1))
+    policy = learner.init(jax.random.key(0)).policy
+    chosen = learner.act(policy, state.observation, jax.random.key(2), explore=False)
+    if method == "spirl":
+        assert knowledge.skills is not None
+        skills, params = knowledge.skills
+        prior, prior_params = skills.prior, skills.prior_params(params)
+    else:
+        assert knowledge.clone is not None
+        prior, prior_params = knowledge.clone
+    features = prior.encode(prior_params, state.observation)
+    expected = prior.decode(prior_params, jnp.zeros(prior.latent_size), features)
+    assert np.allclose(chosen, expected, atol=1e-5) == starts
+    assert starts or (np.asarray(chosen) == 0).all()
+
+
+def test_the_reference_squashes_skills_that_it_did_not_learn_squashed() -> None:
+    """[6] With a bound of 2 a chosen `u` is executed as `2 tanh(u)`: 0.5 as 0.92, 10 as 2."""
+    config = replace(skill_bound=2.0)
+    knowledge = learned(config)
+    env, learner = make_method(config, task_env(config), knowledge)
+    free_env, free = make_method(replace(), task_env(config), knowledge)
+    assert (env.action_spec.bound, free_env.action_spec.bound) == (2.0, None)
+    state, key = env.reset(jax.random.key(1)), jax.random.key(3)
+    policy = learner.init(jax.random.key(0)).policy
+    u = free.act(policy, state.observation, key, explore=True)
+    executed = learner.act(policy, state.observation, key, explore=True)
+    np.testing.assert_allclose(executed, 2.0 * np.tanh(u), rtol=1e-5)
+    assert 2.0 * math.tanh(0.5) == pytest.approx(0.924, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--method=nope"], ("--method=nope", "spirl", "ssp", "flat_prior")),
+        (["--skill.horizon=0"], ("--skill.horizon=0", "at least 1")),
+        (["--skill.prior_observation=nope"], ("--skill.prior_observation", "nope", "velocity")),
+        (["--skill_bound=-1"], ("--skill_bound=-1", "positive", "none")),
+        (["--loop.steps=100"], ("--loop.steps", "100", "a multiple of")),
+        (["--loop.num_envs=7"], ("--loop.epoch_steps", "a multiple of num_envs * 4")),
+        (["--method=sac", "--loop.updates_per_step=0.1"], ("--loop.updates_per_step", "num_envs")),
+        (["--sac.policy_widths=9"], ("--sac.policy_widths", "do not fit the policy to start from")),
+        (["--sac.policy_observation=position"], ("policy_observation", "velocity", "patch")),
+        (["--divergence.samples=0"], ("--divergence.samples", "at least 1")),
+        (["--flat_divergence.limit=0"], ("--flat_divergence.limit", "positive")),
+        (["--data=nope"], ("nope",)),
+        (["--skills=nope"], ("--skills=nope", "flags.txt", "workdir")),
+        (["--env=kitchen/mixed"], ("kitchen/mixed", "gymnasium-robotics", "pip install")),
+        (["--data_env=maze/nope"], ("--data_env=maze/nope", "train", "test")),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_refused(
+    arguments: list[str], names: tuple[str, ...], tmp_path: Path, refused: Refused
+) -> None:
+    refused(tmp_path, "spirl", *TINY, *arguments, names=names)
+
+
+def test_other_skills_and_other_data_are_refused(
+    run: Run, tmp_path: Path, refused: Refused
+) -> None:
+    """Of other dimensions, for another environment, or shorter than a skill."""
+    data, skills = f"--data={run.whole / 'data'}", f"--skills={run.whole}"
+    gripper = ("--skill.prior_observation=gripper", "--skill.decoder_observation=gripper")
+    cases = [
+        ([skills, "--skill.latent_size=4"], ("another skill model", "latent_size=4", "=3")),
+        ([skills, "--skill.decoder=open_loop"], ("another skill model", "open_loop", "closed")),
+        ([skills, "--env=blocks/test"], ("--skill.prior_observation", "patch", "gripper")),
+        ([data, "--skill.horizon=400"], ("the longest episode has", "pieces of 400")),
+        ([data, "--env=blocks/test", *gripper], ("there is no observation", "gripper")),
+    ]
+    for arguments, names in cases:
+        refused(tmp_path, "spirl", *TINY, *arguments, names=names)
