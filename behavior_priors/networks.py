@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from behavior_priors.types import Array, Observation, ObservationSpec
+
+IMAGE_FEATURES = 32
+"""Numbers that an image becomes before it meets other observations."""
 
 Activation = Callable[[Array], Array]
 Initializer = nn.initializers.Initializer
@@ -62,6 +67,62 @@ def flatten_things(observation: Observation, spec: ObservationSpec, names: Seque
         batch = array.shape[: array.ndim - len(array_spec.shape)]
         parts.append(x.reshape(*batch, array_spec.shape[0], -1))
     return jnp.concatenate(parts, axis=-1)
+
+
+class ImageSlot(NamedTuple):
+    """Where an image lies in the vector that `flatten_observation` makes, and its shape."""
+
+    start: int
+    shape: tuple[int, ...]
+
+
+def image_slots(spec: ObservationSpec, names: Sequence[str]) -> tuple[ImageSlot, ...]:
+    """The images among the named arrays: uint8, `[height, width, channels]`."""
+    slots, start = [], 0
+    for name in names:
+        shape = tuple(spec[name].shape)
+        if len(shape) == 3 and np.dtype(spec[name].dtype) == np.uint8:
+            slots.append(ImageSlot(start, shape))
+        start += math.prod(shape)
+    return tuple(slots)
+
+
+class ImageEncoder(nn.Module):
+    """Features `[..., features]` of an image `[..., height, width, channels]`.
+
+    Convolutions of 4 x 4 pixels with a stride of 2, as many as there are `channels`, then a dense
+    layer: the encoder of SPiRL's public code, without its normalisation.
+    """
+
+    channels: Sequence[int] = (8, 16, 32)
+    features: int = IMAGE_FEATURES
+
+    @nn.compact
+    def __call__(self, image: Array) -> Array:
+        """Returns the features."""
+        batch = image.shape[:-3]
+        x = image.reshape(-1, *image.shape[-3:])
+        for channels in self.channels:
+            x = nn.relu(nn.Conv(channels, (4, 4), strides=2, padding=1)(x))
+        return nn.Dense(self.features)(x.reshape(*batch, -1))
+
+
+class See(nn.Module):
+    """A flat observation with its images replaced by their features, which come last."""
+
+    images: Sequence[ImageSlot]
+
+    @nn.compact
+    def __call__(self, observation: Array) -> Array:
+        """Maps `[..., size]` to `[..., size without images + features]`."""
+        rest, seen, at = [], [], 0
+        for start, shape in self.images:
+            stop = start + math.prod(shape)
+            rest.append(observation[..., at:start])
+            image = observation[..., start:stop].reshape(*observation.shape[:-1], *shape)
+            seen.append(ImageEncoder()(image))
+            at = stop
+        return jnp.concatenate([*rest, observation[..., at:], *seen], axis=-1)
 
 
 class MLP(nn.Module):
@@ -125,10 +186,13 @@ class GaussianPolicy(nn.Module):
     min_log_std: float
     max_log_std: float
     mean_bound: float | None = None
+    images: Sequence[ImageSlot] = ()
 
     @nn.compact
     def __call__(self, observation: Array) -> tuple[Array, Array]:
         """Returns the mean and the log standard deviation."""
+        if self.images:
+            observation = See(self.images)(observation)
         head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(observation)
         mean, log_std = jnp.split(head, 2, axis=-1)
         if self.mean_bound is not None:
@@ -141,10 +205,13 @@ class Critic(nn.Module):
 
     widths: Sequence[int]
     layer_norm: bool
+    images: Sequence[ImageSlot] = ()
 
     @nn.compact
     def __call__(self, observation: Array, action: Array) -> Array:
         """Returns the value."""
+        if self.images:
+            observation = See(self.images)(observation)
         x = jnp.concatenate([observation, action], axis=-1)
         for width in self.widths:
             x = nn.Dense(width)(x)
@@ -162,11 +229,12 @@ class Critics(nn.Module):
     size: int
     widths: Sequence[int]
     layer_norm: bool
+    images: Sequence[ImageSlot] = ()
 
     @nn.compact
     def __call__(self, observation: Array, action: Array) -> Array:
         """Returns the values."""
-        critics = [Critic(self.widths, self.layer_norm) for _ in range(self.size)]
+        critics = [Critic(self.widths, self.layer_norm, self.images) for _ in range(self.size)]
         return jnp.stack([critic(observation, action) for critic in critics])
 
 

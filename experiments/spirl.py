@@ -28,7 +28,8 @@ from behavior_priors.learners.kl_sac import (
     make_kl_sac,
 )
 from behavior_priors.learners.parts import start_from_prior
-from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_regularized
+from behavior_priors.learners.regularized import make_regularized
+from behavior_priors.learners.sac import SACConfig, entropy_penalty
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior
 from behavior_priors.training import flags

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from behavior_priors import distributions
 from behavior_priors.learner import Learner
-from behavior_priors.learners.sac import Penalty, SACConfig, make_regularized
+from behavior_priors.learners.regularized import Penalty, SACConfig, make_regularized
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from behavior_priors.networks import IMAGE_FEATURES, image_slots
 from behavior_priors.types import ObservationSpec, Params, UserError
 
 
@@ -61,7 +61,8 @@ def start_from_prior(
       spec: of the observations.
 
     Raises:
-      UserError: the prior sees something that the policy does not.
+      UserError: the prior sees something that the policy does not, or the policy images that the
+        prior does not.
     """
     hidden = [name for name in prior_names if name not in policy_names]
     if hidden:
@@ -71,18 +72,31 @@ def start_from_prior(
         )
     if tuple(prior_names) == tuple(policy_names):
         return params
+    images, own = (
+        [name for name in names if image_slots(spec, (name,))]
+        for names in (prior_names, policy_names)
+    )
+    if images != own:
+        raise UserError(
+            f"policy_observation: a policy that starts from the prior has to see its images, "
+            f"{', '.join(images) or 'none'}, and not {', '.join(own) or 'none'}"
+        )
     first = params["params"]["MLP_0"]["Dense_0"]
-    sizes = [math.prod(spec[name].shape) for name in prior_names]
-    rows = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-    known = dict(zip(prior_names, rows, strict=True))
     width = first["kernel"].shape[1]
+    known, at = {}, 0
+    for name, size in _inputs(spec, prior_names):
+        known[name] = first["kernel"][at : at + size]
+        at += size
     kernel = [
-        first["kernel"][known[name]]
-        if name in known
-        else jnp.zeros((math.prod(spec[name].shape), width))
-        for name in policy_names
+        known.get(name, jnp.zeros((size, width))) for name, size in _inputs(spec, policy_names)
     ]
     layer = {**first, "kernel": jnp.concatenate(kernel)}
-    return {
-        "params": {**params["params"], "MLP_0": {**params["params"]["MLP_0"], "Dense_0": layer}}
-    }
+    network = {**params["params"]["MLP_0"], "Dense_0": layer}
+    return {"params": {**params["params"], "MLP_0": network}}
+
+
+def _inputs(spec: ObservationSpec, names: Sequence[str]) -> list[tuple[str, int]]:
+    """What a network's first layer sees, in its order: images come last, as features."""
+    images = [name for name in names if image_slots(spec, (name,))]
+    vectors = [(name, math.prod(spec[name].shape)) for name in names if name not in images]
+    return vectors + [(name, IMAGE_FEATURES) for name in images]

@@ -15,7 +15,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
-from behavior_priors.networks import GaussianPolicy, flatten_observation, observation_size
+from behavior_priors.networks import (
+    GaussianPolicy,
+    flatten_observation,
+    image_slots,
+    observation_size,
+)
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -85,7 +90,12 @@ def make_gaussian(
     names = config.observation or tuple(observation_spec)
     size, bound = action_spec
     network: Any = GaussianPolicy(
-        config.widths, size, config.min_log_std, config.max_log_std, config.mean_bound
+        config.widths,
+        size,
+        config.min_log_std,
+        config.max_log_std,
+        config.mean_bound,
+        image_slots(observation_spec, names),
     )
 
     def init(key: PRNGKey) -> Params:

@@ -15,7 +15,8 @@ from behavior_priors import distributions
 from behavior_priors.learner import Learner
 from behavior_priors.learners.kl_sac import DivergenceConfig, make_kl_sac
 from behavior_priors.learners.parts import start_from_prior
-from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_regularized, make_sac
+from behavior_priors.learners.regularized import make_regularized
+from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_sac
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.types import ActionSpec, ArraySpec, Transition, UserError

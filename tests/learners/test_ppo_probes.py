@@ -30,7 +30,7 @@ CONFIG = PPOConfig(
     # Narrower policies learn nothing more here, but move by many of their deviations in a step.
     min_log_std=-2.0,
 )
-STEPS, ENVS, ROUNDS = 8, 64, 40
+STEPS, ENVS, ROUNDS = 8, 64, 60
 
 # Compiling is nearly all that these tests do.
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
