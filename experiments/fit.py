@@ -115,7 +115,7 @@ def main() -> None:
                 data,
                 key,
                 run=config.run,
-                flags=dataclasses.asdict(config),
+                all_flags=dataclasses.asdict(config),
             )
         facts = {key.removeprefix("prior/"): value for key, value in facts.items()}
         facts["parameters"] = count_parameters(jax.eval_shape(prior.init, key))

@@ -24,7 +24,7 @@ from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training import flags
 from behavior_priors.training.fit import Data, FitConfig, make_fit
-from behavior_priors.training.loop import LoopConfig, make_loop
+from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, check_run_config
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
@@ -37,6 +37,7 @@ from experiments.stages import (
     get_demonstrations,
     learn,
     load_for_fit,
+    make_loop_of,
     random_latents,
     related_env,
     report_policies,
@@ -154,8 +155,7 @@ def check_config(config: ParrotConfig, env: Env) -> None:
     for method in config.methods:
         with flags.naming("sac"):
             acted_env, learner = make_method(method, config, env, untrained)
-        with flags.naming("loop"):
-            make_loop(acted_env, learner, config.loop)
+        make_loop_of(config, acted_env, learner)
     if cloning.is_needed(config.methods):
         cloning.check_config(config, env)
 
@@ -263,7 +263,7 @@ def main() -> None:
                 load_data(config, env, reader),
                 keys["fit"],
                 run=config.run,
-                flags=dataclasses.asdict(config),
+                all_flags=dataclasses.asdict(config),
             )
         with watch.span("report"):
             latent = (decode_action(report_env, *prior, None), random_latents(prior[0].latent_size))

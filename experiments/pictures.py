@@ -12,7 +12,7 @@ import numpy as np
 from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.rollout import PolicyFn, rollout
 from behavior_priors.envs.wrappers import decode_action
-from behavior_priors.learner import Learner
+from behavior_priors.learner import Actor
 from behavior_priors.training import figures, trajectory_figure
 from behavior_priors.training.evaluate import policy_of
 from behavior_priors.training.metrics import read_jsonl
@@ -22,7 +22,15 @@ from behavior_priors.types import Env, Params, Prior, PRNGKey, State
 PATHS = 40
 """Gripper paths in a panel of the trajectory figure."""
 
-LABELS = {"parrot": "PARROT", "sac": "SAC", "bc_sac": "BC+SAC"}
+LABELS = {
+    "parrot": "PARROT",
+    "spirl": "SPiRL",
+    "ssp": "SSP without prior",
+    "flat_prior": "flat prior",
+    "sac": "SAC",
+    "bc_sac": "BC+SAC",
+    "bc_ppo": "BC+PPO",
+}
 """Methods as figures and videos call them."""
 
 VIDEO_SIZE = (320, 240)
@@ -109,7 +117,7 @@ def gripper_trajectories(
 
 
 def videos(
-    folder: Path, trained: Mapping[str, tuple[Env, Learner, Params]], key: PRNGKey, episodes: int
+    folder: Path, trained: Mapping[str, tuple[Env, Actor, Params]], key: PRNGKey, episodes: int
 ) -> None:
     """One video a method: a few episodes of its deterministic policy, side by side."""
     for method, (env, learner, policy) in trained.items():

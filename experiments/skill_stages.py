@@ -24,7 +24,7 @@ from behavior_priors.training.workdir import FLAGS_FILE, read_owner
 from behavior_priors.types import Env, Params, Prior, SkillModel, UserError
 from experiments.stages import load_for_fit, stage_keys
 
-WITH_SKILLS, WITH_CLONE = ("spirl", "ssp"), ("flat_prior", "bc_sac")
+WITH_SKILLS, WITH_CLONE = ("spirl", "ssp"), ("flat_prior", "bc_sac", "bc_ppo")
 """Methods that act through skills, and methods that know single actions of the data."""
 
 

@@ -20,7 +20,7 @@ import jax
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.skills import execute_skill
-from behavior_priors.learner import Learner
+from behavior_priors.learner import Learner, OnPolicyLearner
 from behavior_priors.learners.kl_sac import (
     DivergenceConfig,
     PriorFn,
@@ -28,14 +28,16 @@ from behavior_priors.learners.kl_sac import (
     make_kl_sac,
 )
 from behavior_priors.learners.parts import start_from_prior
+from behavior_priors.learners.ppo import PPOConfig, make_ppo
 from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac import SACConfig, entropy_penalty
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior
 from behavior_priors.training import flags
 from behavior_priors.training.fit import FitConfig
-from behavior_priors.training.loop import LoopConfig, make_loop
+from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.on_policy import OnPolicyConfig
 from behavior_priors.training.run import RunConfig, check_run_config
 from behavior_priors.training.workdir import open_workdir, write_summary
 from behavior_priors.types import (
@@ -63,6 +65,7 @@ from experiments.stages import (
     check_demonstrator,
     get_demonstrations,
     learn,
+    make_loop_of,
     random_latents,
     related_env,
     report_policies,
@@ -71,7 +74,7 @@ from experiments.stages import (
     uniform_actions,
 )
 
-METHODS = ("spirl", "ssp", "flat_prior", "bc_sac", "sac")
+METHODS = ("spirl", "ssp", "flat_prior", "bc_sac", "bc_ppo", "sac")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class SpirlConfig:
     Attributes:
       env: the new task.
       method: spirl; ssp, through skills without their prior; flat_prior, close to a prior over
-        single actions; bc_sac, from a cloned policy; or sac.
+        single actions; bc_sac and bc_ppo, from a cloned policy; or sac.
       data_env: where demonstrations are collected; none for the training tasks of env's family.
       report_env: where random skills and actions are judged; none for the family's test tasks.
       engine: physics engine; auto takes the fastest one of this machine.
@@ -103,12 +106,14 @@ class SpirlConfig:
       video_episodes: episodes in the video; 0 for no video.
       skill: the skill model.
       fit: its training.
-      clone: the policy over single actions that flat_prior and bc_sac start from.
+      clone: the policy over single actions that flat_prior, bc_sac and bc_ppo start from.
       clone_fit: its training.
       divergence: how close spirl stays to the prior over skills.
       flat_divergence: how close flat_prior stays to the prior over actions.
-      sac: the actor and the critics of every method.
-      loop: the experience of every method.
+      sac: the actor and the critics of every method but bc_ppo.
+      ppo: the actor and the value of bc_ppo.
+      loop: the experience of every method but bc_ppo.
+      on_policy: the experience of bc_ppo.
       run: what is written, and when.
     """
 
@@ -137,7 +142,9 @@ class SpirlConfig:
     divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
     flat_divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
     sac: SACConfig = field(default_factory=SACConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
     loop: LoopConfig = field(default_factory=LoopConfig)
+    on_policy: OnPolicyConfig = field(default_factory=OnPolicyConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -154,7 +161,9 @@ def task_env(config: SpirlConfig) -> Env:
     return make_env(config.env, engine=config.engine)
 
 
-def make_method(config: SpirlConfig, env: Env, learned: Learned) -> tuple[Env, Learner]:
+def make_method(
+    config: SpirlConfig, env: Env, learned: Learned
+) -> tuple[Env, Learner | OnPolicyLearner]:
     """What distinguishes one method from another.
 
     That is where it acts, what it stays close to, and from where it starts.
@@ -180,11 +189,14 @@ def make_method(config: SpirlConfig, env: Env, learned: Learned) -> tuple[Env, L
         initial = prior_params
     if initial is not None:
         spec = env.observation_spec
-        seen = config.sac.policy_observation or tuple(spec)
+        chosen = config.ppo if config.method == "bc_ppo" else config.sac
+        seen = chosen.policy_observation or tuple(spec)
         initial = start_from_prior(initial, names or tuple(spec), seen, spec)
     if not config.start_from_prior:
         initial = None
     specs = (env.observation_spec, env.action_spec)
+    if config.method == "bc_ppo":
+        return env, make_ppo(config.ppo, *specs, initial)
     if prior_fn is None or not config.stay_close:
         penalty = entropy_penalty(config.sac, env.action_spec, bound_once=config.bound_once)
         return env, make_regularized(config.sac, *specs, penalty, initial)
@@ -224,11 +236,10 @@ def check_config(config: SpirlConfig, env: Env) -> None:
         with flags.naming(name):
             check_divergence(getattr(config, name))
     learned = check_and_imagine(config, env)
-    with flags.naming("sac"):
+    with flags.naming("ppo" if config.method == "bc_ppo" else "sac"):
         acted_env, learner = make_method(config, env, learned)
         jax.eval_shape(learner.init, jax.random.key(0))
-    with flags.naming("loop"):
-        make_loop(acted_env, learner, config.loop)
+    make_loop_of(config, acted_env, learner)
 
 
 def restore(config: SpirlConfig, workdir: Path, methods: Sequence[str]) -> dict[str, Trained]:

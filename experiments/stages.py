@@ -19,12 +19,14 @@ from behavior_priors.data.dataset import check_compatible, load_transitions, spl
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
-from behavior_priors.learner import Learner
+from behavior_priors.learner import Actor, Learner, OnPolicyLearner
+from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report, make_evaluate
 from behavior_priors.training.fit import Data, FitConfig
-from behavior_priors.training.loop import LoopConfig, make_loop
+from behavior_priors.training.loop import Loop, LoopConfig, make_loop
 from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
 from behavior_priors.training.run import RunConfig, run_fit, run_loop
 from behavior_priors.types import (
     ActionSpec,
@@ -132,10 +134,10 @@ def train_prior(
     key: PRNGKey,
     *,
     run: RunConfig,
-    flags: Mapping[str, Any],
+    all_flags: Mapping[str, Any],
 ) -> tuple[TrainedPrior, dict[str, Any]]:
     """The prior with its best parameters, and how likely they find held-out actions."""
-    state = run_fit(folder, prior, config, *data, key, run=run, flags=flags)
+    state = run_fit(folder, prior, config, *data, key, run=run, flags=all_flags)
     facts = {
         "prior/validation_nll": float(state.best_loss),
         "prior/best_step": int(state.best_step),
@@ -172,23 +174,40 @@ class LearningConfig(Protocol):
     def seed(self) -> int: ...
 
 
+def make_loop_of(
+    config: LearningConfig, env: Env, learner: Learner | OnPolicyLearner
+) -> tuple[Loop, LoopConfig | OnPolicyConfig]:
+    """The loop that a learner needs, and the part of the config that it follows.
+
+    Raises:
+      UserError: that does not fit itself, or the learner; the message begins with the flag.
+    """
+    if isinstance(learner, OnPolicyLearner):
+        with flags.naming("on_policy"):
+            on_policy: OnPolicyConfig = cast(Any, config).on_policy
+            return make_on_policy_loop(env, learner, on_policy), on_policy
+    with flags.naming("loop"):
+        return make_loop(env, learner, config.loop), config.loop
+
+
 def learn(
     method: str,
     config: LearningConfig,
     env: Env,
-    learner: Learner,
+    learner: Learner | OnPolicyLearner,
     workdir: Path,
     watch: Stopwatch,
-) -> tuple[tuple[Env, Learner, Params], dict[str, float]]:
+) -> tuple[tuple[Env, Actor, Params], dict[str, float]]:
     """Trains a method in its folder and evaluates it: what acts, and its scores `METHOD/...`."""
     keys, seconds = stage_keys(config.seed), Stopwatch()
     all_flags = dataclasses.asdict(cast(Any, config))
+    loop, schedule = make_loop_of(config, env, learner)
     with watch.span(method):
         state = run_loop(
             workdir / method,
             method,
-            make_loop(env, learner, config.loop),
-            config.loop,
+            loop,
+            schedule,
             make_evaluate(env, learner, config.run.eval_episodes, stochastic=False),
             keys["learn"],
             run=config.run,
@@ -256,7 +275,7 @@ class Trained(NamedTuple):
     """
 
     env: Env
-    learner: Learner
+    learner: Actor
     policy: Params
     step: int
     decode: Callable[[State, Array], Array] | None
@@ -265,7 +284,7 @@ class Trained(NamedTuple):
 def restore_trained(
     folder: Path,
     env: Env,
-    learner: Learner,
+    learner: Learner | OnPolicyLearner,
     decode: Callable[[State, Array], Array] | None = lambda _, action: action,
 ) -> Trained:
     """What `learn` left of a method in its folder."""

@@ -46,6 +46,12 @@ TINY = (
     "--sac.policy_widths=8",
     "--sac.critic_widths=8",
     "--sac.min_log_std=-10",
+    "--ppo.policy_widths=8",
+    "--ppo.value_widths=8",
+    "--on_policy.steps=800",
+    "--on_policy.epoch_steps=400",
+    "--on_policy.num_envs=8",
+    "--on_policy.unroll_length=10",
     "--loop.num_envs=5",
     "--loop.steps=1600",
     "--loop.epoch_steps=200",
@@ -137,21 +143,21 @@ def test_it_is_evaluated_again(run: Run) -> None:
     assert evaluation == {name: summary[name] for name in evaluation}
 
 
-@pytest.mark.parametrize("method", ["ssp", "flat_prior", "sac"])
+@pytest.mark.parametrize("method", ["ssp", "flat_prior", "bc_ppo", "sac"])
 def test_baselines(run: Run, method: str) -> None:
     """Skills and data come from the first run; each baseline ends with its own results."""
     workdir = run.whole.parent / method
     more = ["--loop.steps=800"]
     if method == "ssp":
         more += [f"--skills={run.whole}"]
-    elif method == "flat_prior":
+    elif method in ("flat_prior", "bc_ppo"):
         more += [f"--data={run.whole / 'data'}"]
     start(workdir, f"--method={method}", *more).succeed()
     summary = runs.read_json(workdir / "summary.json")
     assert summary[f"{method}/steps"] == 800
     assert math.isfinite(summary[f"{method}/return_mean"])
     assert not (workdir / "data").exists()
-    assert ("clone/validation_loss" in summary) == (method == "flat_prior")
+    assert ("clone/validation_loss" in summary) == (method in ("flat_prior", "bc_ppo"))
 
 
 SMALL = SpirlConfig(
