@@ -13,7 +13,7 @@ from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.rollout import PolicyFn, rollout
 from behavior_priors.envs.wrappers import decode_action
 from behavior_priors.learner import Actor
-from behavior_priors.training import figures, trajectory_figure
+from behavior_priors.training import figures, maze_figure, trajectory_figure
 from behavior_priors.training.evaluate import policy_of
 from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.video import tile_videos, write_video
@@ -32,6 +32,13 @@ LABELS = {
     "bc_ppo": "BC+PPO",
 }
 """Methods as figures and videos call them."""
+
+UNTAUGHT = {
+    "prior": "skills from the prior",
+    "latents": "random skills",
+    "random": "random actions",
+}
+"""Ways to act before anything is learned, likewise."""
 
 VIDEO_SIZE = (320, 240)
 FRAMES_PER_SECOND = 12.0
@@ -113,6 +120,34 @@ def gripper_trajectories(
         workspace=(np.array([low[0], low[1], 0.0]), high),
         object_labels=[label.partition(" at ")[0] for label in env.info["scenes"][0]],
         title="Gripper paths of random actions",
+    )
+
+
+def maze_paths(folder: Path, policies: Mapping[str, tuple[Env, PolicyFn]], key: PRNGKey) -> None:
+    """Where policies go in a maze, `maze_paths.png`; nothing of environments that are none.
+
+    Args:
+      folder: of the figure.
+      policies: by a label, and where each acts.
+      key: consumed; the same resets for all.
+    """
+    env = next(iter(policies.values()))[0]
+    size, render = env.info.get("cells"), env.render
+    if size is None or render is None:
+        return
+
+    def run(acted: Env, policy: PolicyFn) -> np.ndarray:
+        episodes = jax.jit(lambda k: rollout(acted, policy, k, PATHS).observation["position"])
+        return np.asarray(episodes(key))
+
+    panels = {UNTAUGHT.get(label, label): run(*policy) for label, policy in policies.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    maze_figure.maze_paths(
+        folder / "maze_paths.png",
+        panels,
+        background=np.asarray(render(jax.jit(env.reset)(key), 640, 640)),
+        size=size,
+        title=f"{PATHS} paths of at most {env.episode_length * env.steps_per_action} steps",
     )
 
 

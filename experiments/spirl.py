@@ -19,6 +19,7 @@ import jax
 
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
+from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.envs.skills import execute_skill
 from behavior_priors.learner import Learner, OnPolicyLearner
 from behavior_priors.learners.kl_sac import (
@@ -256,10 +257,9 @@ def restore(config: SpirlConfig, workdir: Path, methods: Sequence[str]) -> dict[
     return {m: restore_trained(workdir / m, *acted) for m in methods}
 
 
-def report(config: SpirlConfig, env: Env, learned: Learned) -> dict[str, float]:
-    """What the skill prior, random skills and random actions do before anything is learned."""
-    if learned.skills is None or not config.report_episodes:
-        return {}
+def untaught(env: Env, learned: Learned) -> dict[str, tuple[Env, PolicyFn]]:
+    """Ways to act before anything is learned: the skill prior, random skills, random actions."""
+    assert learned.skills is not None
     skills, params = learned.skills
     acted = execute_skill(env, skills, params)
     prior, prior_params = skills.prior, skills.prior_params(params)
@@ -268,12 +268,11 @@ def report(config: SpirlConfig, env: Env, learned: Learned) -> dict[str, float]:
         noise = jax.random.normal(key, (prior.latent_size,))
         return prior.decode(prior_params, noise, prior.encode(prior_params, state.observation))
 
-    policies = {
+    return {
         "prior": (acted, from_prior),
         "latents": (acted, random_latents(skills.latent_size)),
         "random": (env, uniform_actions(env)),
     }
-    return report_policies(policies, stage_keys(config.seed)["report"], config.report_episodes)
 
 
 def main() -> None:
@@ -307,8 +306,11 @@ def main() -> None:
             )
     with watch.span("data"):
         learned, results = learn_from_data(config, env, reader, workdir)
-    with watch.span("report"):
-        results |= report(config, report_env, learned)
+    if learned.skills is not None and config.report_episodes:
+        with watch.span("report"):
+            policies = untaught(report_env, learned)
+            results |= report_policies(policies, keys["report"], config.report_episodes)
+            pictures.maze_paths(workdir / "figures", policies, keys["picture"])
     acted_env, learner = make_method(config, env, learned)
     trained, scores = learn(config.method, config, acted_env, learner, workdir, watch)
     results |= scores

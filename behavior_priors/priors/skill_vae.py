@@ -139,7 +139,7 @@ def _last_output(embedding: Params, cell: Params, steps: Array) -> Array:
         for source in "ih"
     )
     bias = jnp.concatenate([cell[f"h{gate}"]["bias"] for gate in "ifgo"])
-    features, width, gates = *first.shape, from_input.shape[1]
+    (features, width), gates = first.shape, from_input.shape[1]
     if features * gates < features * width + width * gates:
         x = steps @ (first @ from_input) + (shift @ from_input + bias)
     else:

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from behavior_priors.training import figures, trajectory_figure
+from behavior_priors.training import figures, maze_figure, trajectory_figure
 from behavior_priors.training.statistics import success_rate
 from behavior_priors.types import UserError
 
@@ -172,3 +172,18 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="the figure cannot be written"):
         figures.success_bars(tmp_path / "file" / "bars.png", {"SAC": {"mug": success_rate(0, 1)}})
+
+
+def test_paths_lie_on_the_maze(tmp_path: Path, drawn: list[Any]) -> None:
+    path = tmp_path / "maze.png"
+    paths = np.random.default_rng(0).uniform(1.0, 9.0, (3, 20, 2))
+    background = np.zeros((50, 50, 3), np.uint8)
+    panels = {"one": paths, "other": paths[:2]}
+    maze_figure.maze_paths(path, panels, background=background, size=10, title="Two")
+    assert_is_picture(path, least_width=1000)
+    first, second = drawn[0].axes
+    assert [axes.get_title() for axes in (first, second)] == ["one", "other"]
+    (lines,) = second.collections
+    np.testing.assert_allclose(lines.get_segments(), paths[:2])
+    assert first.images[0].get_extent() == [0, 10, 0, 10]
+    np.testing.assert_allclose(first.lines[0].get_xydata(), paths[:1, 0])
