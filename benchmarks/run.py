@@ -18,7 +18,20 @@ from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
-from benchmarks import brax_vector, engines, env, flow, gym_vector, readers, replay, sac, startup
+from benchmarks import (
+    brax_vector,
+    engines,
+    env,
+    flow,
+    gym_vector,
+    kl_sac,
+    maze,
+    readers,
+    replay,
+    sac,
+    skill_model,
+    startup,
+)
 from benchmarks.harness import BenchmarkError, Plan, Row, check_peers, table
 
 MIN_ROUNDS = 6
@@ -33,7 +46,20 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = {
     module.__name__.rpartition(".")[2]: Benchmark(module.PEERS, module.measure)
-    for module in (env, engines, gym_vector, brax_vector, replay, readers, sac, flow, startup)
+    for module in (
+        env,
+        engines,
+        gym_vector,
+        brax_vector,
+        maze,
+        replay,
+        readers,
+        sac,
+        kl_sac,
+        flow,
+        skill_model,
+        startup,
+    )
 }
 """By name, in the order in which they run."""
 

@@ -102,7 +102,7 @@ def check(config: SkillVAEConfig, fit_config: FitConfig, data: Arrays, params: P
     state = _start(ours, params)
     peer = torch_spirl.SkillTrainer(config, fit_config, data, arrays(params))
     losses: tuple[list, list] = ([], [])
-    taken = []
+    taken: list[tuple[Arrays, Arrays]] = []
     for _ in range(2):
         _, rows_key, noise_key = jax.random.split(state.key, 3)
         batch = (fit_config.batch_size,)
@@ -116,8 +116,8 @@ def check(config: SkillVAEConfig, fit_config: FitConfig, data: Arrays, params: P
             moment = _find_moment(state.opt_state)
             gradient = arrays(jax.tree.map(lambda x: 10.0 * x, moment))
             taken = [(gradient, arrays(state.params)), (peer.gradient(), peer.weights())]
-    found = [Steps(loss, *step) for loss, step in zip(losses, taken, strict=True)]
-    return compare(*found, fit_config.learning_rate)
+    ours_took, peer_took = (Steps(loss, *x) for loss, x in zip(losses, taken, strict=True))
+    return compare(ours_took, peer_took, fit_config.learning_rate)
 
 
 def arrays(params: Params) -> dict[str, np.ndarray]:

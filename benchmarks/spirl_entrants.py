@@ -11,7 +11,15 @@ import jax
 import numpy as np
 
 from behavior_priors.types import Params
-from benchmarks.harness import Contestant, Plan, Row, largest_difference, race, rate_row
+from benchmarks.harness import (
+    BenchmarkError,
+    Contestant,
+    Plan,
+    Row,
+    largest_difference,
+    race,
+    rate_row,
+)
 
 THREADS = tuple(sorted({1, os.cpu_count() or 1}))
 """Numbers of threads that everybody is tried on: products this small may not gain by a second."""
@@ -19,9 +27,12 @@ THREADS = tuple(sorted({1, os.cpu_count() or 1}))
 LOSS_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-4
 
-STEP_TOLERANCE = 0.05
-"""Adam's first step is about the learning rate, whatever the gradient: as a share of that, how much
-of it may be rounding. Entries whose gradient is all but zero have the most."""
+STEP_TOLERANCE = 0.01
+"""As a share of the learning rate, which is about Adam's first step, whatever the gradient."""
+
+CLEAR = 1e-3
+"""Weights are compared whose gradient is at least this share of their array's largest: at others
+rounding decides the sign of the gradient, and so that of Adam's first step."""
 
 Arrays = Mapping[str, np.ndarray]
 """By the name that torch's `state_dict` has for it, and in torch's layout."""
@@ -44,23 +55,26 @@ class Steps(NamedTuple):
 def compare(ours: Steps, peer: Steps, learning_rate: float) -> str:
     """Says how far two trainings are apart, or raises `BenchmarkError`.
 
-    Gradients are compared array by array, as a share of the peer's largest entry; weights as a
-    share of the step that the optimiser takes. That the second update's losses are equal says that
-    whatever else the first one changed is, too.
+    Gradients are compared array by array, as a share of the peer's largest entry; weights where the
+    gradient is clear, as a share of the learning rate. That the second update's losses are equal
+    says that whatever else the first one changed is, too.
     """
     found = [largest_difference("losses", ours.losses, peer.losses, LOSS_TOLERANCE)]
-    names = sorted(peer.gradient)
-    scales = [max(float(np.abs(peer.gradient[name]).max()), 1e-12) for name in names]
-    shares = (
-        [steps.gradient[name] / scale for name, scale in zip(names, scales, strict=True)]
-        for steps in (ours, peer)
-    )
-    found.append(largest_difference("gradients", *shares, GRADIENT_TOLERANCE))
-    names = sorted(peer.weights)
-    # the largest entries are around one, so that this is the difference and no share
-    weights = ([steps.weights[name] for name in names] for steps in (ours, peer))
+    if ours.gradient.keys() != peer.gradient.keys() or ours.weights.keys() != peer.weights.keys():
+        raise BenchmarkError("ours and the peer's networks have other arrays")
+    scales = {name: max(float(np.abs(x).max()), 1e-12) for name, x in peer.gradient.items()}
+    mine, theirs = ([x.gradient[name] / scales[name] for name in scales] for x in (ours, peer))
+    found.append(largest_difference("gradients", mine, theirs, GRADIENT_TOLERANCE))
+    mine, theirs = [], []
+    for name, weights in peer.weights.items():
+        clear = np.ones(weights.shape, bool)
+        if name in scales:
+            clear = np.abs(peer.gradient[name]) >= CLEAR * scales[name]
+        mine.append(ours.weights[name][clear])
+        theirs.append(weights[clear])
+    # weights are mostly below one, so that this is a difference and no share
     tolerance = STEP_TOLERANCE * learning_rate
-    found.append(largest_difference("weights after a step", *weights, tolerance))
+    found.append(largest_difference("weights after a step", mine, theirs, tolerance))
     return ", ".join(found)
 
 
@@ -113,10 +127,11 @@ def thread_rows(
     keys = {f"{who} on {threads}": (who, threads) for who, threads in contestants}
     raced = race({label: contestants[key] for label, key in keys.items()}, plan)
     seconds = {keys[label]: found for label, found in raced.items()}
-    best = {
-        who: min(THREADS, key=lambda threads, who=who: statistics.median(seconds[who, threads]))
-        for who in ("ours", "torch")
-    }
+
+    def best_of(who: str) -> int:
+        return min(THREADS, key=lambda threads: statistics.median(seconds[who, threads]))
+
+    best = {who: best_of(who) for who in ("ours", "torch")}
     pairs = [(str(threads), {"ours": threads, "torch": threads}) for threads in THREADS]
     if len(THREADS) > 1:
         pairs.append((f"best, {best['ours']} and {best['torch']}", best))

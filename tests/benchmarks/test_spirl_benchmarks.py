@@ -1,4 +1,4 @@
-"""The benchmarks of SPiRL at tiny sizes: that what is raced is the same, and that errors are seen."""
+"""The benchmarks of SPiRL at tiny sizes: what is raced is the same, and what is not is noticed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_skill_models_are_equal() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"learning_rate": 1.1e-3}, "weights after a step"),
+        ({"learning_rate": 1.1e-3}, "losses|weights after a step"),
         ({"gradient_clip": 0.45}, "gradients"),
     ],
 )
@@ -100,21 +100,16 @@ def test_the_soft_actor_critics_are_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"discount": 0.98}, "losses"),
-        ({"target_rate": 0.02}, "losses|weights after a step"),
-        ({"critic_learning_rate": 3.3e-4}, "losses|weights after a step"),
-        ({"temperature_learning_rate": 3.3e-4}, "weights after a step"),
-    ],
+    "change",
+    [{"discount": 0.98}, {"target_rate": 0.02}, {"temperature_learning_rate": 3.3e-4}],
 )
 def test_another_algorithm_is_noticed(
-    change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch_spirl = pytest.importorskip("benchmarks.torch_spirl", exc_type=ImportError)
     make, other = torch_spirl.KLSACTrainer, dataclasses.replace(SAC, **change)
     monkeypatch.setattr(torch_spirl, "KLSACTrainer", lambda _, *rest: make(other, *rest))
-    with pytest.raises(BenchmarkError, match=message):
+    with pytest.raises(BenchmarkError, match=r"losses|weights after a step"):
         kl_sac.check(SAC, kl_sac.make_data(20, 4, 3), batch_size=8)
 
 
@@ -175,7 +170,7 @@ def test_maze_rows_at_small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     patch, free = maze.measure_steps(plain, patched, 8, 10, plan)
     assert patch.equal == "paths exactly"
     assert free.equal.startswith("free paths within")
-    monkeypatch.setattr(maze.point, "DAMPING", 3.0)
+    monkeypatch.setattr(maze.point, "FORCE", 90.0)
     with pytest.raises(BenchmarkError, match="free paths"):
         list(maze.measure_steps(plain, patched, 8, 10, plan))
 
@@ -183,4 +178,4 @@ def test_maze_rows_at_small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_demonstrations_are_those_of_the_rollout() -> None:
     env = maze.make_env("maze/train?episode_length=20")
     row = maze.measure_data(env, 4, Plan(rounds=2, seconds=1.0, clock=ticking()))
-    assert (row.equal, row.unit) == ("actions exactly", "episodes/s")
+    assert (row.equal, row.unit, row.rounds) == ("a round's actions exactly", "episodes/s", 2)
