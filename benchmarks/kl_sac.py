@@ -24,7 +24,7 @@ from behavior_priors.learner import Learner, scan_updates
 from behavior_priors.learners.kl_sac import DivergenceConfig, make_kl_sac
 from behavior_priors.learners.sac import SACConfig, SACState
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.priors.skill_vae import LIMITS
+from behavior_priors.priors.skill_networks import LIMITS
 from behavior_priors.replay import make_replay
 from behavior_priors.types import ActionSpec, ArraySpec, Params, Transition
 from benchmarks.harness import Contestant, Plan, Row

@@ -19,7 +19,8 @@ import torch
 from torch.nn import functional
 
 from behavior_priors.learners.sac import SACConfig
-from behavior_priors.priors.skill_vae import LIMITS, SkillVAEConfig
+from behavior_priors.priors.skill_networks import LIMITS
+from behavior_priors.priors.skill_vae import SkillVAEConfig
 from behavior_priors.training.fit import FitConfig
 
 Arrays = Mapping[str, np.ndarray]
