@@ -21,6 +21,7 @@ from behavior_priors.networks import (
     image_slots,
     observation_size,
 )
+from behavior_priors.priors.checks import check_observation, check_rules
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -30,7 +31,6 @@ from behavior_priors.types import (
     Params,
     Prior,
     PRNGKey,
-    UserError,
 )
 
 
@@ -150,12 +150,7 @@ def make_gaussian(
 
 def _check(config: GaussianConfig, observation_spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the spec or itself."""
-    missing = [name for name in config.observation if name not in observation_spec]
-    if missing:
-        raise UserError(
-            f"observation: the Gaussian is to see {', '.join(missing)}, but there is only "
-            f"{', '.join(observation_spec)}"
-        )
+    check_observation("observation", "the Gaussian", config.observation, observation_spec)
     rules = {
         "widths": (min(config.widths, default=1) > 0, "positive"),
         "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
@@ -163,6 +158,4 @@ def _check(config: GaussianConfig, observation_spec: ObservationSpec) -> None:
         "entropy_weight": (0 <= config.entropy_weight < 1, "at least 0 and below 1"),
         "squash_limit": (0 < config.squash_limit < 1, "between 0 and 1"),
     }
-    for field, (is_kept, range_text) in rules.items():
-        if not is_kept:
-            raise UserError(f"{field}={getattr(config, field)} should be {range_text}")
+    check_rules(config, rules)

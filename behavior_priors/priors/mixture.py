@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from behavior_priors.distributions import mixture_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.priors.checks import check_observation, check_rules
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -125,12 +126,7 @@ def _check(
     config: MixtureConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> None:
     """Raises a `UserError` where the config does not fit the specs or itself."""
-    missing = [name for name in config.observation if name not in observation_spec]
-    if missing:
-        raise UserError(
-            f"observation: the mixture is to see {', '.join(missing)}, but there is only "
-            f"{', '.join(observation_spec)}"
-        )
+    check_observation("observation", "the mixture", config.observation, observation_spec)
     if action_spec.bound is not None:
         raise UserError("a mixture of Gaussians is for unbounded actions; these have a bound")
     rules = {
@@ -138,6 +134,4 @@ def _check(
         "widths": (min(config.widths, default=1) > 0, "positive"),
         "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
     }
-    for field, (is_kept, range_text) in rules.items():
-        if not is_kept:
-            raise UserError(f"{field}={getattr(config, field)} should be {range_text}")
+    check_rules(config, rules)

@@ -26,6 +26,7 @@ from behavior_priors.networks import (
     flatten_observation,
     flatten_things,
 )
+from behavior_priors.priors.checks import check_observation
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -254,12 +255,7 @@ def _check(
     config: RealNVPConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> None:
     """Raises a `UserError` where the config does not fit the specs or itself."""
-    missing = [name for name in config.observation if name not in observation_spec]
-    if missing:
-        raise UserError(
-            f"observation: the real-NVP is to see {', '.join(missing)}, but there is only "
-            f"{', '.join(observation_spec)}"
-        )
+    check_observation("observation", "the real-NVP", config.observation, observation_spec)
     names, things = config.observation or tuple(observation_spec), config.set_observation
     if things and not set(things) < set(names):
         raise UserError(

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from behavior_priors.distributions import gaussian_divergence, policy_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.priors.checks import check_observation, check_rules
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
@@ -270,19 +271,15 @@ def _prior_loss(
 def _check(config: SkillVAEConfig, observation_spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the spec or itself."""
     for field in ("prior_observation", "decoder_observation"):
-        missing = [name for name in getattr(config, field) if name not in observation_spec]
-        if missing:
-            raise UserError(
-                f"{field}: the skill model is to see {', '.join(missing)}, but there is only "
-                f"{', '.join(observation_spec)}"
-            )
-    for field in ("horizon", "latent_size", "embedding_width", "lstm_width"):
-        if getattr(config, field) < 1:
-            raise UserError(f"{field}={getattr(config, field)} should be at least 1")
-    if config.beta <= 0:
-        raise UserError(f"beta={config.beta} should be positive")
-    if config.target_divergence is not None and config.target_divergence <= 0:
-        raise UserError(f"target_divergence={config.target_divergence} should be positive, or none")
+        check_observation(field, "the skill model", getattr(config, field), observation_spec)
+    target = config.target_divergence
+    positive = ("horizon", "latent_size", "embedding_width", "lstm_width")
+    rules = {name: (getattr(config, name) >= 1, "at least 1") for name in positive}
+    rules |= {
+        "beta": (config.beta > 0, "positive"),
+        "target_divergence": (target is None or target > 0, "positive, or none"),
+    }
+    check_rules(config, rules)
     if config.prior_objective != "nll" and config.prior != "gaussian":
         raise UserError(
             f"prior_objective={config.prior_objective} needs prior=gaussian; the {config.prior} "

@@ -1,0 +1,42 @@
+"""What priors refuse of their configs, said in the same words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from behavior_priors.types import ObservationSpec, UserError
+
+
+def check_observation(field: str, who: str, names: Sequence[str], spec: ObservationSpec) -> None:
+    """Refuses names of observations that do not exist.
+
+    Args:
+      field: of the config that names them.
+      who: is to see them.
+      names: of arrays.
+      spec: what there is.
+
+    Raises:
+      UserError: one of them is not there.
+    """
+    missing = [name for name in names if name not in spec]
+    if missing:
+        raise UserError(
+            f"{field}: {who} is to see {', '.join(missing)}, but there is only {', '.join(spec)}"
+        )
+
+
+def check_rules(config: Any, rules: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuses the first field whose rule is not kept.
+
+    Args:
+      config: has the fields.
+      rules: by field, whether its value is allowed, and which ones are.
+
+    Raises:
+      UserError: there is such a field.
+    """
+    for field, (is_kept, range_text) in rules.items():
+        if not is_kept:
+            raise UserError(f"{field}={getattr(config, field)} should be {range_text}")
