@@ -12,7 +12,8 @@ import pytest
 from behavior_priors.envs import probes
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.learner import Learner
-from behavior_priors.learners.sac import Critics, SACConfig, SACState, make_sac
+from behavior_priors.learners.sac import SACConfig, SACState, make_sac
+from behavior_priors.networks import Critics
 from behavior_priors.replay import make_replay
 from behavior_priors.types import ActionSpec, ArraySpec, Transition
 
