@@ -232,7 +232,7 @@ class KLSACNets(torch.nn.Module):
 def _values(
     critics: Sequence[Any], observation: torch.Tensor, action: torch.Tensor
 ) -> list[torch.Tensor]:
-    """One after the other: as fast as batched products, of sizes such as these, or faster."""
+    """One critic after the other, as most code in PyTorch has it."""
     x = torch.cat([observation, action], dim=-1)
     return [critic(x).squeeze(-1) for critic in critics]
 
