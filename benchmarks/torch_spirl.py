@@ -114,7 +114,8 @@ class SkillNets(torch.nn.Module):
         distance = (skill.detach() - prior_mean) * (-prior_log_std).exp()
         constant = 0.5 * math.log(2.0 * math.pi)
         nll = (0.5 * distance.square() + prior_log_std + constant).sum(-1).mean()
-        return reconstruction + self.beta * divergence + nll
+        entropy = (0.5 + constant + log_std.detach()).sum(-1).mean()
+        return reconstruction + self.beta * divergence + nll - entropy
 
 
 class KLSACTrainer:

@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("behavior_priors", "experiments", "launch", "benchmarks")
 
-BASE = {"types", "learner", "distributions", "networks", "replay"}
+BASE = {"types", "checks", "learner", "distributions", "networks", "replay"}
 LIBRARY = BASE | {"objectives", "priors", "learners", "envs", "data"}
 
 # Rooms of the package and outside it, and the rooms that each may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
+    "checks": {"types"},
     "learner": {"types"},
     "distributions": {"types"},
     "networks": {"types"},

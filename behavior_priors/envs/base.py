@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
 
 from behavior_priors.types import Array, Env, Observation, PRNGKey, State, Transition
 
@@ -27,9 +28,10 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
     """
     if env.step_then_reset is not None:
         stepped, fresh = env.step_then_reset(state, action)
+        following = select(stepped.terminated | stepped.truncated, fresh, stepped)
     else:
         stepped = env.step(state, action)
-        fresh = env.reset(stepped.key)
+        following = _reset_where_over(env, stepped)
     transition = Transition(
         observation=state.observation,
         action=action,
@@ -39,8 +41,32 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
         next_observation=stepped.observation,
         valid=~stepped.diverged,
     )
-    done = stepped.terminated | stepped.truncated
-    return select(done, fresh, stepped), transition, stepped
+    return following, transition, stepped
+
+
+def _reset_where_over(env: Env, state: State) -> State:
+    """The state, or the next episode's first one where it is over.
+
+    Of environments side by side none is reset unless one of them is over: `vmap` alone would run
+    both branches of a condition in each step.
+    """
+
+    def reset_if_over(state: State) -> State:
+        return select(state.terminated | state.truncated, env.reset(state.key), state)
+
+    go_on = custom_vmap(reset_if_over)
+
+    @go_on.def_vmap
+    def _(axis_size: int, is_batched: list[Any], states: State) -> tuple[State, Any]:
+        def spread(x: Array, is_batched: bool) -> Array:
+            return x if is_batched else jnp.broadcast_to(x, (axis_size, *x.shape))
+
+        states = jax.tree.map(spread, states, is_batched[0])
+        over = states.terminated | states.truncated
+        states = jax.lax.cond(over.any(), jax.vmap(reset_if_over), lambda x: x, states)
+        return states, jax.tree.map(lambda _: True, states)
+
+    return go_on(state)
 
 
 def first_state(key: PRNGKey, observation: Observation, simulation: Any) -> State:

@@ -16,6 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from behavior_priors import distributions
+from behavior_priors.checks import check_rules
 from behavior_priors.learner import Learner
 from behavior_priors.learners.regularized import Penalty, SACConfig, make_regularized
 from behavior_priors.types import (
@@ -25,7 +26,6 @@ from behavior_priors.types import (
     ObservationSpec,
     Params,
     PRNGKey,
-    UserError,
 )
 
 PriorFn = Callable[[Observation], Any]
@@ -100,10 +100,10 @@ def check_divergence(config: DivergenceConfig) -> None:
     Raises:
       UserError: there is one.
     """
-    rules = {
-        "samples": (config.samples is None or config.samples >= 1, "at least 1, or none"),
-        "limit": (config.limit is None or config.limit > 0, "positive, or none"),
-    }
-    for field, (is_kept, range_text) in rules.items():
-        if not is_kept:
-            raise UserError(f"{field} must be {range_text}, got {getattr(config, field)}")
+    check_rules(
+        config,
+        {
+            "samples": (config.samples is None or config.samples >= 1, "at least 1, or none"),
+            "limit": (config.limit is None or config.limit > 0, "positive, or none"),
+        },
+    )

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from behavior_priors import distributions
+from behavior_priors.checks import check_rules
 from behavior_priors.learner import OnPolicyLearner
 from behavior_priors.learners.parts import copy_if_alike, descend, resolve_names
 from behavior_priors.networks import MLP, GaussianPolicy, flatten_observation, observation_size
@@ -328,21 +329,21 @@ def _check(config: PPOConfig) -> None:
     rates = ("policy_learning_rate", "value_learning_rate")
     widths = ("policy_widths", "value_widths")
     largest, change = config.gradient_clip, config.change_limit
-    rules = {
-        **{name: (getattr(config, name) > 0, "positive") for name in rates},
-        **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
-        "discount": (0 <= config.discount <= 1, "in [0, 1]"),
-        "gae_lambda": (0 <= config.gae_lambda <= 1, "in [0, 1]"),
-        "clip": (0 < config.clip < 1, "between 0 and 1"),
-        "epochs": (config.epochs >= 1, "at least 1"),
-        "minibatches": (config.minibatches >= 1, "at least 1"),
-        "entropy_weight": (config.entropy_weight >= 0, "at least 0"),
-        "gradient_clip": (largest is None or largest > 0, "positive, or none"),
-        "change_limit": (change is None or change > 0, "positive, or none"),
-        "policy_delay": (config.policy_delay >= 0, "at least 0"),
-        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
-        "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
-    }
-    for field, (is_kept, range_text) in rules.items():
-        if not is_kept:
-            raise UserError(f"{field} must be {range_text}, got {getattr(config, field)}")
+    check_rules(
+        config,
+        {
+            **{name: (getattr(config, name) > 0, "positive") for name in rates},
+            **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
+            "discount": (0 <= config.discount <= 1, "in [0, 1]"),
+            "gae_lambda": (0 <= config.gae_lambda <= 1, "in [0, 1]"),
+            "clip": (0 < config.clip < 1, "between 0 and 1"),
+            "epochs": (config.epochs >= 1, "at least 1"),
+            "minibatches": (config.minibatches >= 1, "at least 1"),
+            "entropy_weight": (config.entropy_weight >= 0, "at least 0"),
+            "gradient_clip": (largest is None or largest > 0, "positive, or none"),
+            "change_limit": (change is None or change > 0, "positive, or none"),
+            "policy_delay": (config.policy_delay >= 0, "at least 0"),
+            "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+            "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
+        },
+    )

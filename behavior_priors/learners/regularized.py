@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from behavior_priors import distributions
+from behavior_priors.checks import check_rules
 from behavior_priors.learner import Learner
 from behavior_priors.learners.parts import copy_if_alike, descend, resolve_names
 from behavior_priors.networks import (
@@ -38,7 +39,6 @@ from behavior_priors.types import (
     Params,
     PRNGKey,
     Transition,
-    UserError,
 )
 
 
@@ -295,17 +295,17 @@ def _check(config: SACConfig) -> None:
     """Refuses values outside their range."""
     rates = ("policy_learning_rate", "critic_learning_rate", "temperature_learning_rate")
     widths = ("policy_widths", "critic_widths")
-    rules = {
-        **{name: (getattr(config, name) > 0, "positive") for name in rates},
-        **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
-        "num_critics": (config.num_critics >= 1, "at least 1"),
-        "discount": (0 <= config.discount <= 1, "in [0, 1]"),
-        "target_rate": (0 < config.target_rate <= 1, "in (0, 1]"),
-        "target_period": (config.target_period >= 1, "at least 1"),
-        "initial_temperature": (config.initial_temperature > 0, "positive"),
-        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
-        "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
-    }
-    for field, (is_kept, range_text) in rules.items():
-        if not is_kept:
-            raise UserError(f"{field} must be {range_text}, got {getattr(config, field)}")
+    check_rules(
+        config,
+        {
+            **{name: (getattr(config, name) > 0, "positive") for name in rates},
+            **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
+            "num_critics": (config.num_critics >= 1, "at least 1"),
+            "discount": (0 <= config.discount <= 1, "in [0, 1]"),
+            "target_rate": (0 < config.target_rate <= 1, "in (0, 1]"),
+            "target_period": (config.target_period >= 1, "at least 1"),
+            "initial_temperature": (config.initial_temperature > 0, "positive"),
+            "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+            "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
+        },
+    )

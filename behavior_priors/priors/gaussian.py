@@ -14,6 +14,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from behavior_priors.checks import check_observation, check_rules
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
 from behavior_priors.networks import (
     GaussianPolicy,
@@ -21,7 +22,6 @@ from behavior_priors.networks import (
     image_slots,
     observation_size,
 )
-from behavior_priors.priors.checks import check_observation, check_rules
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.checks import check_observation, check_rules
 from behavior_priors.distributions import mixture_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
-from behavior_priors.priors.checks import check_observation, check_rules
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from behavior_priors.checks import check_observation, check_rules
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
 from behavior_priors.networks import (
     MLP,
@@ -26,7 +27,6 @@ from behavior_priors.networks import (
     flatten_observation,
     flatten_things,
 )
-from behavior_priors.priors.checks import check_observation
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -268,26 +268,25 @@ def _check(
             f"set_observation: {', '.join(things)} should all list the same things along their "
             "first axis, but those differ in length"
         )
-    for name in ("encoder_widths", "conditioner_widths"):
-        if min(getattr(config, name), default=1) < 1:
-            raise UserError(f"{name}={getattr(config, name)} should be positive")
+    scale, widths = config.log_scale_bound, ("encoder_widths", "conditioner_widths")
+    check_rules(
+        config,
+        {
+            **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
+            "padding": (config.padding >= 0, "at least 0"),
+            "log_scale_bound": (scale is None or scale > 0, "positive, or none"),
+            "squash_limit": (0 < config.squash_limit < 1, "between 0 and 1"),
+        },
+    )
     if config.couplings < 2:
         raise UserError(
             f"couplings={config.couplings} leaves half of the action untransformed; "
             "a real-NVP needs at least 2"
         )
-    if config.padding < 0:
-        raise UserError(f"padding={config.padding} is negative; it should be 0 or more")
     if action_spec.size + config.padding < 2:
         raise UserError(
             f"an action of size {action_spec.size} cannot be split into halves; "
             "a real-NVP needs padding=1 here"
         )
-    if config.log_scale_bound is not None and config.log_scale_bound <= 0:
-        raise UserError(
-            f"log_scale_bound={config.log_scale_bound} should be positive, or None for no bound"
-        )
     if config.squash and action_spec.bound is None:
         raise UserError("squash=True needs bounded actions; these have no bound")
-    if not 0 < config.squash_limit < 1:
-        raise UserError(f"squash_limit={config.squash_limit} should lie between 0 and 1")

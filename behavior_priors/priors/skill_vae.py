@@ -16,9 +16,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.checks import check_observation, check_rules
 from behavior_priors.distributions import gaussian_divergence, policy_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
-from behavior_priors.priors.checks import check_observation, check_rules
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
@@ -101,9 +101,10 @@ def make_skill_vae(
     """The skill model; every function accepts any leading batch axes.
 
     The loss is the negative evidence lower bound with unit variance, in nats and without its
-    constant, and the prior's own loss: posteriors are targets for the prior, which they never see a
-    gradient of. Its metrics: `reconstruction`, `mse` (of an action's dimension), `divergence`
-    (summed), `beta`, and `prior_nll` of a posterior's sample.
+    constant, and the prior's own loss, a divergence: posteriors are targets for the prior, which
+    they never see a gradient of. Its metrics: `reconstruction`, `mse` (of an action's dimension),
+    `divergence` (from N(0, I), summed), `beta`, `prior_divergence` (of the prior from posteriors),
+    and `prior_nll` of a posterior's sample.
 
     Args:
       config: what skills look like.
@@ -199,6 +200,7 @@ def make_skill_vae(
             "mse": error.mean(),
             "divergence": divergence,
             "beta": jnp.exp(log_beta),
+            "prior_divergence": prior_loss,
             "prior_nll": prior_nll,
         }
 
@@ -257,12 +259,17 @@ def _prior_loss(
     log_std: Array,
     skill: Array,
 ) -> tuple[Array, Array]:
-    """The prior's loss against fixed posteriors and samples of them, and their `-log p`."""
+    """The prior's divergence from fixed posteriors, and `-log p` of samples of them.
+
+    A likelihood alone would say that models are worse the less they know of a skill: wide
+    posteriors are less likely under any prior. Their entropy, whose gradient is zero here, makes
+    it a divergence, by which models can be compared.
+    """
     features = prior.encode(params, observation)
     assert prior.log_prob is not None
     nll = -prior.log_prob(params, skill, features).mean()
     if config.prior_objective == "nll":
-        return nll, nll
+        return nll - policy_distribution(mean, log_std, None).entropy().mean(), nll
     ours, theirs = jnp.split(features, 2, axis=-1), (mean, log_std)
     pair = (*theirs, *ours) if config.prior_objective == "forward" else (*ours, *theirs)
     return gaussian_divergence(*pair).mean(), nll

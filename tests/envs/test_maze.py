@@ -12,7 +12,7 @@ import pytest
 
 from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.maze import layout, point, view
-from behavior_priors.envs.maze.maze import test_map as make_test_map
+from behavior_priors.envs.maze.tasks import fixed_task
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.types import Env, State, UserError
@@ -178,9 +178,10 @@ def test_the_image_shows_what_is_around() -> None:
     assert image[16, 10:16].tolist() == [255, 255, 255, 0, 0, 0]
 
 
-def test_the_test_goal_is_as_far_as_it_is_said_to_be() -> None:
+@pytest.mark.parametrize("member", ["validation", "test"])
+def test_a_goal_is_as_far_as_it_is_said_to_be(member: str) -> None:
     for distance in (5, 24):
-        start, where = make_test_map(distance, 2.0)
+        start, where = fixed_task(member, distance, 2.0)
         ways = breadth_first(where.walls, start)
         cells = np.argwhere(~where.walls)
         near = np.linalg.norm(cells + 0.5 - where.goal, axis=1) < 2.0
@@ -189,9 +190,16 @@ def test_the_test_goal_is_as_far_as_it_is_said_to_be() -> None:
         make_env("maze/test?distance=900")
 
 
+def test_settings_are_chosen_in_another_maze_than_they_are_judged_in() -> None:
+    mazes = [np.asarray(fixed_task(member, 24, 2.0)[1].walls) for member in ("validation", "test")]
+    assert (mazes[0] != mazes[1]).mean() > 0.2
+    assert make_env("maze/validation").info["report_env"] == "maze/validation"
+    assert make_env("maze/test").info["report_env"] == "maze/test"
+
+
 def test_starts_are_jittered_within_their_cell() -> None:
     env = make_env("maze/test")
-    start, _ = make_test_map(24, 2.0)
+    start, _ = fixed_task("test", 24, 2.0)
     position = np.asarray(reset_many(env, jax.random.key(0), 256).simulation.position)
     assert (np.floor(position) == start).all()
     assert position.std(0).min() > 0.1
@@ -201,7 +209,7 @@ def test_starts_are_jittered_within_their_cell() -> None:
 def test_both_protocols(ends: bool, last: float) -> None:
     """The first step at the goal ends the episode and pays 1; or every step there pays 1."""
     env = make_env(f"maze/test?ends_at_goal={str(ends).lower()}&episode_length=25&distance=5")
-    _, where = make_test_map(5, 2.0)
+    _, where = fixed_task("test", 5, 2.0)
     state = env.reset(jax.random.key(0))
     state = state._replace(simulation=state.simulation._replace(position=jnp.asarray(where.goal)))
 
@@ -224,6 +232,7 @@ def demonstrated(env: Env, episodes: int) -> float:
 def test_the_demonstrator_finds_its_way() -> None:
     assert demonstrated(make_env("maze/train"), 64) > 0.9
     assert demonstrated(make_env("maze/test"), 4) == 1.0
+    assert demonstrated(make_env("maze/validation"), 4) == 1.0
 
 
 def test_scores_and_pictures() -> None:
@@ -257,7 +266,7 @@ def test_the_images_second_frame_is_the_one_before() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("maze/exam", "maze has: train, test"),
+        ("maze/exam", "maze has: train, validation, test"),
         ("maze/test?radius=-1", "should be positive"),
         ("maze/test?colour=red", "no choice that maze/test has"),
     ],

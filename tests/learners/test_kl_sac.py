@@ -250,7 +250,10 @@ def test_a_flow_and_a_mixture_serve_as_priors() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"samples": 0}, "samples must be at least 1"), ({"limit": 0.0}, "limit must be positive")],
+    [
+        ({"samples": 0}, "samples=0 should be at least 1"),
+        ({"limit": 0.0}, "limit=0.0 should be positive"),
+    ],
 )
 def test_a_config_that_makes_no_sense(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -213,7 +213,7 @@ def test_uniform_initialisation_is_pytorchs() -> None:
         ({}, ActionSpec(1), "size 1 cannot be split .* padding=1"),
         ({"log_scale_bound": 0.0}, ActionSpec(7), "log_scale_bound=0.0 should be positive"),
         ({"squash": True}, ActionSpec(7, None), "squash=True needs bounded actions"),
-        ({"squash_limit": 1.0}, ActionSpec(7), "squash_limit=1.0 should lie between 0 and 1"),
+        ({"squash_limit": 1.0}, ActionSpec(7), "squash_limit=1.0 should be between 0 and 1"),
     ],
 )
 def test_bad_configs(changes: dict[str, Any], action_spec: ActionSpec, message: str) -> None:

@@ -1,13 +1,12 @@
 """A point mass in mazes: random ones to learn skills in, and a larger one to learn a task in.
 
 `maze/train` is another random maze of 20 x 20 cells, with another goal, in every episode;
-`maze/test` one of 40 x 40, with one goal far away. After the mazes of SPiRL (Pertsch et al. 2020,
-section 4 and appendix C), written as pure JAX.
+`maze/test` one of 40 x 40, with one goal far away, and `maze/validation` another such. After the
+mazes of SPiRL (Pertsch et al. 2020, section 4 and appendix C), written as pure JAX.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,6 +17,14 @@ import numpy as np
 from behavior_priors.envs.base import first_state
 from behavior_priors.envs.family import Family, one_of
 from behavior_priors.envs.maze import layout, point, view
+from behavior_priors.envs.maze.tasks import (
+    FIXED_SEEDS,
+    FIXED_SIZE,
+    RANDOM_SIZE,
+    Map,
+    fixed_task,
+    random_task,
+)
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -30,32 +37,13 @@ from behavior_priors.types import (
     UserError,
 )
 
-TRAIN_SIZE, TEST_SIZE = 20, 40
 TRAIN_LENGTH, TEST_LENGTH = 1000, 2000
-
-TEST_SEED = 0
-TEST_START, TEST_GOAL = (10, 24), (18, 8)
-"""Cells that the reference's test begins and ends in; here the nearest ones that serve."""
 
 JITTER = 0.2
 """Cells by which the demonstrator's way points are moved, along each axis."""
 
 GAINS = (10.0, 1.0)
 """Of the demonstrator's controller, for the distance to the way point and for the velocity."""
-
-
-class Map(NamedTuple):
-    """A maze with a task in it.
-
-    Attributes:
-      walls: `[size, size]` bool.
-      goal: `[2]`, its centre.
-      ways: `[size, size]` int32, steps from each cell to the goal's.
-    """
-
-    walls: Array
-    goal: Array
-    ways: Array
 
 
 class Point(NamedTuple):
@@ -83,19 +71,19 @@ def make_maze(
     be there. `scores` has `cells_to_goal`, the steps through the maze that are left.
 
     Args:
-      member: `train` or `test`.
+      member: `train`, `validation` or `test`.
       engine: there is no choice.
-      distance: of the test goal: cells of the shortest way from the start's cell to the first one
-        that has its centre within `radius` of the goal.
-      radius: of the goal; None for 0.5 in training mazes and 2, as in the reference, in the test.
+      distance: of the goal that stays: cells of the shortest way from the start's cell to the
+        first one that has its centre within `radius` of the goal.
+      radius: of the goal; None for 0.5 in random mazes and 2, as in the reference, in others.
       ends_at_goal: the first step at the goal ends the episode; else steps at the goal are counted
         until its end.
       patch: observe `patch` `[7, 7]`, how much of each square around is wall.
       image: observe `image` `[32, 32, 2]`, what is around, now and a step ago.
-      episode_length: None for 1000 in training mazes and 2000 in the test.
+      episode_length: None for 1000 in random mazes and 2000 in others.
 
     Raises:
-      UserError: an engine is asked for, or the test maze has no goal at that distance.
+      UserError: an engine is asked for, or the maze has no goal at that distance.
     """
     if engine != "auto":
         raise UserError(
@@ -103,11 +91,11 @@ def make_maze(
         )
     if radius is not None and radius <= 0:
         raise UserError(f"maze/{member}: radius={radius} should be positive")
-    is_test = member == "test"
-    reach = radius if radius is not None else (2.0 if is_test else 0.5)
-    length = episode_length or (TEST_LENGTH if is_test else TRAIN_LENGTH)
-    if is_test:
-        start, fixed = test_map(distance, reach)
+    stays = member in FIXED_SEEDS
+    reach = radius if radius is not None else (2.0 if stays else 0.5)
+    length = episode_length or (TEST_LENGTH if stays else TRAIN_LENGTH)
+    if stays:
+        start, fixed = fixed_task(member, distance, reach)
 
         def begin(key: PRNGKey) -> tuple[Array, Map | None]:
             corner = jax.random.uniform(key, (2,), minval=0.15, maxval=0.85)
@@ -116,12 +104,12 @@ def make_maze(
         fixed = None
 
         def begin(key: PRNGKey) -> tuple[Array, Map | None]:
-            return _random_task(key)
+            return random_task(key)
 
     observe = _observer(patch, image)
     return _make_env(
         f"maze/{member}",
-        TEST_SIZE if is_test else TRAIN_SIZE,
+        FIXED_SIZE if stays else RANDOM_SIZE,
         length,
         begin,
         fixed,
@@ -131,69 +119,6 @@ def make_maze(
         patch,
         image,
     )
-
-
-@functools.cache
-def test_map(distance: int, radius: float) -> tuple[tuple[int, int], Map]:
-    """The test maze: the start's cell, and the map with a goal at that distance.
-
-    Raises:
-      UserError: there is no such goal.
-    """
-    size = TEST_SIZE
-    walls = np.asarray(
-        jax.jit(layout.draw_walls, static_argnums=1)(jax.random.key(TEST_SEED), size)
-    )
-    cells = np.argwhere(~walls)
-    start = _nearest(cells, TEST_START)
-    ways = jax.jit(layout.ways_to)
-    from_start = np.asarray(ways(walls, _only(size, start)))
-    centres = cells + 0.5
-    near = np.linalg.norm(centres[:, None] - centres[None, :], axis=-1) < radius
-    steps = np.where(near, from_start[tuple(cells.T)][None, :], layout.UNREACHABLE).min(axis=1)
-    there = cells[steps == distance]
-    if not len(there):
-        most = steps[steps < layout.UNREACHABLE].max()
-        raise UserError(
-            f"maze/test: no goal of radius {radius:g} is distance={distance} from the start; "
-            f"give at least 1 and at most {most}"
-        )
-    goal = _nearest(there, TEST_GOAL)
-    to_goal = np.asarray(ways(walls, _only(size, goal)))
-    centre = np.asarray(goal, np.float32) + np.float32(0.5)
-    return start, Map(*map(jnp.asarray, (walls, centre, to_goal)))
-
-
-def _nearest(cells: np.ndarray, to: tuple[int, int]) -> tuple[int, int]:
-    i, j = cells[np.argmin(np.square(cells - np.asarray(to)).sum(axis=1))]
-    return int(i), int(j)
-
-
-def _only(size: int, cell: tuple[int, int]) -> np.ndarray:
-    grid = np.zeros((size, size), bool)
-    grid[cell] = True
-    return grid
-
-
-def _random_task(key: PRNGKey) -> tuple[Array, Map]:
-    """A random maze, start and goal, between which there is a way of at least one cell."""
-    maze_key, task_key = jax.random.split(key)
-    size = TRAIN_SIZE
-    walls = layout.draw_walls(maze_key, size)
-    uniform = jax.random.uniform(task_key, (4,))
-    # some cells have walls all around them
-    goal = _pick(~walls & ~layout.all_around(walls), uniform[0])
-    ways = layout.ways_to(walls, jnp.zeros((size, size), bool).at[goal[0], goal[1]].set(True))
-    start = _pick((ways > 0) & (ways < layout.UNREACHABLE), uniform[1])
-    position = start.astype(jnp.float32) + 0.15 + 0.7 * uniform[2:]
-    return position, Map(walls, goal.astype(jnp.float32) + 0.5, ways)
-
-
-def _pick(allowed: Array, uniform: Array) -> Array:
-    """One of the cells `[2]` that are allowed, by a number in [0, 1)."""
-    cumulative = jnp.cumsum(allowed.ravel(), dtype=jnp.float32)
-    place = jnp.argmax(cumulative > uniform * cumulative[-1])
-    return jnp.stack([place // allowed.shape[1], place % allowed.shape[1]])
 
 
 def _observation_spec(size: int, has_patch: bool, has_image: bool) -> ObservationSpec:
@@ -308,10 +233,10 @@ def _make_env(
         info={
             "engine": "jax",
             "data_env": f"maze/train{options}",
-            "report_env": f"maze/test{options}",
+            "report_env": f"{name if fixed is not None else 'maze/test'}{options}",
             "cells": size,
         },
     )
 
 
-FAMILY = Family(make_maze, one_of("maze", lambda: ("train", "test")))
+FAMILY = Family(make_maze, one_of("maze", lambda: ("train", *FIXED_SEEDS)))

@@ -1,4 +1,4 @@
-"""What priors refuse of their configs, said in the same words."""
+"""What priors and learners refuse of their configs, said in the same words."""
 
 from __future__ import annotations
 
