@@ -113,8 +113,8 @@ StepFn = Callable[[State, Array], State]
 
 
 StepThenResetFn = Callable[[State, Array], tuple[State, State]]
-"""`(state, action) -> (stepped, fresh)`; `fresh` begins the next episode where the step ended one,
-and may be anything elsewhere."""
+"""`(state, action) -> (stepped, following)`; `following` is where to go on from, the next episode's
+first state if this one is over, else `stepped`."""
 
 ReleaseFn = Callable[[State], None]
 """Gives up episodes under way, states `[...]`, so that what they occupy can be used again."""

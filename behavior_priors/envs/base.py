@@ -27,8 +27,7 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
       the first one unless the episode ended.
     """
     if env.step_then_reset is not None:
-        stepped, fresh = env.step_then_reset(state, action)
-        following = select(stepped.terminated | stepped.truncated, fresh, stepped)
+        stepped, following = env.step_then_reset(state, action)
     else:
         stepped = env.step(state, action)
         following = _reset_where_over(env, stepped)

@@ -25,7 +25,7 @@ FLAGS, REWARD, HEADER = 2, 3, 4
 """Words of an answer, after `INSTANCE` and `TICK`; the observation's follow, and in answers that
 begin an episode those of its key."""
 
-TERMINATED, TRUNCATED, DIVERGED, SUCCESS = 1, 2, 4, 8
+TERMINATED, TRUNCATED, DIVERGED, SUCCESS, BEGAN = 1, 2, 4, 8, 16
 """Bits of `FLAGS`."""
 
 _UNSTABLE = slice(
@@ -136,14 +136,14 @@ class Host:
         answers = np.zeros((len(rows), HEADER + self._layout.size), np.int32)
         with self._lock:
             self._step(answers, rows)
-            self._idle += rows[_ended(answers), INSTANCE].tolist()
+            self._idle += rows[_ended(answers) != 0, INSTANCE].tolist()
         return answers.reshape(*requests.shape[:-1], -1)
 
     def step_then_reset(self, requests: Any) -> np.ndarray:
         """Steps, and begins the next episode where one is over.
 
         Returns:
-          What `step` returns, then what `reset` does or zeros, `[..., both]`.
+          What `step` returns, then the state to go on from as `reset` returns it, `[..., both]`.
 
         Raises:
           RuntimeError: a request is about a state that is no longer there.
@@ -153,14 +153,14 @@ class Host:
         keys = rows[:, OVER + 1 + self._action.size :]
         size = HEADER + self._layout.size
         answers = np.zeros((len(rows), 2 * size + keys.shape[-1]), np.int32)
-        stepped, begun = answers[:, :size], answers[:, size:]
+        stepped, following = answers[:, :size], answers[:, size:]
         with self._lock:
             self._step(stepped, rows)
-            over = rows[:, OVER] != 0
-            for row in np.flatnonzero(_ended(stepped) | over):
+            following[:, :size], following[:, size:] = stepped, keys
+            for row in (_ended(stepped) | rows[:, OVER]).nonzero()[0]:
                 # that of an episode which was over before may have been lent to another
-                index = self._take() if over[row] else int(rows[row, INSTANCE])
-                self._begin(begun[row], index, keys[row])
+                index = self._take() if rows[row, OVER] else int(rows[row, INSTANCE])
+                self._begin(following[row], index, keys[row])
         return answers.reshape(*requests.shape[:-1], -1)
 
     def release(self, instances: np.ndarray, ticks: np.ndarray) -> None:
@@ -200,10 +200,11 @@ class Host:
         if self._painter is not None:
             # now, because the first image may be asked for after the first step
             instance.frame = instance.tick, self.draw(instance.env)
-        answer[:REWARD] = index, instance.tick, SUCCESS * succeeded(info)
+        flags = BEGAN | (SUCCESS if succeeded(info) else 0)
+        answer[:HEADER] = index, instance.tick, flags, 0
         answer[HEADER + self._layout.size :] = next_key
         numbers = np.zeros((1, 1 + self._layout.floats))
-        self._layout.write(numbers[:, 1:], answer[None, HEADER:], 0, observation)
+        self._layout.write(numbers[:, 1:], answer[None, HEADER:], [0], [observation])
         if not self._put_numbers(answer[None], numbers).all():
             raise RuntimeError(
                 f"{self.name}: an episode of seed {seed} begins with NaN or infinity"
@@ -214,26 +215,30 @@ class Host:
         first = OVER + 1
         actions = self._action.rescale(rows[:, first : first + self._action.size].view(np.float32))
         numbers = np.zeros((len(rows), 1 + self._layout.floats))
-        seen, words, flags = numbers[:, 1:], answers[:, HEADER:], answers[:, FLAGS]
+        stepped, observations, rewards, flags = [], [], [], []
         for row, (index, tick, over) in enumerate(rows[:, :first].tolist()):
             if over:
                 continue
             instance = self._claim(index, tick)
-            observation, numbers[row, 0], terminated, truncated, info = instance.env.step(
-                actions[row]
+            observation, reward, terminated, truncated, info = instance.env.step(actions[row])
+            stepped.append(row)
+            observations.append(observation)
+            rewards.append(reward)
+            flags.append(
+                (TERMINATED if terminated else 0)
+                | (TRUNCATED if truncated else 0)
+                | (SUCCESS if succeeded(info) else 0)
+                | (DIVERGED if instance.became_unstable() else 0)
             )
-            self._layout.write(seen, words, row, observation)
-            if terminated:
-                flags[row] |= TERMINATED
-            if truncated:
-                flags[row] |= TRUNCATED
-            if succeeded(info):
-                flags[row] |= SUCCESS
-            if instance.became_unstable():
-                flags[row] |= DIVERGED
+        # one access for all: each costs a microsecond, whatever it is of
+        if stepped:
+            where = slice(None) if len(stepped) == len(rows) else stepped
+            self._layout.write(numbers[:, 1:], answers[:, HEADER:], where, observations)
+            numbers[where, 0] = rewards
+            answers[where, FLAGS] = flags
         answers[:, [INSTANCE, TICK]] = rows[:, [INSTANCE, TICK]] + [0, 1]
-        diverged = ~self._put_numbers(answers, numbers) | (flags & DIVERGED != 0)
-        flags[diverged] = DIVERGED | TRUNCATED
+        diverged = ~self._put_numbers(answers, numbers) | (answers[:, FLAGS] & DIVERGED != 0)
+        answers[diverged, FLAGS] = DIVERGED | TRUNCATED
         answers[diverged, REWARD] = 0
 
     def _put_numbers(self, answers: np.ndarray, numbers: np.ndarray) -> Any:
@@ -245,8 +250,7 @@ class Host:
 
     def _claim(self, index: int, tick: int) -> Instance:
         """The instance in the state of a handle, which is left for good."""
-        self._check(index, tick)
-        instance = self._instances[index]
+        instance = self._current(index, tick)
         if instance.watched and (instance.frame is None or instance.frame[0] != tick):
             instance.frame = tick, self.draw(instance.env)
         instance.tick += 1
@@ -258,19 +262,21 @@ class Host:
             instance.watched = True
             if instance.frame is not None and instance.frame[0] == tick:
                 return instance.frame[1]
-        self._check(index, tick)
+        instance = self._current(index, tick)
         instance.frame = tick, self.draw(instance.env)
         return instance.frame[1]
 
     def _is_current(self, index: int, tick: int) -> bool:
         return 0 <= index < len(self._instances) and self._instances[index].tick == tick
 
-    def _check(self, index: int, tick: int) -> None:
+    def _current(self, index: int, tick: int) -> Instance:
+        """The instance in the state of a handle."""
         if not self._is_current(index, tick):
             raise RuntimeError(
                 f"{self.name}: this state is gone, because its instance was stepped or reset since,"
                 " or belongs to another process; step a state once, and begin anew with env.reset"
             )
+        return self._instances[index]
 
 
 def draw_seed(key: np.ndarray) -> tuple[int, np.ndarray]:
@@ -303,4 +309,5 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _ended(answers: np.ndarray) -> np.ndarray:
-    return answers[:, FLAGS] & (TERMINATED | TRUNCATED) != 0
+    """`[N]`, not zero where a step ended an episode."""
+    return answers[:, FLAGS] & (TERMINATED | TRUNCATED)

@@ -67,9 +67,11 @@ def execute_skill(
         assert env.step_then_reset is not None
         state, plan, total = execute(state, skill, horizon - 1)
         over = state.terminated | state.truncated
-        stepped, fresh = env.step_then_reset(state, decode(plan, state)[0])
+        stepped, following = env.step_then_reset(state, decode(plan, state)[0])
         total = total + jnp.where(over, 0.0, stepped.reward)
-        return select(over, state, stepped)._replace(reward=total), fresh
+        stepped = select(over, state, stepped)._replace(reward=total)
+        began = stepped.terminated | stepped.truncated
+        return stepped, following._replace(reward=jnp.where(began, 0.0, total))
 
     return env._replace(
         action_spec=ActionSpec(skills.latent_size, bound),

@@ -149,7 +149,7 @@ def test_without_gymnasium_the_way_to_get_it_is_said(monkeypatch: pytest.MonkeyP
 def test_an_observation_of_another_shape_is_noticed():
     layout = Layout(spaces.Dict({"a": spaces.Box(0.0, 1.0, (2, 3))}), "probe")
     with pytest.raises(ValueError, match=r"a has the shape \(3,\); its space has \(2, 3\)"):
-        layout.write(np.zeros((1, 6)), np.zeros((1, 6), np.int32), 0, {"a": np.zeros(3)})
+        layout.write(np.zeros((1, 6)), np.zeros((1, 6), np.int32), [0], [{"a": np.zeros(3)}])
 
 
 def test_names_that_fall_together_are_refused():

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.envs.base import first_state, step_and_reset
+from behavior_priors.envs.base import first_state, select, step_and_reset
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.envs.skills import execute_skill
 from behavior_priors.types import (
@@ -180,7 +180,8 @@ def test_an_environment_on_the_host_resets_in_its_last_step() -> None:
         stepped = jax.tree.map(lambda a, b: jnp.where(over, a, b), state, stepped)
         done = stepped.terminated | stepped.truncated
         jax.debug.callback(lambda d: resets.append(int(d)), done)
-        return stepped._replace(reward=jnp.where(over, 0.0, stepped.reward)), base.reset(state.key)
+        following = select(done, base.reset(state.key), stepped)
+        return stepped._replace(reward=jnp.where(over, 0.0, stepped.reward)), following
 
     env = execute_skill(base._replace(step_then_reset=step_then_reset), affine_skills(), PARAMS)
     state, transitions = act(env, 4)

@@ -17,6 +17,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from behavior_priors.envs.host_calls import stay
 from behavior_priors.envs.physics.base import VISIBLE_GROUPS, Physics, PhysicsState, RayHits
 
 _DIVERGED = [
@@ -37,8 +38,7 @@ class _Batches:
     """Batches of each size, lent to one call at a time.
 
     JAX runs the callbacks of several devices at the same time, and a `Batch` shared between them
-    returns another simulation's rows without saying so. A thread's identity is no key to them:
-    Python forgets what a foreign thread stored as soon as its call returns.
+    returns another simulation's rows without saying so.
     """
 
     def __init__(self, models: Sequence[mujoco.MjModel]):
@@ -93,6 +93,7 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     batches = _Batches(models)
 
     def step_on_host(row: Any, ctrl: Any, scene: Any) -> tuple[np.ndarray, np.ndarray]:
+        stay()
         row, ctrl, scene = np.asarray(row), np.asarray(ctrl), np.asarray(scene)
         with batches.lend(scene.reshape(-1)) as batch:
             _load(batch, _unpack(row, models[0]))
