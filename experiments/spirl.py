@@ -137,7 +137,9 @@ class SpirlConfig:
     eval_episodes: int = 100
     video_episodes: int = 4
     skill: SkillVAEConfig = field(default_factory=SkillVAEConfig)
-    fit: FitConfig = field(default_factory=lambda: FitConfig(batch_size=128, gradient_clip=10.0))
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(batch_size=128, gradient_clip=10.0, keep="last")
+    )
     clone: GaussianConfig = field(default_factory=GaussianConfig)
     clone_fit: FitConfig = field(default_factory=FitConfig)
     divergence: DivergenceConfig = field(default_factory=DivergenceConfig)

@@ -261,9 +261,8 @@ def _prior_loss(
 ) -> tuple[Array, Array]:
     """The prior's divergence from fixed posteriors, and `-log p` of samples of them.
 
-    A likelihood alone would say that models are worse the less they know of a skill: wide
-    posteriors are less likely under any prior. Their entropy, whose gradient is zero here, makes
-    it a divergence, by which models can be compared.
+    The posteriors' entropy, whose gradient is zero here, makes a divergence of the likelihood: 0
+    for a prior that knows all that they know.
     """
     features = prior.encode(params, observation)
     assert prior.log_prob is not None

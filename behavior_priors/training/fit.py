@@ -48,6 +48,9 @@ class FitConfig:
       weight_decay: decoupled from the gradient, as in AdamW.
       gradient_clip: largest global norm of a gradient; None for no limit.
       validation_fraction: share of the episodes that is held out when the data is split.
+      keep: best for the parameters with the lowest validation loss; last for the latest, where the
+        loss of different epochs does not compare, as that of a skill model: its prior's part grows
+        while skills become more precise.
     """
 
     steps: int = 10_000
@@ -58,6 +61,7 @@ class FitConfig:
     weight_decay: float = 0.0
     gradient_clip: float | None = None
     validation_fraction: float = 0.1
+    keep: Literal["best", "last"] = "best"
 
 
 @jax.tree_util.register_dataclass
@@ -68,7 +72,8 @@ class FitState:
     Attributes:
       params: of the prior, after the latest step.
       opt_state: of the optimiser.
-      best_params: the parameters with the lowest validation loss so far, at the end of an epoch.
+      best_params: the parameters with the lowest validation loss so far, at the end of an epoch; or
+        the latest, as `FitConfig.keep` says.
       best_loss: `[]`, their validation loss; infinite before the first epoch.
       best_step: `[]` int32, the step after which they were seen.
       step: `[]` int32, gradient steps taken.
@@ -152,7 +157,7 @@ def make_fit(prior: Trainable, config: FitConfig) -> Fit:
         )
         train_metrics = jax.tree.map(jnp.mean, train_metrics)
         validation_metrics = _evaluate(prior, state.params, validation_data)
-        state = _keep_best(state, validation_metrics["loss"])
+        state = _keep(config, state, validation_metrics["loss"])
         return state, {
             **{f"train/{name}": x for name, x in train_metrics.items()},
             **{f"validation/{name}": x for name, x in validation_metrics.items()},
@@ -183,9 +188,9 @@ def _evaluate(prior: Trainable, params: Params, data: Data) -> Metrics:
     return jax.tree.map(lambda mean, other: (1 - share) * mean + share * other, means, rest_means)
 
 
-def _keep_best(state: FitState, loss: Array) -> FitState:
+def _keep(config: FitConfig, state: FitState, loss: Array) -> FitState:
     """Takes the current parameters as the best if `loss` is finite and the lowest so far."""
-    is_best = jnp.isfinite(loss) & (loss < state.best_loss)
+    is_best = jnp.isfinite(loss) & ((loss < state.best_loss) | (config.keep == "last"))
     best_params, best_loss, best_step = jax.tree.map(
         lambda new, old: jnp.where(is_best, new, old),
         (state.params, loss, state.step),

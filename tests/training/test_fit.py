@@ -101,6 +101,14 @@ def test_best_of_validation_is_kept_while_training_goes_on() -> None:
     assert state.params["weight"] > 0.7
 
 
+def test_the_last_may_be_kept_instead() -> None:
+    config = replace(PROBE, keep="last")
+    state, history = _train(_probe(_squares, 0.0), config, _data(1.0), _data(0.3))
+    assert state.best_step == PROBE.steps
+    assert state.best_params["weight"] == state.params["weight"]
+    assert state.best_loss == pytest.approx(history[-1]["validation/loss"])
+
+
 def test_metrics_are_the_losses_own() -> None:
     _, history = _train(_probe(_squares, 0.5), PROBE, _data(1.0), _data(0.0))
     for metrics in history:
