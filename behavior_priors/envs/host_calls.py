@@ -16,16 +16,19 @@ from behavior_priors.types import Array
 _thread = threading.local()
 
 
-def call_host(function: Callable[[Any], np.ndarray], words: Array, result: Any) -> Array:
+def call_host(
+    function: Callable[[Any], np.ndarray], words: Array, result: Any, *, is_pure: bool = False
+) -> Array:
     """Calls a function of one array on the host, once for all rows under any `vmap`s.
 
-    On a CPU through XLA's own buffers, which costs 10 µs instead of `pure_callback`'s 40, and with
-    an effect, so that two equal resets in one program are not made into one.
+    On a CPU through XLA's own buffers, which costs 10 µs instead of `pure_callback`'s 40.
 
     Args:
       function: of an array with the leading axes of all `vmap`s.
       words: its argument.
       result: shape and dtype of what it returns, without those axes.
+      is_pure: whether two equal calls in one program may be made into one, or one that nobody needs
+        be left out; resets of gymnasium's environments may not.
     """
     if jax.default_backend() != "cpu":
         return jax.pure_callback(function, result, words, vmap_method="broadcast_all")
@@ -34,7 +37,9 @@ def call_host(function: Callable[[Any], np.ndarray], words: Array, result: Any) 
         stay()
         np.asarray(out)[...] = function(words)
 
-    return buffer_callback(fill, result, has_side_effect=True, vmap_method="broadcast_all")(words)
+    return buffer_callback(fill, result, has_side_effect=not is_pure, vmap_method="broadcast_all")(
+        words
+    )
 
 
 def stay() -> None:

@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from behavior_priors.envs.host_calls import stay
+from behavior_priors.envs.host_calls import call_host
 from behavior_priors.envs.physics.base import VISIBLE_GROUPS, Physics, PhysicsState, RayHits
 
 _DIVERGED = [
@@ -92,31 +92,30 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     models = tuple(models)
     batches = _Batches(models)
 
-    def step_on_host(row: Any, ctrl: Any, scene: Any) -> tuple[np.ndarray, np.ndarray]:
-        stay()
-        row, ctrl, scene = np.asarray(row), np.asarray(ctrl), np.asarray(scene)
-        with batches.lend(scene.reshape(-1)) as batch:
-            _load(batch, _unpack(row, models[0]))
-            batch.bind("ctrl")[:] = ctrl.reshape(batch.nsim, -1)
+    size = 1 + models[0].nq + 2 * models[0].nv + models[0].na
+
+    def step_on_host(request: Any) -> np.ndarray:
+        request = np.asarray(request)
+        rows = request.reshape(-1, request.shape[-1])
+        with batches.lend(rows[:, -1].astype(np.int32)) as batch:
+            _load(batch, _unpack(rows[:, :size], models[0]))
+            batch.bind("ctrl")[:] = rows[:, size:-1]
             batch.warning[:] = 0
             batch.step(nstep=substeps)
             after = [batch.bind(name).reshape(batch.nsim, -1) for name in PhysicsState._fields]
-            stepped = np.concatenate(after, axis=-1, dtype=np.float32, casting="same_kind")
             diverged = batch.warning[:, _DIVERGED].any((1, 2))
-        diverged |= ~np.isfinite(stepped).all(-1)
-        return stepped.reshape(row.shape), diverged.reshape(scene.shape)
+            answer = np.concatenate(
+                [*after, diverged[:, None]], axis=-1, dtype=np.float32, casting="same_kind"
+            )
+        answer[:, -1] += ~np.isfinite(answer).all(-1)
+        return answer.reshape(*request.shape[:-1], -1)
 
     def step(state: PhysicsState, ctrl: jax.Array, scene: jax.Array) -> tuple[PhysicsState, Any]:
-        row = _pack(state)
-        stepped, diverged = jax.pure_callback(
-            step_on_host,
-            (jax.ShapeDtypeStruct(row.shape, row.dtype), jax.ShapeDtypeStruct((), jnp.bool_)),
-            row,
-            ctrl,
-            scene,
-            vmap_method="broadcast_all",
-        )
-        return _unpack(stepped, models[0]), diverged
+        # as a float a scene's number is exact up to 2^24
+        request = jnp.concatenate([_pack(state), ctrl, jnp.atleast_1d(scene).astype(jnp.float32)])
+        result = jax.ShapeDtypeStruct((size + 1,), jnp.float32)
+        answer = call_host(step_on_host, request, result, is_pure=True)
+        return _unpack(answer[:-1], models[0]), answer[-1] != 0
 
     def ray_on_host(state: PhysicsState, scene: Any, origins: Any, directions: Any) -> RayHits:
         state, scene, origins, directions = jax.tree.map(
