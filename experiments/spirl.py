@@ -97,10 +97,11 @@ class SpirlConfig:
       start_from_prior: the policy starts as the prior; else from N(0, I), or as it is initialised.
       stay_close: the policy pays for its divergence from the prior; else it is paid for its
         entropy.
-      skill_bound: skills that the policy chooses are this times tanh of a Gaussian; none for the
+      skill_bound: skills that spirl chooses are this times tanh of a Gaussian; none for the
         Gaussian itself, which the decoder has learned from.
+      ssp_bound: likewise of ssp, where no divergence keeps skills to those that the decoder knows.
       squash_actions: execute the tanh of decoded actions.
-      bound_once: where the policy is paid for its entropy, count the logarithm of skill_bound once
+      bound_once: where the policy is paid for its entropy, count the logarithm of the bound once
         and not for each dimension.
       report_episodes: episodes in which random skills and actions are judged; 0 for no report.
       eval_episodes: episodes of the final evaluation.
@@ -131,6 +132,7 @@ class SpirlConfig:
     start_from_prior: bool = True
     stay_close: bool = True
     skill_bound: float | None = None
+    ssp_bound: float | None = 2.0
     squash_actions: bool = False
     bound_once: bool = False
     report_episodes: int = 100
@@ -176,11 +178,10 @@ def make_method(
     names: tuple[str, ...] = ()
     if learned.skills is not None:
         skills, params = learned.skills
-        env = execute_skill(
-            env, skills, params, bound=config.skill_bound, squash=config.squash_actions
-        )
+        bound = config.skill_bound if config.method == "spirl" else config.ssp_bound
+        env = execute_skill(env, skills, params, bound=bound, squash=config.squash_actions)
         if config.method == "spirl":
-            prior = make_skill_prior(config.skill, env.observation_spec, config.skill_bound)
+            prior = make_skill_prior(config.skill, env.observation_spec, bound)
             prior_params = skills.prior_params(params)
             names = config.skill.prior_observation
             prior_fn = as_function(prior, prior_params)
@@ -231,8 +232,10 @@ def check_config(config: SpirlConfig, env: Env) -> None:
     for name, least in at_least.items():
         if getattr(config, name) < least:
             raise UserError(f"--{name}={getattr(config, name)} should be at least {least}")
-    if config.skill_bound is not None and config.skill_bound <= 0:
-        raise UserError(f"--skill_bound={config.skill_bound} should be positive, or none")
+    for name in ("skill_bound", "ssp_bound"):
+        bound = getattr(config, name)
+        if bound is not None and bound <= 0:
+            raise UserError(f"--{name}={bound} should be positive, or none")
     with flags.naming("run"):
         check_run_config(config.run)
     for name in ("divergence", "flat_divergence"):
