@@ -16,6 +16,7 @@ from behavior_priors.learners.sac import SACConfig
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.skill_vae import SkillVAEConfig
 from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.types import ActionSpec
 from experiments.skill_stages import Learned, check_and_imagine
 from experiments.spirl import SpirlConfig, make_method, task_env
 from tests.experiments import runs
@@ -226,6 +227,14 @@ def test_the_reference_squashes_skills_that_it_did_not_learn_squashed() -> None:
     assert 2.0 * math.tanh(0.5) == pytest.approx(0.924, abs=1e-3)
 
 
+def test_ssp_stays_within_the_skills_that_there_are() -> None:
+    """Paid for its entropy, and for nothing else, it would leave for where no skill is known."""
+    for bound in (2.0, None):
+        config = replace(method="ssp", ssp_bound=bound)
+        env, _ = make_method(config, task_env(config), learned(config))
+        assert env.action_spec == ActionSpec(config.skill.latent_size, bound)
+
+
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
@@ -233,6 +242,7 @@ def test_the_reference_squashes_skills_that_it_did_not_learn_squashed() -> None:
         (["--skill.horizon=0"], ("--skill.horizon=0", "at least 1")),
         (["--skill.prior_observation=nope"], ("--skill.prior_observation", "nope", "velocity")),
         (["--skill_bound=-1"], ("--skill_bound=-1", "positive", "none")),
+        (["--ssp_bound=0"], ("--ssp_bound=0", "positive", "none")),
         (["--loop.steps=100"], ("--loop.steps", "100", "a multiple of")),
         (["--loop.num_envs=7"], ("--loop.epoch_steps", "a multiple of num_envs * 4")),
         (["--method=sac", "--loop.updates_per_step=0.1"], ("--loop.updates_per_step", "num_envs")),
