@@ -18,7 +18,8 @@ from behavior_priors.priors.skill_vae import SkillVAEConfig
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.types import ActionSpec
 from experiments.skill_stages import Learned, check_and_imagine
-from experiments.spirl import SpirlConfig, make_method, task_env
+from experiments.spirl import SpirlConfig, task_env
+from experiments.spirl_methods import make_method
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import Program

@@ -14,7 +14,8 @@ import optax
 import pytest
 
 from behavior_priors.learner import OnPolicyLearner
-from behavior_priors.learners.ppo import Draw, PPOConfig, PPOState, make_ppo
+from behavior_priors.learners.ppo import Draw, PPOState, make_ppo
+from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.types import ActionSpec, ArraySpec, Transition, UserError
 

@@ -13,7 +13,8 @@ import pytest
 from behavior_priors.envs import probes
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.learner import OnPolicyLearner
-from behavior_priors.learners.ppo import PPOConfig, PPOState, make_ppo
+from behavior_priors.learners.ppo import PPOState, make_ppo
+from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.networks import MLP
 from behavior_priors.types import ActionSpec, ArraySpec, Env, State, Transition
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from behavior_priors.learner import OnPolicyLearner
-from behavior_priors.learners.ppo import PPOConfig, make_ppo
+from behavior_priors.learners.ppo import make_ppo
+from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.loop import Loop
 from behavior_priors.training.metrics import Stopwatch, read_jsonl
