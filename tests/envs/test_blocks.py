@@ -296,12 +296,16 @@ def test_what_there_is_to_know_about_it(env: Env, test_env: Env) -> None:
     assert env.info["data_env"] == test_env.info["data_env"] == "blocks/train"
     assert len(test_env.info["scenes"][0]) == 11
     assert make_env("blocks/test").episode_length == 1000
+    validation = make_env("blocks/validation")
+    assert len(validation.info["scenes"][0]) == 9
+    assert validation.info["report_env"] == "blocks/validation"
+    assert validation.observation_spec["near_blocks"] == test_env.observation_spec["near_blocks"]
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("blocks/tower", {}, "--env=blocks/tower is unknown; blocks/ has: train, test"),
+        ("blocks/tower", {}, "--env=blocks/tower is unknown; blocks/ has: train, validation, test"),
         ("blocks/train", {"engine": "bullet"}, "--engine=bullet is not available"),
         ("blocks/train", {"reward": "shaped"}, "--reward=shaped is unknown"),
         ("blocks/train?episode_length=0", {}, "episode_length=0 should be"),

@@ -2,9 +2,9 @@
 
 Data come from `blocks/train`, five blocks at random places, of which the demonstrator makes one
 tower; the new task is `blocks/test`, eleven blocks in a row on a longer table, whose reward is the
-height of the highest tower, of nine blocks at most: the gripper gets no higher. Sizes, rewards and
-thresholds are those of the authors' environment (`spirl/data/block_stacking/src`), except for `GAP`
-and the speeds.
+height of the highest tower, of nine blocks at most: the gripper gets no higher. Settings are chosen
+in `blocks/validation`, nine blocks in a wider row. Sizes, rewards and thresholds are those of the
+authors' environment (`spirl/data/block_stacking/src`), except for `GAP` and the speeds.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Member(NamedTuple):
 
 MEMBERS = {
     "train": Member(5, 0.6, None, 250, success_height=4),
+    "validation": Member(9, 1.0, 0.22, 1000, success_height=3),
     "test": Member(11, 1.2, 0.2, 1000, success_height=3),
 }
 _REWARDS: dict[str, Callable[[StackState], Array]] = {
@@ -114,7 +115,7 @@ def make_stacking(
     """Builds a stacking environment.
 
     Args:
-      what: `train` or `test`.
+      what: `train`, `validation` or `test`.
       engine: the physics engine.
       reward: `dense` or `sparse`, as in the authors' environment.
       episode_length: steps until an episode is truncated; None for the member's own.
@@ -219,7 +220,7 @@ def make_stacking(
             "engine": physics.engine,
             "success": "stack",
             "data_env": "blocks/train",
-            "report_env": "blocks/test",
+            "report_env": f"blocks/{'test' if what == 'train' else what}",
             "scenes": [[f"block_{number}" for number in range(member.blocks)]],
             "control_hz": round(1.0 / (SUBSTEPS * model.opt.timestep), 3),
         },
