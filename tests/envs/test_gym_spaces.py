@@ -150,6 +150,9 @@ def test_an_observation_of_another_shape_is_noticed():
     layout = Layout(spaces.Dict({"a": spaces.Box(0.0, 1.0, (2, 3))}), "probe")
     with pytest.raises(ValueError, match=r"a has the shape \(3,\); its space has \(2, 3\)"):
         layout.write(np.zeros((1, 6)), np.zeros((1, 6), np.int32), [0], [{"a": np.zeros(3)}])
+    two = [{"a": np.zeros((2, 3))}, {"a": np.zeros(3)}]
+    with pytest.raises(ValueError, match=r"a has the shape \(3,\); its space has \(2, 3\)"):
+        layout.write(np.zeros((2, 6)), np.zeros((2, 6), np.int32), [0, 1], two)
 
 
 def test_names_that_fall_together_are_refused():
