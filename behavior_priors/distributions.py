@@ -227,7 +227,8 @@ def divergence(
         return policy_mode(x[0], ours[2]), (log_prob - other.log_prob(x)).mean(axis=0)
     samples = samples or DIVERGENCE_SAMPLES
     x, log_prob = distribution.sample_and_log_prob(seed=key, sample_shape=(samples,))
-    return x[0], (log_prob - prior.log_prob(x)).mean(axis=0)
+    # a flow's batch has to be its features'
+    return x[0], (log_prob - jax.vmap(prior.log_prob)(x)).mean(axis=0)
 
 
 def default_target_entropy(size: int, bound: float | None) -> float:

@@ -19,6 +19,7 @@ from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_sac
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
+from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.types import ActionSpec, ArraySpec, Transition, UserError
 from tests.learners.test_sac import SMALL, SPEC, compile_learner, make_batch
 
@@ -230,9 +231,14 @@ def test_a_bound_that_is_counted_once() -> None:
     assert unbounded.draw(free, {}, key)[1] == free.sample_and_log_prob(seed=key)[1]
 
 
-def test_a_flow_and_a_mixture_serve_as_priors() -> None:
-    """A mixture whose every component is N(0, I) is N(0, I), whatever its weights."""
-    prior = make_mixture(MixtureConfig(("x",), 3, (8,)), SPEC, ActionSpec(2, None))
+@pytest.mark.parametrize("family", ["mixture", "real_nvp"])
+def test_a_flow_and_a_mixture_serve_as_priors(family: str) -> None:
+    """N(0, I) is a mixture whose every component is that, and a flow that changes nothing."""
+    if family == "mixture":
+        prior = make_mixture(MixtureConfig(("x",), 3, (8,)), SPEC, ActionSpec(2, None))
+    else:
+        flow = RealNVPConfig(("x",), couplings=2, encoder_widths=(8,), conditioner_widths=(8,))
+        prior = make_real_nvp(flow, SPEC, ActionSpec(2, None))
     params = jax.tree.map(jnp.zeros_like, prior.init(jax.random.key(0)))
     learner = compile_learner(
         make_kl_sac(
