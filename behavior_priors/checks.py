@@ -40,3 +40,21 @@ def check_rules(config: Any, rules: Mapping[str, tuple[bool, str]]) -> None:
     for field, (is_kept, range_text) in rules.items():
         if not is_kept:
             raise UserError(f"{field}={getattr(config, field)} should be {range_text}")
+
+
+def check_ranges(config: Any, least: Mapping[str, float], positive: Sequence[str] = ()) -> None:
+    """Refuses numbers that are too small.
+
+    Args:
+      config: has the fields.
+      least: by field, the lowest value that it may have.
+      positive: fields that are None, or above 0.
+
+    Raises:
+      UserError: there is one.
+    """
+    rules = {name: (getattr(config, name) >= x, f"at least {x}") for name, x in least.items()}
+    for name in positive:
+        value = getattr(config, name)
+        rules[name] = (value is None or value > 0, "positive, or none")
+    check_rules(config, rules)

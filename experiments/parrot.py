@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from behavior_priors.checks import check_ranges
 from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
@@ -125,20 +126,15 @@ def check_config(config: ParrotConfig, env: Env) -> None:
     for method in config.methods:
         if method not in METHODS:
             raise UserError(f"--methods={method} is unknown; {choice}")
-    at_least = {
+    least = {
         "seed": 0,
         "data_episodes": 2,
         "report_episodes": 1,
         "eval_episodes": 1,
         "video_episodes": 0,
     }
-    for name, least in at_least.items():
-        if getattr(config, name) < least:
-            raise UserError(f"--{name}={getattr(config, name)} should be at least {least}")
-    for name in ("latent_bound", "latent_mean_bound"):
-        bound = getattr(config, name)
-        if bound is not None and bound <= 0:
-            raise UserError(f"--{name}={bound} should be positive, or none")
+    with flags.naming(""):
+        check_ranges(config, least, positive=("latent_bound", "latent_mean_bound"))
     with flags.naming("run"):
         check_run_config(config.run)
     untrained = None

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 
+from behavior_priors.checks import check_ranges
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learners.kl_sac import (
@@ -155,20 +156,15 @@ def check_config(config: SpirlConfig, env: Env) -> None:
     """Refuses now what a stage would refuse minutes later, given data included."""
     if config.method not in METHODS:
         raise UserError(f"--method={config.method} is unknown; use one of: {', '.join(METHODS)}")
-    at_least = {
+    least = {
         "seed": 0,
         "data_episodes": 2,
         "report_episodes": 0,
         "eval_episodes": 1,
         "video_episodes": 0,
     }
-    for name, least in at_least.items():
-        if getattr(config, name) < least:
-            raise UserError(f"--{name}={getattr(config, name)} should be at least {least}")
-    for name in ("skill_bound", "ssp_bound"):
-        bound = getattr(config, name)
-        if bound is not None and bound <= 0:
-            raise UserError(f"--{name}={bound} should be positive, or none")
+    with flags.naming(""):
+        check_ranges(config, least, positive=("skill_bound", "ssp_bound"))
     with flags.naming("run"):
         check_run_config(config.run)
     for name in ("divergence", "flat_divergence"):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from behavior_priors.checks import check_ranges, check_rules
 from behavior_priors.data.dataset import Windows
 from behavior_priors.types import Array, InitFn, Metrics, Params, PriorLossFn, PRNGKey, UserError
 
@@ -258,12 +259,9 @@ def _take(data: Data, rows: Array) -> Mapping[str, Any]:
 
 
 def _check_config(config: FitConfig) -> None:
-    for name in ("steps", "steps_per_epoch", "batch_size"):
-        value = getattr(config, name)
-        if value < 1:
-            raise UserError(f"{name}={value} should be at least 1")
-    if config.learning_rate <= 0:
-        raise UserError(f"learning_rate={config.learning_rate} should be positive")
+    least = {"steps": 1, "steps_per_epoch": 1, "batch_size": 1}
+    check_ranges(config, least, positive=("gradient_clip",))
+    check_rules(config, {"learning_rate": (config.learning_rate > 0, "positive")})
     if config.steps % config.steps_per_epoch:
         raise UserError(
             f"steps={config.steps} should be a multiple of steps_per_epoch={config.steps_per_epoch}"
