@@ -1,26 +1,107 @@
-"""SPiRL and its baselines: where each acts, what it stays close to, and from where it starts."""
+"""SPiRL and its baselines: their flags, where each acts, what it stays close to, how it starts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 
 from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.envs.skills import execute_skill
 from behavior_priors.learner import Learner, OnPolicyLearner
-from behavior_priors.learners.kl_sac import PriorFn, make_kl_sac
+from behavior_priors.learners.kl_sac import DivergenceConfig, PriorFn, make_kl_sac
 from behavior_priors.learners.parts import start_from_prior
 from behavior_priors.learners.ppo import make_ppo
+from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.regularized import make_regularized
-from behavior_priors.learners.sac import entropy_penalty
-from behavior_priors.priors.skill_vae import make_skill_prior
+from behavior_priors.learners.sac import SACConfig, entropy_penalty
+from behavior_priors.priors.gaussian import GaussianConfig
+from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior
+from behavior_priors.training.fit import FitConfig
+from behavior_priors.training.loop import LoopConfig
+from behavior_priors.training.on_policy import OnPolicyConfig
+from behavior_priors.training.run import RunConfig
 from behavior_priors.types import Array, Env, Observation, Params, Prior, PRNGKey, State
 from experiments.skill_stages import Learned
 from experiments.stages import random_latents, uniform_actions
 
-if TYPE_CHECKING:
-    from experiments.spirl import SpirlConfig
+METHODS = ("spirl", "ssp", "flat_prior", "bc_sac", "bc_ppo", "sac")
+
+
+@dataclass(frozen=True)
+class SpirlConfig:
+    """The experiment's flags.
+
+    Attributes:
+      env: the new task.
+      method: spirl; ssp, through skills without their prior; flat_prior, close to a prior over
+        single actions; bc_sac and bc_ppo, from a cloned policy; or sac.
+      data_env: where demonstrations are collected; none for the training tasks of env's family.
+      report_env: where random skills and actions are judged; none for the family's test tasks.
+      engine: physics engine; auto takes the fastest one of this machine.
+      seed: of everything random.
+      workdir: folder of the run; none for runs/spirl/PRESET/METHOD/seedN.
+      data: a dataset to use; none to collect one in the workdir.
+      data_episodes: demonstrations to collect.
+      skills: workdir of a run whose data and skill model to use; none to make them.
+      start_from_prior: the policy starts as the prior; else from N(0, I), or as it is initialised.
+      stay_close: the policy pays for its divergence from the prior; else it is paid for its
+        entropy.
+      skill_bound: skills that spirl chooses are this times tanh of a Gaussian; none for the
+        Gaussian itself, which the decoder has learned from.
+      ssp_bound: likewise of ssp, where no divergence keeps skills to those that the decoder knows.
+      squash_actions: execute the tanh of decoded actions.
+      bound_once: where the policy is paid for its entropy, count the logarithm of the bound once
+        and not for each dimension.
+      report_episodes: episodes in which random skills and actions are judged; 0 for no report.
+      eval_episodes: episodes of the final evaluation.
+      video_episodes: episodes in the video; 0 for no video.
+      skill: the skill model.
+      fit: its training.
+      clone: the policy over single actions that flat_prior, bc_sac and bc_ppo start from.
+      clone_fit: its training.
+      divergence: how close spirl stays to the prior over skills.
+      flat_divergence: how close flat_prior stays to the prior over actions.
+      sac: the actor and the critics of every method but bc_ppo.
+      ppo: the actor and the value of bc_ppo.
+      loop: the experience of every method but bc_ppo.
+      on_policy: the experience of bc_ppo.
+      run: what is written, and when.
+    """
+
+    env: str = "maze/test"
+    method: str = "spirl"
+    data_env: str | None = None
+    report_env: str | None = None
+    engine: str = "auto"
+    seed: int = 0
+    workdir: str | None = None
+    data: str | None = None
+    data_episodes: int = 4_096
+    skills: str | None = None
+    start_from_prior: bool = True
+    stay_close: bool = True
+    skill_bound: float | None = None
+    ssp_bound: float | None = 2.0
+    squash_actions: bool = False
+    bound_once: bool = False
+    report_episodes: int = 100
+    eval_episodes: int = 100
+    video_episodes: int = 4
+    skill: SkillVAEConfig = field(default_factory=SkillVAEConfig)
+    fit: FitConfig = field(
+        default_factory=lambda: FitConfig(batch_size=128, gradient_clip=10.0, keep="last")
+    )
+    clone: GaussianConfig = field(default_factory=GaussianConfig)
+    clone_fit: FitConfig = field(default_factory=FitConfig)
+    divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
+    flat_divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
+    sac: SACConfig = field(default_factory=SACConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    on_policy: OnPolicyConfig = field(default_factory=OnPolicyConfig)
+    run: RunConfig = field(default_factory=RunConfig)
 
 
 def make_method(

@@ -30,14 +30,6 @@ SUBTASKS = (
 MEMBERS = {"mixed": ("microwave", "kettle", "bottom_burner", "light_switch")}
 """Names for several subtasks; `mixed` is SPiRL's task, for D4RL's data of that name."""
 
-COLUMNS = {
-    "robot": slice(0, 9),
-    "robot_velocity": slice(9, 18),
-    "objects": slice(18, 39),
-    "object_velocity": slice(39, 59),
-}
-"""The arrays in the vector `[59]` that gymnasium-robotics' kitchen observes."""
-
 EPISODE_LENGTH = 280
 """Steps, at 12.5 a second."""
 

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 from behavior_priors.envs.foreign import quiet
-from behavior_priors.envs.kitchen import COLUMNS
+from behavior_priors.envs.kitchen_columns import COLUMNS
 
 ID = "FrankaKitchen-v1"
 
