@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from behavior_priors.learners.parts import start_from_prior
 from behavior_priors.networks import (
     IMAGE_FEATURES,
     Critics,
     GaussianPolicy,
+    Halve,
     ImageEncoder,
     ImageSlot,
     See,
@@ -109,3 +112,26 @@ def test_a_policy_starts_as_a_prior_that_sees_images() -> None:
     )
     with pytest.raises(UserError, match="has to see its images, none, and not image"):
         start_from_prior(params, ("b",), names, SPEC)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 2), (7, 6, 3), (5, 8, 1)])
+def test_halving_is_a_convolution(shape: tuple[int, ...]) -> None:
+    """Against Flax's own, gradient included, with sides that are odd too."""
+    ours, theirs = Halve(3), nn.Conv(3, (4, 4), strides=2, padding=1)
+    image = jax.random.normal(jax.random.key(0), (5, *shape))
+    params = ours.init(jax.random.key(1), image)
+    params["params"]["bias"] = jnp.arange(3.0)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+        jnp.shape, theirs.init(jax.random.key(1), image)
+    )
+
+    def loss(network: Any, params: Any, image: jax.Array) -> jax.Array:
+        return jnp.sin(network.apply(params, image)).sum()
+
+    np.testing.assert_allclose(ours.apply(params, image), theirs.apply(params, image), atol=1e-5)
+    for argument in (0, 1):
+        mine, flax = (
+            jax.grad(lambda p, x, n=n: loss(n, p, x), argument)(params, image)
+            for n in (ours, theirs)
+        )
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-4), mine, flax)
