@@ -78,9 +78,9 @@ def test_an_encoder_halves_the_image_for_each_convolution() -> None:
     params = ImageEncoder().init(jax.random.key(0), jnp.zeros((8, 8, 2)))
     sizes = {name: layer["kernel"].shape for name, layer in params["params"].items()}
     assert sizes == {
-        "Conv_0": (4, 4, 2, 8),
-        "Conv_1": (4, 4, 8, 16),
-        "Conv_2": (4, 4, 16, 32),
+        "Halve_0": (4, 4, 2, 8),
+        "Halve_1": (4, 4, 8, 16),
+        "Halve_2": (4, 4, 16, 32),
         "Dense_0": (32, IMAGE_FEATURES),
     }
 
