@@ -134,4 +134,6 @@ def test_halving_is_a_convolution(shape: tuple[int, ...]) -> None:
             jax.grad(lambda p, x, n=n: loss(n, p, x), argument)(params, image)
             for n in (ours, theirs)
         )
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-4), mine, flax)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-4), mine, flax
+        )
