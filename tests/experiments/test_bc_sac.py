@@ -132,4 +132,4 @@ def test_flags_of_cloning_matter_only_where_something_is_cloned() -> None:
     assert cloning.unused_flags(ParrotConfig(methods=("sac", "bc_sac"))) == []
     unused = cloning.unused_flags(ParrotConfig())
     assert {"bc.entropy_weight", "bc.squash_limit", "bc.fit.steps"} <= set(unused)
-    assert len(unused) == 10
+    assert len(unused) == 11
