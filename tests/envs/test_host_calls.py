@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +51,14 @@ def test_a_thread_is_remembered_from_call_to_call() -> None:
         seen[threading.get_ident()] = local.calls
         return np.asarray(words)[..., 0]
 
-    def steps(x: jax.Array) -> jax.Array:
-        return jax.lax.scan(lambda c, _: (call_host(note, c[None], WORD), None), x, length=50)[0]
+    def steps(x: jax.Array, matrix: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(carry: tuple[jax.Array, jax.Array], _: None) -> tuple[Any, None]:
+            x, matrix = carry
+            return (call_host(note, x[None], WORD), jnp.tanh(matrix @ matrix)), None
 
-    jax.block_until_ready(jax.jit(steps)(jnp.zeros((), jnp.int32)))
+        return jax.lax.scan(step, (x, matrix), length=50)[0]
+
+    # with enough to do for JAX not to run it in the thread that asks
+    jax.block_until_ready(jax.jit(steps)(jnp.zeros((), jnp.int32), jnp.ones((300, 300))))
     assert sum(seen.values()) == 50
+    assert set(seen) != {threading.get_ident()}
