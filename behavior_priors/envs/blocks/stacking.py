@@ -4,7 +4,8 @@ Data come from `blocks/train`, five blocks at random places, of which the demons
 tower; the new task is `blocks/test`, eleven blocks in a row on a longer table, whose reward is the
 height of the highest tower, of nine blocks at most: the gripper gets no higher. Settings are chosen
 in `blocks/validation`, nine blocks in a wider row. Sizes, rewards and thresholds are those of the
-authors' environment (`spirl/data/block_stacking/src`), except for `GAP` and the speeds.
+authors' environment (`spirl/data/block_stacking/src`), except for `GAP`, the speeds, and that a row
+is not the same to a hair in each episode, so that a policy without noise is judged by more than one.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ LEASH = 0.08  # metres by which the commanded pose may be away from where the gr
 LOWEST, HIGHEST = 0.03, 0.75  # of the gripper's middle, metres
 START_HEIGHT = 0.30  # metres
 GAP = 0.13  # between the middles of blocks at random places, so that fingers fit, metres
+ROW_JITTER = 0.01  # metres by which the blocks of a row are moved, another way in each episode
+ROW_START = 0.1  # metres from the row's middle, within which the gripper begins
 
 Reward = Literal["dense", "sparse"]
 
@@ -55,7 +58,7 @@ class Member(NamedTuple):
     Attributes:
       blocks: how many there are.
       half_length: of the table, metres; the gripper stays above it.
-      spacing: of blocks in a fixed row, metres; None for random places.
+      spacing: of blocks in a row, metres; None for random places.
       episode_length: steps until an episode is truncated.
       success_height: of the tower above its first layer, in blocks.
     """
@@ -81,8 +84,8 @@ _REWARDS: dict[str, Callable[[StackState], Array]] = {
 def place_blocks(member: Member, uniform: Array) -> tuple[Array, Array, Array]:
     """Where an episode begins: places `[blocks]` along the table, the plan, the gripper's place.
 
-    Random places are all that keep the blocks apart, equally likely; a fixed row is built upon from
-    its middle outwards.
+    Random places are all that keep the blocks apart, equally likely; a row is built upon from its
+    middle outwards.
 
     Args:
       member: which environment.
@@ -92,7 +95,8 @@ def place_blocks(member: Member, uniform: Array) -> tuple[Array, Array, Array]:
     if member.spacing is not None:
         row = member.spacing * (np.arange(count) - (count - 1) / 2)
         outwards = np.argsort(np.abs(row), kind="stable")
-        return jnp.asarray(row, jnp.float32), jnp.asarray(outwards, jnp.int32), jnp.zeros(())
+        places = jnp.asarray(row, jnp.float32) + ROW_JITTER * (2.0 * uniform[:count] - 1.0)
+        return places, jnp.asarray(outwards, jnp.int32), ROW_START * (2.0 * uniform[-1] - 1.0)
     reach = member.half_length - 2 * HALF
     # sorted places of points, and the room that each needs put between them
     room = 2 * reach - (count - 1) * GAP
