@@ -29,14 +29,13 @@ from behavior_priors.replay import make_replay
 from behavior_priors.types import ActionSpec, ArraySpec, Params, Transition
 from benchmarks.harness import Contestant, Plan, Row
 from benchmarks.spirl_entrants import (
-    THREADS,
+    CORES,
     Arrays,
     Steps,
     compare,
-    compiled,
+    core_rows,
     draw_params,
     mlp_arrays,
-    thread_rows,
 )
 
 PEERS = ("torch",)
@@ -57,7 +56,7 @@ TARGET_DIVERGENCE = 5.0
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Yields a row for each number of threads, and one for everybody's best."""
+    """Yields a row for each number of cores, and one for everybody's best."""
     from benchmarks import torch_spirl
 
     data = make_data(ROWS, OBSERVATION_SIZE, LATENT_SIZE)
@@ -65,13 +64,11 @@ def measure(plan: Plan) -> Iterator[Row]:
     learner, state, prior = make(CONFIG, data)
     weights = arrays(state, prior)
     contestants: dict[tuple[str, int], Contestant] = {}
-    for threads in THREADS:
-        contestants["ours", threads] = _trainer(learner, data, threads)
+    for cores in CORES:
+        contestants["ours", cores] = _trainer(learner, data)
         model = torch_spirl.KLSACTrainer(CONFIG, TARGET_DIVERGENCE, BATCH_SIZE, data, weights)
-        contestants["torch", threads] = functools.partial(
-            torch_spirl.train, model, UPDATES, threads
-        )
-    yield from thread_rows(f"kl_sac/{BATCH_SIZE}", "updates/s", UPDATES, contestants, plan, equal)
+        contestants["torch", cores] = functools.partial(torch_spirl.train, model, UPDATES, cores)
+    yield from core_rows(f"kl_sac/{BATCH_SIZE}", "updates/s", UPDATES, contestants, plan, equal)
 
 
 def make_data(rows: int, observation_size: int, latent_size: int) -> dict[str, np.ndarray]:
@@ -151,7 +148,7 @@ def as_transition(data: Arrays) -> Transition:
     )
 
 
-def _trainer(learner: Learner, data: Arrays, threads: int) -> Contestant:
+def _trainer(learner: Learner, data: Arrays) -> Contestant:
     """Ours: sampling and updating in one program, the learner's state donated."""
     rows = len(data["reward"])
     replay, transitions = make_replay(rows), as_transition(data)
@@ -165,7 +162,7 @@ def _trainer(learner: Learner, data: Arrays, threads: int) -> Contestant:
         state, metrics = scan_updates(learner, state, batches)
         return state, key, metrics
 
-    program = compiled(train, state, memory, key, threads=threads, donate=(0,))
+    program = jax.jit(train, donate_argnums=0)
 
     def run() -> None:
         nonlocal state, key

@@ -28,14 +28,13 @@ from behavior_priors.training.fit import Fit, FitConfig, FitState, make_fit
 from behavior_priors.types import ActionSpec, ArraySpec, Params, SkillModel
 from benchmarks.harness import Contestant, Plan, Row
 from benchmarks.spirl_entrants import (
-    THREADS,
+    CORES,
     Arrays,
     Steps,
     compare,
-    compiled,
+    core_rows,
     draw_params,
     mlp_arrays,
-    thread_rows,
 )
 
 PEERS = ("torch",)
@@ -59,21 +58,19 @@ FIT = FitConfig(steps=UPDATES, steps_per_epoch=UPDATES, batch_size=128, gradient
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Yields a row for each number of threads, and one for everybody's best."""
+    """Yields a row for each number of cores, and one for everybody's best."""
     from benchmarks import torch_spirl
 
     data = make_data(CONFIG, OBSERVATION_SIZE, ACTION_SIZE, STEPS)
     params = draw_params(make_model(CONFIG, data).init(jax.random.key(0)), seed=0)
     equal = check(CONFIG, FIT, data, params)
     contestants: dict[tuple[str, int], Contestant] = {}
-    for threads in THREADS:
-        contestants["ours", threads] = _trainer(CONFIG, FIT, data, params, threads)
+    for cores in CORES:
+        contestants["ours", cores] = _trainer(CONFIG, FIT, data, params)
         model = torch_spirl.SkillTrainer(CONFIG, FIT, data, arrays(params))
-        contestants["torch", threads] = functools.partial(
-            torch_spirl.train, model, UPDATES, threads
-        )
+        contestants["torch", cores] = functools.partial(torch_spirl.train, model, UPDATES, cores)
     name = f"skill_model/{FIT.batch_size}"
-    yield from thread_rows(name, "steps/s", UPDATES, contestants, plan, equal)
+    yield from core_rows(name, "steps/s", UPDATES, contestants, plan, equal)
 
 
 def make_data(
@@ -143,16 +140,15 @@ def arrays(params: Params) -> dict[str, np.ndarray]:
 
 
 def _trainer(
-    config: SkillVAEConfig, fit_config: FitConfig, data: Arrays, params: Params, threads: int
+    config: SkillVAEConfig, fit_config: FitConfig, data: Arrays, params: Params
 ) -> Contestant:
     """Ours: an epoch in one program."""
     fit, windows = _epoch(config, fit_config, data), _windows(config, data)
     state = _start(fit, params)
-    run_epoch = compiled(fit.run_epoch, state, *windows, threads=threads)
 
     def run() -> None:
         nonlocal state
-        state, metrics = run_epoch(state, *windows)
+        state, metrics = fit.run_epoch(state, *windows)
         jax.block_until_ready((state, metrics))
 
     return run

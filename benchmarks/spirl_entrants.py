@@ -1,10 +1,12 @@
-"""What `benchmarks.skill_model` and `benchmarks.kl_sac` have in common: steps, threads, rows."""
+"""What `benchmarks.skill_model` and `benchmarks.kl_sac` have in common: steps, cores, rows."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,8 +23,11 @@ from benchmarks.harness import (
     rate_row,
 )
 
-THREADS = tuple(sorted({1, os.cpu_count() or 1}))
-"""Numbers of threads that everybody is tried on: products this small may not gain by a second."""
+AVAILABLE = tuple(sorted(os.sched_getaffinity(0)))
+"""Cores of this process."""
+
+CORES = tuple(sorted({1, len(AVAILABLE)}))
+"""Numbers of cores that everybody is tried on: products this small may not gain by a second."""
 
 LOSS_TOLERANCE = 1e-5
 GRADIENT_TOLERANCE = 1e-4
@@ -98,15 +103,29 @@ def mlp_arrays(name: str, params: Params) -> dict[str, np.ndarray]:
     return arrays
 
 
-def compiled(
-    program: Callable[..., Any], *arguments: Any, threads: int, donate: tuple[int, ...] = ()
-) -> Callable[..., Any]:
-    """A program for one thread, or for all of them."""
-    lowered = jax.jit(program, donate_argnums=donate).lower(*arguments)
-    return lowered.compile(compiler_options={"xla_cpu_multi_thread_eigen": threads > 1})
+def on_cores(cores: int, run: Contestant) -> Contestant:
+    """A contestant whose process is kept to that many cores while it runs.
+
+    All threads of the process are, because XLA has no option that counts: what was its switch for
+    several threads leaves a program of jaxlib 0.10 with 1.7 cores busy.
+    """
+
+    def keep_to(mine: Iterable[int]) -> None:
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(int(thread.name), mine)
+
+    def kept() -> None:
+        keep_to(AVAILABLE[:cores])
+        try:
+            run()
+        finally:
+            keep_to(AVAILABLE)
+
+    return kept
 
 
-def thread_rows(
+def core_rows(
     name: str,
     unit: str,
     work: float,
@@ -114,33 +133,34 @@ def thread_rows(
     plan: Plan,
     equal: str,
 ) -> Iterator[Row]:
-    """Yields a row for each number of threads, and one for everybody's best number.
+    """Yields a row for each number of cores, and one for everybody's best number.
 
     Args:
       name: of the rows.
       unit: of the work, per second.
       work: in one call.
-      contestants: by `ours` or `torch`, and the number of threads.
+      contestants: by `ours` or `torch`, and the number of cores, which they are kept to here.
       plan: how long they are watched.
       equal: what was found equal.
     """
-    keys = {f"{who} on {threads}": (who, threads) for who, threads in contestants}
-    raced = race({label: contestants[key] for label, key in keys.items()}, plan)
+    keys = {f"{who} on {cores}": (who, cores) for who, cores in contestants}
+    kept = {label: on_cores(key[1], contestants[key]) for label, key in keys.items()}
+    raced = race(kept, plan)
     seconds = {keys[label]: found for label, found in raced.items()}
 
     def best_of(who: str) -> int:
-        return min(THREADS, key=lambda threads: statistics.median(seconds[who, threads]))
+        return min(CORES, key=lambda cores: statistics.median(seconds[who, cores]))
 
     best = {who: best_of(who) for who in ("ours", "torch")}
-    pairs = [(str(threads), {"ours": threads, "torch": threads}) for threads in THREADS]
-    if len(THREADS) > 1:
+    pairs = [(str(cores), {"ours": cores, "torch": cores}) for cores in CORES]
+    if len(CORES) > 1:
         pairs.append((f"best, {best['ours']} and {best['torch']}", best))
-    for label, threads in pairs:
+    for label, cores in pairs:
         yield rate_row(
-            f"{name} against torch (threads: {label})",
+            f"{name} against torch (cores: {label})",
             unit,
-            (work, seconds["ours", threads["ours"]]),
-            (work, seconds["torch", threads["torch"]]),
+            (work, seconds["ours", cores["ours"]]),
+            (work, seconds["torch", cores["torch"]]),
             equal=equal,
             packages=("torch",),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,15 @@ from behavior_priors.training.fit import FitConfig
 from behavior_priors.types import Params
 from benchmarks import kl_sac, maze, skill_model
 from benchmarks.harness import BenchmarkError, Plan
-from benchmarks.spirl_entrants import THREADS, Steps, compare, draw_params, thread_rows
+from benchmarks.spirl_entrants import (
+    AVAILABLE,
+    CORES,
+    Steps,
+    compare,
+    core_rows,
+    draw_params,
+    on_cores,
+)
 
 SKILLS = SkillVAEConfig(
     horizon=3,
@@ -155,13 +164,23 @@ def test_weights_whose_gradient_is_rounding_may_step_either_way() -> None:
     assert "weights after a step exactly" in compare(turned, make_steps(), learning_rate=1e-3)
 
 
-def test_there_is_a_row_for_each_number_of_threads_and_one_for_the_best() -> None:
-    contestants = {(who, n): (lambda: None) for who in ("ours", "torch") for n in THREADS}
+def test_there_is_a_row_for_each_number_of_cores_and_one_for_the_best() -> None:
+    contestants = {(who, n): (lambda: None) for who in ("ours", "torch") for n in CORES}
     pytest.importorskip("torch")
     plan = Plan(rounds=2, seconds=1.0, clock=ticking())
-    rows = list(thread_rows("x", "steps/s", 20, contestants, plan, equal="all"))
-    assert len(rows) == (1 if len(THREADS) == 1 else len(THREADS) + 1)
-    assert rows[0].name == "x against torch (threads: 1)"
+    rows = list(core_rows("x", "steps/s", 20, contestants, plan, equal="all"))
+    assert len(rows) == (1 if len(CORES) == 1 else len(CORES) + 1)
+    assert rows[0].name == "x against torch (cores: 1)"
+
+
+def test_a_contestant_is_kept_to_its_cores_and_the_process_not_for_longer() -> None:
+    seen = []
+    on_cores(1, lambda: seen.append(os.sched_getaffinity(0)))()
+    assert seen == [{AVAILABLE[0]}]
+    assert os.sched_getaffinity(0) == set(AVAILABLE)
+    with pytest.raises(ZeroDivisionError):
+        on_cores(1, lambda: 1 // 0)()
+    assert os.sched_getaffinity(0) == set(AVAILABLE)
 
 
 def test_maze_rows_at_small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ tower; the new task is `blocks/test`, eleven blocks in a row on a longer table, 
 height of the highest tower, of nine blocks at most: the gripper gets no higher. Settings are chosen
 in `blocks/validation`, nine blocks in a wider row. Sizes, rewards and thresholds are those of the
 authors' environment (`spirl/data/block_stacking/src`), except for `GAP`, the speeds, and that a row
-is not the same to a hair in each episode, so that a policy without noise is judged by more than one.
+is not the same to a hair in each episode: a policy without noise is judged by more than one.
 """
 
 from __future__ import annotations
