@@ -198,7 +198,9 @@ def test_the_nearest_blocks_come_first(env: Env, test_env: Env) -> None:
     for one in (env, test_env):
         states = jax.jit(lambda k, one=one: reset_many(one, k, 64))(jax.random.key(1))
         near = np.asarray(states.observation["near_blocks"])
-        assert near.shape == (64, NEAR_BLOCKS, 4)
+        assert near.shape == (64, NEAR_BLOCKS, 8)
+        np.testing.assert_allclose(near[..., 4:6], np.tanh(10.0 * near[..., :2]), atol=1e-5)
+        np.testing.assert_allclose(near[..., 6:], np.tanh(near[..., :2] / 0.03), atol=1e-5)
         distance = np.linalg.norm(near[..., :2], axis=-1)
         assert (np.diff(distance) >= 0.0).all()
         offsets = np.asarray(states.observation["blocks"])[..., 4:]

@@ -13,6 +13,8 @@ from behavior_priors.envs.physics.base import PhysicsState
 from behavior_priors.types import Array, ArraySpec
 
 NEAR_BLOCKS = 5
+FINE = (0.1, 0.03)
+"""Metres within which a near block is seen more precisely than from afar, and still more so."""
 
 
 class StackState(NamedTuple):
@@ -72,9 +74,13 @@ def observation_spec(blocks: int, half_length: float) -> dict[str, ArraySpec]:
             location=_f32([0, 0.1, 1, 0, 0, -0.15]),
             scale=_f32([y, 0.1, 0.3, 0.3, y, 0.15]),
         ),
-        # position relative to the gripper (2), cosine and sine of the turn; the nearest first
+        # position relative to the gripper (2), cosine and sine of the turn, and the position again
+        # through a tanh of each width in `FINE` (4): a centimetre decides whether fingers fit
+        # around a block, and is little beside half a metre. The nearest block comes first
         "near_blocks": ArraySpec(
-            (NEAR_BLOCKS, 4), location=_f32([0, -0.15, 1, 0]), scale=_f32([0.3, 0.15, 0.3, 0.3])
+            (NEAR_BLOCKS, 8),
+            location=_f32([0, -0.15, 1, 0, 0, -0.8, 0, -0.9]),
+            scale=_f32([0.3, 0.15, 0.3, 0.3, 0.9, 0.4, 0.95, 0.4]),
         ),
         # what the dense reward remembers of every block: lifted, delivered
         "progress": ArraySpec((blocks, 2), location=np.float32(0.5), scale=np.float32(0.5)),
@@ -92,7 +98,8 @@ def observe(simulation: StackState) -> dict[str, Array]:
     opening = qpos[2:GRIPPER_DOFS].mean() / FINGER_OPEN
     turn = jnp.stack([jnp.cos(poses[:, 2]), jnp.sin(poses[:, 2])], axis=-1)
     offset = poses[:, :2] - position
-    relative = jnp.concatenate([offset, turn], axis=-1)
+    fine = [jnp.tanh(offset / width) for width in FINE]
+    relative = jnp.concatenate([offset, turn, *fine], axis=-1)
     nearest = jnp.argsort(jnp.square(offset).sum(-1))[:NEAR_BLOCKS]
     gripper = jnp.stack([position[1], opening, simulation.gripper])
     return {
