@@ -79,8 +79,8 @@ def observation_spec(blocks: int, half_length: float) -> dict[str, ArraySpec]:
         # around a block, and is little beside half a metre. The nearest block comes first
         "near_blocks": ArraySpec(
             (NEAR_BLOCKS, 8),
-            location=_f32([0, -0.15, 1, 0, 0, -0.8, 0, -0.9]),
-            scale=_f32([0.3, 0.15, 0.3, 0.3, 0.9, 0.4, 0.95, 0.4]),
+            location=_f32([0, -0.15, 1, 0, 0, -0.55, 0, -0.7]),
+            scale=_f32([0.3, 0.15, 0.3, 0.3, 0.8, 0.5, 0.9, 0.6]),
         ),
         # what the dense reward remembers of every block: lifted, delivered
         "progress": ArraySpec((blocks, 2), location=np.float32(0.5), scale=np.float32(0.5)),
