@@ -36,6 +36,7 @@ LABELS = {
 UNTAUGHT = {
     "prior": "skills from the prior",
     "latents": "random skills",
+    "encoded": "the demonstrator's skills",
     "random": "random actions",
 }
 """Ways to act before anything is learned, likewise."""

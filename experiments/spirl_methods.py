@@ -157,7 +157,11 @@ def as_function(prior: Prior, params: Params) -> PriorFn:
 
 
 def untaught(env: Env, learned: Learned) -> dict[str, tuple[Env, PolicyFn]]:
-    """Ways to act before anything is learned: the skill prior, random skills, random actions."""
+    """Ways to act before anything is learned.
+
+    The skill prior; random skills; the skills that the demonstrator's own next actions are, where
+    there is a demonstrator, which shows what is lost on the way through the model; random actions.
+    """
     assert learned.skills is not None
     skills, params = learned.skills
     acted = execute_skill(env, skills, params)
@@ -167,8 +171,23 @@ def untaught(env: Env, learned: Learned) -> dict[str, tuple[Env, PolicyFn]]:
         noise = jax.random.normal(key, (prior.latent_size,))
         return prior.decode(prior_params, noise, prior.encode(prior_params, state.observation))
 
-    return {
+    def encoded(state: State, key: PRNGKey) -> Array:
+        assert env.demonstrate is not None
+        demonstrate = env.demonstrate
+
+        def step(state: State, key: PRNGKey) -> tuple[State, tuple[Observation, Array]]:
+            action = demonstrate(state, key)
+            return env.step(state, action), (state.observation, action)
+
+        shown = jax.lax.scan(step, state, jax.random.split(key, skills.horizon))[1]
+        observation, action = jax.tree.map(lambda x: x[None], shown)
+        return skills.infer(params, observation, action).mode()[0]
+
+    policies = {
         "prior": (acted, from_prior),
-        "latents": (acted, random_latents(skills.latent_size)),
-        "random": (env, uniform_actions(env)),
+        "latents": (acted, random_latents(acted.action_spec.size)),
     }
+    # where a state can be stepped once only, nobody can look ahead
+    if env.demonstrate is not None and env.step_then_reset is None:
+        policies["encoded"] = (acted, encoded)
+    return policies | {"random": (env, uniform_actions(env))}

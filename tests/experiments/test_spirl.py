@@ -127,9 +127,9 @@ def test_steps_are_the_environments_own(run: Run) -> None:
     assert sum(row["episode/count"] for row in rows) >= 25
 
 
-def test_the_report_compares_prior_latents_and_actions(run: Run) -> None:
+def test_the_report_compares_skills_and_actions(run: Run) -> None:
     summary = runs.read_json(run.whole / "summary.json")
-    for label in ("prior", "latents", "random"):
+    for label in ("prior", "latents", "encoded", "random"):
         for name in ("success_rate", "return_mean", "cells_mean", "cells_together"):
             assert math.isfinite(summary[f"{label}/{name}"])
         assert 1 <= summary[f"{label}/cells_mean"] <= summary[f"{label}/cells_together"]
