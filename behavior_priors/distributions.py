@@ -33,12 +33,16 @@ class ScaledTanh(distrax.Bijector):
       `log|dy/dx| = log b + log(1 - tanh(x)^2) = log b + 2 (log 2 - x - log(1 + exp(-2 x)))`,
       of which the last form is the one that stays finite where `tanh(x)` rounds to one.
 
-    - Inverse: `x = atanh(y / b) = (log(1 + y / b) - log(1 - y / b)) / 2`
+    - Inverse: `x = atanh(y / b) = log((1 + y / b) / (1 - y / b)) / 2`
 
-    - Inverse Jacobian log determinant: `log|dx/dy| = -log b - log(1 + y / b) - log(1 - y / b)`
+    - Inverse Jacobian log determinant: `log|dx/dy| = -log b - log((1 + y / b) (1 - y / b))`
 
     The inverse first clips `y / b` to `[-limit, limit]`, because a `y` that has reached the bound,
     by rounding or in data, has no preimage.
+
+    Logarithms of a quotient and of a product, and not of `u` and `-u`: XLA on a CPU (jaxlib 0.10.2)
+    takes `log1p(u)` and `log1p(-u)` for the same where both are summed up over 4096 numbers or
+    more, and densities of large batches were wrong by hundreds of nats.
     """
 
     def __init__(self, bound: float = 1.0, limit: float = LARGEST_BELOW_ONE) -> None:
@@ -64,8 +68,8 @@ class ScaledTanh(distrax.Bijector):
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         """Computes `x` and `log|dx/dy|`."""
         unit = jnp.clip(y / self.bound, -self._limit, self._limit)
-        log_above, log_below = jnp.log1p(unit), jnp.log1p(-unit)
-        return 0.5 * (log_above - log_below), -math.log(self.bound) - log_above - log_below
+        above, below = 1.0 + unit, 1.0 - unit
+        return 0.5 * jnp.log(above / below), -math.log(self.bound) - jnp.log(above * below)
 
 
 class HalfSplitCoupling(distrax.Bijector):
