@@ -17,6 +17,7 @@ LIBRARY = BASE | {"objectives", "priors", "learners", "envs", "data"}
 # Rooms of the package and outside it, and the rooms that each may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
+    "xla": set(),
     "checks": {"types"},
     "learner": {"types"},
     "distributions": {"types"},
