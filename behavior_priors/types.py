@@ -126,8 +126,35 @@ RenderFn = Callable[[State, int, int], Array]
 """`(state, width, height) -> image [height, width, 3]` uint8."""
 
 
+Task = Any
+"""A pytree of arrays: what distinguishes one task of an environment from another."""
+
+SampleTasksFn = Callable[[PRNGKey, int], Task]
+"""`(key, count) -> tasks [count, ...]`; the key is consumed."""
+
+BeginTaskFn = Callable[[Task, PRNGKey], State]
+"""Begins an episode of a task. The key is consumed."""
+
 ScoreFn = Callable[[State], Array]
 """What one state is worth by some measure of the task's own `[]`, such as a tower's height."""
+
+
+class Tasks(NamedTuple):
+    """The tasks of an environment: a distribution over its parameters.
+
+    A state holds the task that it belongs to, and `Env.step` takes it from there, so that one
+    function steps any of them; `Env.reset` begins an episode of a random one.
+
+    Attributes:
+      sample: draws tasks.
+      begin: begins an episode of one.
+      context_reward: `(state) -> []`, the reward by which a task can be told and a policy is
+        judged, where learning is helped by a more telling one; None for `State.reward`.
+    """
+
+    sample: SampleTasksFn
+    begin: BeginTaskFn
+    context_reward: ScoreFn | None = None
 
 
 class Env(NamedTuple):
@@ -154,6 +181,7 @@ class Env(NamedTuple):
       side_by_side: the most episodes that a rollout runs at once, because each takes memory of its
         own; None for all of them.
       info: facts for metadata, such as the physics engine and the table of scenes.
+      tasks: what the environment's tasks are, where it has several that observations do not tell.
     """
 
     name: str
@@ -171,6 +199,7 @@ class Env(NamedTuple):
     steps_per_action: int = 1
     side_by_side: int | None = None
     info: Mapping[str, Any] = {}
+    tasks: Tasks | None = None
 
 
 InitFn = Callable[[PRNGKey], Params]

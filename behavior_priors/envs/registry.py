@@ -21,6 +21,7 @@ FAMILIES = {
     "place": "behavior_priors.envs.manipulation.place",
     "maze": "behavior_priors.envs.maze.maze",
     "blocks": "behavior_priors.envs.blocks.stacking",
+    "point": "behavior_priors.envs.point_robot",
     "brax": "behavior_priors.envs.brax_env",
     "playground": "behavior_priors.envs.playground_env",
     "gym": "behavior_priors.envs.gym_env",
