@@ -295,3 +295,47 @@ class SkillModel(NamedTuple):
     loss: PriorLossFn
     prior: Prior
     prior_params: Callable[[Params], Params]
+
+
+class Context(NamedTuple):
+    """What has been seen of a task: transitions `[..., transitions]`, in order.
+
+    `counts` says which of them there are, so that contexts of any length have one shape. `reward`
+    is the one that the task may be told by, see `Tasks`.
+    """
+
+    observation: Observation
+    action: Array
+    reward: Array
+    next_observation: Observation
+    counts: Array
+
+
+class TaskBelief(NamedTuple):
+    """A Gaussian over descriptions of a task: mean and variance, `[..., latent]` each.
+
+    A variance of zero is an encoder's that knows no doubt.
+    """
+
+    mean: Array
+    variance: Array
+
+
+class ContextEncoder(NamedTuple):
+    """What a context says about the task, as pure functions, parameters first.
+
+    Functions accept any leading batch axes.
+
+    Attributes:
+      name: of the encoder.
+      latent_size: dimensions of what describes a task.
+      init: initial parameters.
+      infer: `(params, context) -> belief`; `N(0, I)` where nothing has been seen.
+      divergence: `(belief) -> [...]`, from `N(0, I)`, in nats; 0 where an encoder knows no doubt.
+    """
+
+    name: str
+    latent_size: int
+    init: InitFn
+    infer: Callable[[Params, Context], TaskBelief]
+    divergence: Callable[[TaskBelief], Array]
