@@ -7,7 +7,16 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from behavior_priors.types import Array, Metrics, Observation, Params, PRNGKey, Transition
+from behavior_priors.types import (
+    Array,
+    Context,
+    Metrics,
+    Observation,
+    Params,
+    PRNGKey,
+    TaskBelief,
+    Transition,
+)
 
 LearnerState = Any
 """A frozen dataclass pytree with at least `policy` (what `act` needs) and `step` `[]` int32."""
@@ -83,3 +92,25 @@ class OnPolicyLearner(NamedTuple):
     act: ActFn
     epochs: int
     minibatches: int
+
+
+class MetaLearner(NamedTuple):
+    """A learner of many tasks at once that tells them apart by what it has seen of each.
+
+    A policy acts on the environment's observations and one more array, the task's description,
+    drawn from the belief that a context leads to.
+
+    Attributes:
+      init: makes a state.
+      update: `(state, context, batch) -> (state, metrics)` of contexts `[tasks, transitions]` and
+        transitions `[tasks, batch]` of the same tasks, drawn apart from each other.
+      infer: `(policy, context) -> belief` about the task.
+      act: chooses an action, where observations have the description.
+      description: the name of that array.
+    """
+
+    init: Callable[[PRNGKey], LearnerState]
+    update: Callable[[LearnerState, Context, Transition], tuple[LearnerState, Metrics]]
+    infer: Callable[[Params, Context], TaskBelief]
+    act: ActFn
+    description: str

@@ -18,7 +18,9 @@ import jax.numpy as jnp
 from behavior_priors import distributions
 from behavior_priors.checks import check_rules
 from behavior_priors.learner import Learner
-from behavior_priors.learners.regularized import Penalty, SACConfig, make_regularized
+from behavior_priors.learners.actor_critic import Penalty
+from behavior_priors.learners.regularized import make_regularized
+from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.types import (
     ActionSpec,
     Array,

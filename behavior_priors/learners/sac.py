@@ -10,7 +10,9 @@ from typing import Any
 
 from behavior_priors import distributions
 from behavior_priors.learner import Learner
-from behavior_priors.learners.regularized import Penalty, SACConfig, SACState, make_regularized
+from behavior_priors.learners.actor_critic import Penalty, SACState
+from behavior_priors.learners.regularized import make_regularized
+from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.types import (
     ActionSpec,
     Array,

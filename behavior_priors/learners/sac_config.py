@@ -1,0 +1,82 @@
+"""The hyper-parameters of soft actor-critic and of everything made from its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from behavior_priors.checks import check_rules
+
+
+@dataclasses.dataclass(frozen=True)
+class SACConfig:
+    """Hyper-parameters of soft actor-critic.
+
+    The target critic follows the critic a little after every update by default; PARROT copies it
+    whole, with `target_rate=1.0` and `target_period=1000`.
+
+    Attributes:
+      policy_observation: names of the arrays that the policy sees; empty for all.
+      critic_observation: names of the arrays that the critics see; empty for all.
+      policy_widths: hidden layers of the policy.
+      critic_widths: hidden layers of each critic.
+      critic_layer_norm: normalise the critics' hidden layers.
+      num_critics: how many critics there are; targets use the lowest.
+      policy_learning_rate: Adam's step size for the policy.
+      critic_learning_rate: Adam's step size for the critics.
+      temperature_learning_rate: Adam's step size for the temperature's logarithm.
+      discount: weight of the next step's value.
+      target_rate: share of the critic that moves into the target critic.
+      target_period: number of updates between movements of the target critic.
+      initial_temperature: weight of the entropy at the start.
+      fixed_temperature: keep the initial temperature.
+      target_entropy: the policy's entropy, in nats, at which the temperature rests; None derives it
+        from the action's size and bound.
+      reward_scale: factor on rewards.
+      min_log_std: lower limit of the policy's log standard deviations.
+      max_log_std: upper limit of the policy's log standard deviations.
+      mean_bound: the policy's means, before any squashing, stay within this; none for no bound.
+    """
+
+    policy_observation: tuple[str, ...] = ()
+    critic_observation: tuple[str, ...] = ()
+    policy_widths: tuple[int, ...] = (256, 256)
+    critic_widths: tuple[int, ...] = (256, 256)
+    critic_layer_norm: bool = False
+    num_critics: int = 2
+    policy_learning_rate: float = 3e-4
+    critic_learning_rate: float = 3e-4
+    temperature_learning_rate: float = 3e-4
+    discount: float = 0.99
+    target_rate: float = 0.005
+    target_period: int = 1
+    initial_temperature: float = 1.0
+    fixed_temperature: bool = False
+    target_entropy: float | None = None
+    reward_scale: float = 1.0
+    min_log_std: float = -5.0
+    max_log_std: float = 2.0
+    mean_bound: float | None = None
+
+
+def check_sac_config(config: SACConfig) -> None:
+    """Refuses values outside their range.
+
+    Raises:
+      UserError: there is one.
+    """
+    rates = ("policy_learning_rate", "critic_learning_rate", "temperature_learning_rate")
+    widths = ("policy_widths", "critic_widths")
+    check_rules(
+        config,
+        {
+            **{name: (getattr(config, name) > 0, "positive") for name in rates},
+            **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
+            "num_critics": (config.num_critics >= 1, "at least 1"),
+            "discount": (0 <= config.discount <= 1, "in [0, 1]"),
+            "target_rate": (0 < config.target_rate <= 1, "in (0, 1]"),
+            "target_period": (config.target_period >= 1, "at least 1"),
+            "initial_temperature": (config.initial_temperature > 0, "positive"),
+            "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+            "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
+        },
+    )
