@@ -71,15 +71,13 @@ def make_replay(capacity: int) -> Replay:
             raise UserError(
                 f"replay capacity {capacity} is too small for {count} elements inserted at once"
             )
-        # Valid elements take consecutive rows; the others are sent past the end and dropped there.
-        order = jnp.cumsum(valid, dtype=jnp.int32)
-        row = jnp.where(valid, (state.position + order - 1) % capacity, capacity)
+        row, position, size = advance(state.position, state.size, valid, capacity)
         return ReplayState(
             data=jax.tree.map(
                 lambda rows, new: rows.at[row].set(new, mode="drop"), state.data, elements
             ),
-            position=(state.position + order[-1]) % capacity,
-            size=jnp.minimum(state.size + order[-1], capacity),
+            position=position,
+            size=size,
         )
 
     def sample(state: ReplayState, key: PRNGKey, shape: tuple[int, ...]) -> Element:
@@ -90,3 +88,23 @@ def make_replay(capacity: int) -> Replay:
         )
 
     return Replay(init, insert, sample)
+
+
+def advance(
+    position: Array, size: Array, valid: Array, capacity: int
+) -> tuple[Array, Array, Array]:
+    """Where new elements go in a ring, and how it stands after them.
+
+    Args:
+      position: `[]`, the row that is written next.
+      size: `[]`, how many rows are filled.
+      valid: `[n]`, which of the new elements are to be kept.
+      capacity: of the ring.
+
+    Returns:
+      Rows `[n]`, consecutive for valid elements and past the end for the others, to be dropped
+      there; the position and the size afterwards.
+    """
+    order = jnp.cumsum(valid, dtype=jnp.int32)
+    row = jnp.where(valid, (position + order - 1) % capacity, capacity)
+    return row, (position + order[-1]) % capacity, jnp.minimum(size + order[-1], capacity)

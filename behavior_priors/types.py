@@ -135,6 +135,9 @@ SampleTasksFn = Callable[[PRNGKey, int], Task]
 BeginTaskFn = Callable[[Task, PRNGKey], State]
 """Begins an episode of a task. The key is consumed."""
 
+TaskOfFn = Callable[[State], Task]
+"""The task that a state's episode is of."""
+
 ScoreFn = Callable[[State], Array]
 """What one state is worth by some measure of the task's own `[]`, such as a tower's height."""
 
@@ -148,12 +151,14 @@ class Tasks(NamedTuple):
     Attributes:
       sample: draws tasks.
       begin: begins an episode of one.
+      of: the task of a state.
       context_reward: `(state) -> []`, the reward by which a task can be told and a policy is
         judged, where learning is helped by a more telling one; None for `State.reward`.
     """
 
     sample: SampleTasksFn
     begin: BeginTaskFn
+    of: TaskOfFn
     context_reward: ScoreFn | None = None
 
 

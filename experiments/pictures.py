@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,7 @@ PATHS = 40
 
 LABELS = {
     "parrot": "PARROT",
+    "pearl": "PEARL",
     "spirl": "SPiRL",
     "ssp": "SSP without prior",
     "flat_prior": "flat prior",
@@ -46,13 +48,19 @@ FRAMES_PER_SECOND = 12.0
 
 
 def learning_curves(
-    workdirs: Sequence[Path], folder: Path, methods: Sequence[str], env: Env
+    workdirs: Sequence[Path],
+    folder: Path,
+    methods: Sequence[str],
+    env: Env,
+    measure: Literal["success_rate", "return_mean"] | None = None,
 ) -> None:
     """What evaluations gave against environment steps, `learning_curves.png`.
 
-    Success where the environment measures it, else the return; several runs give a band.
+    Unless told, success where the environment measures it, else the return; several runs give a
+    band.
     """
-    key = "eval/success_rate" if env.measures_success else "eval/return_mean"
+    measure = measure or ("success_rate" if env.measures_success else "return_mean")
+    key, is_rate = f"eval/{measure}", measure == "success_rate"
     curves = {}
     for method in methods:
         runs = []
@@ -68,9 +76,9 @@ def learning_curves(
         figures.learning_curves(
             folder / "learning_curves.png",
             curves,
-            ylabel="success rate" if env.measures_success else "return",
+            ylabel="success rate" if is_rate else "return",
             title=f"Learning {env.name}",
-            ylim=(-0.02, 1.02) if env.measures_success else None,
+            ylim=(-0.02, 1.02) if is_rate else None,
         )
 
 

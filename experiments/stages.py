@@ -19,7 +19,7 @@ from behavior_priors.data.dataset import check_compatible, load_transitions, spl
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
-from behavior_priors.learner import Actor, Learner, OnPolicyLearner
+from behavior_priors.learner import Actor, Learner, MetaLearner, OnPolicyLearner
 from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report, make_evaluate
@@ -284,7 +284,7 @@ class Trained(NamedTuple):
 def restore_trained(
     folder: Path,
     env: Env,
-    learner: Learner | OnPolicyLearner,
+    learner: Learner | OnPolicyLearner | MetaLearner,
     decode: Callable[[State, Array], Array] | None = lambda _, action: action,
 ) -> Trained:
     """What `learn` left of a method in its folder."""

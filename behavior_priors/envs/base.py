@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,8 +11,13 @@ from jax.custom_batching import custom_vmap
 
 from behavior_priors.types import Array, Env, Observation, PRNGKey, State, Transition
 
+AgainFn = Callable[[State], State]
+"""Begins the next episode, given the state in which the last one ended."""
 
-def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transition, State]:
+
+def step_and_reset(
+    env: Env, state: State, action: Array, again: AgainFn | None = None
+) -> tuple[State, Transition, State]:
     """One step of one environment; where that ends the episode, the next one begins.
 
     The transition's `next_observation` is where the step led, the terminal one included; only the
@@ -21,6 +27,7 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
       env: unbatched; `jax.vmap` this function over states and actions.
       state: as left by the last call.
       action: `[action_spec.size]`.
+      again: what the next episode is, such as `same_task`; None for one of `env.reset`.
 
     Returns:
       The state to act in next, the experience made, and the state that the step led to, which is
@@ -30,7 +37,7 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
         stepped, following = env.step_then_reset(state, action)
     else:
         stepped = env.step(state, action)
-        following = _reset_where_over(env, stepped)
+        following = _reset_where_over(again or (lambda last: env.reset(last.key)), stepped)
     transition = Transition(
         observation=state.observation,
         action=action,
@@ -43,7 +50,14 @@ def step_and_reset(env: Env, state: State, action: Array) -> tuple[State, Transi
     return following, transition, stepped
 
 
-def _reset_where_over(env: Env, state: State) -> State:
+def same_task(env: Env) -> AgainFn:
+    """Begins the next episode of the task that the last one was of."""
+    tasks = env.tasks
+    assert tasks is not None
+    return lambda last: tasks.begin(tasks.of(last), last.key)
+
+
+def _reset_where_over(again: AgainFn, state: State) -> State:
     """The state, or the next episode's first one where it is over.
 
     Of environments side by side none is reset unless one of them is over: `vmap` alone would run
@@ -51,7 +65,7 @@ def _reset_where_over(env: Env, state: State) -> State:
     """
 
     def reset_if_over(state: State) -> State:
-        return select(state.terminated | state.truncated, env.reset(state.key), state)
+        return select(state.terminated | state.truncated, again(state), state)
 
     go_on = custom_vmap(reset_if_over)
 

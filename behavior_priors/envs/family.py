@@ -40,6 +40,16 @@ class Family(NamedTuple):
         return given
 
 
+def refuse_engine(engine: str, name: str) -> None:
+    """Refuses a choice of physics engine where there is none.
+
+    Raises:
+      UserError: one was chosen.
+    """
+    if engine != "auto":
+        raise UserError(f"--engine={engine} is not for {name}, which has its own; leave it out")
+
+
 def one_of(family: str, members: Callable[[], Sequence[str]]) -> Callable[[str], str | None]:
     """The complaint of a family that can list its members."""
 

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from behavior_priors.envs.family import Family
+from behavior_priors.envs.family import Family, refuse_engine
 from behavior_priors.envs.gym_env import wrap_gym
 from behavior_priors.types import Array, Env, State, UserError
 
@@ -68,8 +68,7 @@ def make_kitchen(
       UserError: gymnasium-robotics is missing, or an option is none that there is.
     """
     name = f"kitchen/{member}"
-    if engine != "auto":
-        raise UserError(f"--engine={engine} is not for {name}, which has its own; leave it out")
+    refuse_engine(engine, name)
     if order not in ("required", "any"):
         raise UserError(f"{name}: order={order} should be required or any")
     if episode_length < 1:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.base import first_state
-from behavior_priors.envs.family import Family, one_of
+from behavior_priors.envs.family import Family, one_of, refuse_engine
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -37,7 +37,9 @@ class Point(NamedTuple):
     goal: Array
 
 
-def make_point_robot(member: str, *, radius: float = 0.2, episode_length: int = 20) -> Env:
+def make_point_robot(
+    member: str, *, engine: str = "auto", radius: float = 0.2, episode_length: int = 20
+) -> Env:
     """A point robot.
 
     The reward is minus the distance to the goal. In `sparse` that is what learning may use; what
@@ -46,12 +48,14 @@ def make_point_robot(member: str, *, radius: float = 0.2, episode_length: int = 
 
     Args:
       member: `dense` or `sparse`.
+      engine: there is no choice.
       radius: of the goal: success is to be inside.
       episode_length: steps until an episode is truncated.
 
     Raises:
-      UserError: a radius or a length that is not positive.
+      UserError: an engine is asked for, or a radius or a length is not positive.
     """
+    refuse_engine(engine, f"point/{member}")
     for name, value in {"radius": radius, "episode_length": episode_length}.items():
         if not value > 0:
             raise UserError(f"point/{member}: {name}={value} should be positive")
@@ -105,9 +109,18 @@ def make_point_robot(member: str, *, radius: float = 0.2, episode_length: int = 
         step=step,
         demonstrate=_head_for_the_goal,
         render=functools.partial(_picture, radius),
-        info={"engine": "jax", "data_env": f"point/{member}", "report_env": f"point/{member}"},
-        tasks=Tasks(sample, begin, None if dense else sparse_reward),
+        info={
+            "engine": "jax",
+            "data_env": f"point/{member}",
+            "report_env": f"point/{member}",
+            "goal_radius": radius,
+        },
+        tasks=Tasks(sample, begin, _goal_of, None if dense else sparse_reward),
     )
+
+
+def _goal_of(state: State) -> Array:
+    return state.simulation.goal
 
 
 def _head_for_the_goal(state: State, _: PRNGKey) -> Array:

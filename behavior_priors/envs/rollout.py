@@ -68,15 +68,26 @@ def _at_once(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> Rollout
     def act(state: State, key: PRNGKey) -> Array:
         return jax.vmap(policy)(state, jax.random.split(key, episodes))
 
-    return _run(env, reset_many(env, reset_key, episodes), act, keys)
+    return rollout_from(env, reset_many(env, reset_key, episodes), act, keys)
 
 
 def replay_actions(env: Env, initial: State, actions: Array) -> Rollout:
     """Executes given actions `[E, T, size]` from given states `[E]`."""
-    return _run(env, initial, lambda _, action: action, jnp.swapaxes(actions, 0, 1))
+    return rollout_from(env, initial, lambda _, action: action, jnp.swapaxes(actions, 0, 1))
 
 
-def _run(env: Env, initial: State, act: Callable[[State, Array], Array], xs: Array) -> Rollout:
+def rollout_from(
+    env: Env, initial: State, act: Callable[[State, Array], Array], xs: Array
+) -> Rollout:
+    """Runs episodes from given states.
+
+    Args:
+      env: unbatched.
+      initial: the states `[E]`.
+      act: `(states [E], x) -> actions [E, size]`.
+      xs: `[T, ...]`, an `x` for each step, such as a key.
+    """
+
     def step(state: State, x: Array) -> tuple[State, tuple]:
         action = act(state, x)
         over = state.terminated | state.truncated

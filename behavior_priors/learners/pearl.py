@@ -21,6 +21,7 @@ from behavior_priors.learners.actor_critic import SACState, make_actor_critic
 from behavior_priors.learners.parts import descend
 from behavior_priors.learners.sac import entropy_penalty
 from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.objectives.context import describe
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -84,12 +85,6 @@ class PearlState:
     step: Array
 
 
-def describe(belief: TaskBelief, key: PRNGKey) -> Array:
-    """A description `[..., latent_size]` drawn from a belief; the key is consumed."""
-    noise = jax.random.normal(key, belief.mean.shape)
-    return belief.mean + jnp.sqrt(belief.variance) * noise
-
-
 def make_pearl(
     config: PearlConfig,
     sac: SACConfig,
@@ -117,7 +112,7 @@ def make_pearl(
     Raises:
       UserError: a config does not make sense, or names an observation that does not exist.
     """
-    _check(config)
+    check_pearl_config(config)
     if DESCRIPTION in observation_spec:
         raise UserError(f"no observation may be called {DESCRIPTION}: that is what PEARL adds")
     spec = {**observation_spec, DESCRIPTION: ArraySpec((encoder.latent_size,))}
@@ -212,8 +207,12 @@ def join(batch: Transition, description: Array) -> Transition:
     )
 
 
-def _check(config: PearlConfig) -> None:
-    """Refuses values outside their range."""
+def check_pearl_config(config: PearlConfig) -> None:
+    """Refuses values outside their range.
+
+    Raises:
+      UserError: there is one.
+    """
     check_rules(
         config,
         {

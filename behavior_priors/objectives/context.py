@@ -7,9 +7,10 @@ Variables" (PEARL), section 4.
 from __future__ import annotations
 
 import chex
+import jax
 import jax.numpy as jnp
 
-from behavior_priors.types import Array
+from behavior_priors.types import Array, PRNGKey, TaskBelief
 
 SMALLEST_VARIANCE = 1e-7
 """Of a factor; the authors' own."""
@@ -54,3 +55,14 @@ def divergence_from_standard(mean: Array, variance: Array) -> Array:
     """
     chex.assert_equal_shape([mean, variance])
     return 0.5 * (variance + jnp.square(mean) - 1.0 - jnp.log(variance)).sum(axis=-1)
+
+
+def describe(belief: TaskBelief, key: PRNGKey) -> Array:
+    """A description `[..., latent]` drawn from a belief; the key is consumed."""
+    noise = jax.random.normal(key, belief.mean.shape)
+    return belief.mean + jnp.sqrt(belief.variance) * noise
+
+
+def unknown(like: TaskBelief) -> TaskBelief:
+    """The belief of whoever has seen nothing, `N(0, I)`, of the same shape."""
+    return TaskBelief(jnp.zeros_like(like.mean), jnp.ones_like(like.variance))

@@ -19,6 +19,7 @@ from behavior_priors.objectives.context import (
     SMALLEST_VARIANCE,
     divergence_from_standard,
     product_of_gaussians,
+    unknown,
 )
 from behavior_priors.types import (
     ActionSpec,
@@ -133,8 +134,8 @@ def make_context_encoder(
                 return TaskBelief(*product_of_gaussians(mean, variance, counts))
             belief = TaskBelief(mean, variance)
         anything = counts.any(axis=-1)[..., None]
-        return TaskBelief(
-            jnp.where(anything, belief.mean, 0.0), jnp.where(anything, belief.variance, 1.0)
+        return jax.tree.map(
+            lambda known, prior: jnp.where(anything, known, prior), belief, unknown(belief)
         )
 
     def divergence(belief: TaskBelief) -> Array:

@@ -18,26 +18,35 @@ class RunState(Protocol):
 
     Attributes:
       learner: the learner's state.
-      envs: the environments' states `[num_envs]`.
-      episode_return: `[num_envs]`, of the episodes under way.
       steps: `[]` int32, environment steps taken; an action that stands for several counts as all of
         them, also where the episode's end cut it short.
-      key: source of randomness.
     """
 
     @property
     def learner(self) -> Any: ...
     @property
+    def steps(self) -> Array: ...
+
+
+class EpisodesState(RunState, Protocol):
+    """That of a loop whose episodes go on from one epoch to the next.
+
+    Attributes:
+      envs: the environments' states `[num_envs]`.
+      episode_return: `[num_envs]`, of the episodes under way.
+      key: source of randomness.
+    """
+
+    @property
     def envs(self) -> State: ...
     @property
     def episode_return(self) -> Array: ...
-    @property
-    def steps(self) -> Array: ...
     @property
     def key(self) -> Array: ...
 
 
 AnyRunState = TypeVar("AnyRunState", bound=RunState)
+AnyEpisodesState = TypeVar("AnyEpisodesState", bound=EpisodesState)
 
 
 def step_envs(
@@ -88,7 +97,7 @@ def summarize_episodes(env: Env, total: Metrics) -> Metrics:
     }
 
 
-def resume_envs(env: Env, state: AnyRunState, num_envs: int) -> AnyRunState:
+def resume_envs(env: Env, state: AnyEpisodesState, num_envs: int) -> AnyEpisodesState:
     """A state that another process saved, as one that can be gone on from.
 
     It is that state, unless the environments live outside of their states: those begin new
@@ -101,7 +110,7 @@ def resume_envs(env: Env, state: AnyRunState, num_envs: int) -> AnyRunState:
     return replace(cast(Any, state), envs=envs, episode_return=jnp.zeros(num_envs), key=key)
 
 
-def release_envs(env: Env, state: RunState) -> None:
+def release_envs(env: Env, state: EpisodesState) -> None:
     """Gives up the episodes of a state that is not run any more."""
     if env.release is not None:
         env.release(state.envs)

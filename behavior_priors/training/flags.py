@@ -254,6 +254,14 @@ def _default(field: dataclasses.Field) -> Any:
 
 
 def _attribute_docs(config_class: type) -> dict[str, str]:
+    """What a config and those that it extends say of their attributes, each in one line."""
+    docs: dict[str, str] = {}
+    for one in reversed(config_class.__mro__[:-1]):
+        docs |= _own_attribute_docs(one)
+    return docs
+
+
+def _own_attribute_docs(config_class: type) -> dict[str, str]:
     """Descriptions under `Attributes:` of a Google-style docstring, each joined to one line."""
     _, _, section = inspect.cleandoc(config_class.__doc__ or "").partition("Attributes:\n")
     section = re.split(r"\n\S", section, maxsplit=1)[0]

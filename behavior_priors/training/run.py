@@ -35,22 +35,31 @@ from behavior_priors.types import PRNGKey, UserError
 
 
 @dataclass(frozen=True)
-class RunConfig:
+class RecordConfig:
     """What a run writes, and when.
 
     Attributes:
       checkpoint_every: epochs between two checkpoints of a learner.
       eval_every: epochs between two evaluations on the way; 0 for none.
-      eval_episodes: episodes of an evaluation on the way.
       tensorboard: write TensorBoard files beside metrics.jsonl.
       wandb_project: also log to this Weights & Biases project; none for no.
     """
 
     checkpoint_every: int = 4
     eval_every: int = 2
-    eval_episodes: int = 100
     tensorboard: bool = False
     wandb_project: str | None = None
+
+
+@dataclass(frozen=True)
+class RunConfig(RecordConfig):
+    """The same of a run that learns one task.
+
+    Attributes:
+      eval_episodes: episodes of an evaluation on the way.
+    """
+
+    eval_episodes: int = 100
 
 
 class Schedule(Protocol):
@@ -64,20 +73,20 @@ class Schedule(Protocol):
     def warmup_steps(self) -> int: ...
 
 
-def check_run_config(config: RunConfig) -> None:
+def check_run_config(config: RecordConfig) -> None:
     """Refuses values outside their range.
 
     Raises:
       UserError: there is one.
     """
     for field, least in (("checkpoint_every", 1), ("eval_every", 0), ("eval_episodes", 1)):
-        value = getattr(config, field)
+        value = getattr(config, field, least)
         if value < least:
             raise UserError(f"{field} must be at least {least}, got {value}")
 
 
 def open_writers(
-    folder: Path, config: RunConfig, last_step: int | None, flags: Mapping[str, Any]
+    folder: Path, config: RecordConfig, last_step: int | None, flags: Mapping[str, Any]
 ) -> MetricWriter:
     """The writers that a config asks for; rows after `last_step` are dropped."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +106,7 @@ def run_fit(
     validation: Data,
     key: PRNGKey,
     *,
-    run: RunConfig,
+    run: RecordConfig,
     flags: Mapping[str, Any],
 ) -> FitState:
     """Trains a prior in a folder, from where an earlier process left it.
@@ -138,7 +147,7 @@ def run_loop(
     evaluate: EvaluateFn,
     key: PRNGKey,
     *,
-    run: RunConfig,
+    run: RecordConfig,
     stopwatch: Stopwatch,
     flags: Mapping[str, Any],
 ) -> AnyRunState:

@@ -16,11 +16,11 @@ from behavior_priors.learners.pearl import (
     PearlConfig,
     PearlState,
     averaged_weight,
-    describe,
     join,
     make_pearl,
 )
 from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.objectives.context import describe
 from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
 from behavior_priors.types import (
     ActionSpec,

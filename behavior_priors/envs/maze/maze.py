@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.envs.base import first_state
-from behavior_priors.envs.family import Family, one_of
+from behavior_priors.envs.family import Family, one_of, refuse_engine
 from behavior_priors.envs.maze import layout, point, view
 from behavior_priors.envs.maze.tasks import (
     FIXED_SEEDS,
@@ -85,10 +85,7 @@ def make_maze(
     Raises:
       UserError: an engine is asked for, or the maze has no goal at that distance.
     """
-    if engine != "auto":
-        raise UserError(
-            f"--engine={engine} is not for maze/{member}, which needs none; leave it out"
-        )
+    refuse_engine(engine, f"maze/{member}")
     if radius is not None and radius <= 0:
         raise UserError(f"maze/{member}: radius={radius} should be positive")
     stays = member in FIXED_SEEDS

@@ -1,0 +1,180 @@
+"""Meta-reinforcement learning: rounds of experience of a few tasks, and updates on all of them.
+
+Rakelly et al. 2019 (PEARL), algorithm 1. Experience is made in stretches as long as an episode, of
+several tasks side by side; what is believed about a task is renewed between stretches. An episode
+that ends early is followed by another one of the same task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.learner import LearnerState, MetaLearner
+from behavior_priors.objectives.context import unknown
+from behavior_priors.replay import ReplayState
+from behavior_priors.task_replay import SampleFn, TaskReplay, make_task_replay
+from behavior_priors.training.loop import Loop
+from behavior_priors.training.meta_experience import (
+    Lived,
+    as_context,
+    example_of,
+    make_live,
+)
+from behavior_priors.training.meta_schedule import (
+    MetaLoopConfig,
+    MetaSchedule,
+    Stretch,
+    check_schedule,
+    replay_need,
+    stretches_of,
+)
+from behavior_priors.types import Array, Env, Metrics, PRNGKey, Task
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class MetaLoopState:
+    """Everything that a run goes on from.
+
+    Attributes:
+      learner: the learner's state.
+      replay: what is remembered of each training task, `Lived`.
+      context: what may be seen as a context of each, `Lived`.
+      steps: `[]` int32, environment steps taken of all tasks together.
+      key: source of tasks, descriptions, exploration and batches.
+    """
+
+    learner: LearnerState
+    replay: ReplayState
+    context: ReplayState
+    steps: Array
+    key: PRNGKey
+
+
+def make_meta_loop(
+    env: Env, learner: MetaLearner, config: MetaLoopConfig, tasks: Task
+) -> tuple[Loop[MetaLoopState], MetaSchedule]:
+    """Builds a loop over training tasks.
+
+    Metrics of an epoch: the learner's, as `train/...`, `episode/return` by the reward that policies
+    are judged by, `episode/prior_return` and `episode/posterior_return` of the episodes with either
+    kind of description (NaN where there was none), `episode/count` and `episode/diverged`.
+
+    Args:
+      env: has `tasks`.
+      learner: of its observations and actions.
+      config: how experience is made and used.
+      tasks: `[tasks, ...]`, those to train on.
+
+    Raises:
+      UserError: the config does not fit itself, the environment or the tasks.
+    """
+    live, length = make_live(env, learner), env.episode_length
+    count = len(jax.tree.leaves(tasks)[0])
+    schedule = check_schedule(config, length, count)
+    stretches = stretches_of(config, length)
+    updates = config.updates_per_iteration
+    replay = make_task_replay(count, replay_need(config, count))
+    shown = max(config.initial_steps, config.prior_steps + config.posterior_steps)
+    contexts = make_task_replay(count, shown)
+    draw_batch = _draw(replay, config.batch_order)
+    draw_recent = _draw(contexts, config.context_order)
+    draw_from_all = _draw(replay, config.context_order)
+
+    def remember(state: MetaLoopState, task: Array, lived: Lived, shown: Array) -> MetaLoopState:
+        valid = lived.transition.valid
+        return replace(
+            state,
+            replay=replay.insert(state.replay, task, lived, valid),
+            context=contexts.insert(state.context, task, lived, valid & shown),
+            steps=state.steps + valid.size,
+        )
+
+    def experience(
+        state: MetaLoopState, task: Array, key: PRNGKey, stretches: Stretch
+    ) -> tuple[MetaLoopState, Metrics]:
+        """Stretches of some tasks, one after the other."""
+        chosen = jax.tree.map(lambda x: x[task], tasks)
+
+        def go(state: MetaLoopState, x: tuple[Stretch, PRNGKey]) -> tuple[MetaLoopState, Metrics]:
+            stretch, key = x
+            context_key, key = jax.random.split(key)
+            seen = draw_recent(state.context, context_key, task, config.context_size)
+            policy = state.learner.policy
+            belief = learner.infer(policy, as_context(*seen))
+            belief = jax.tree.map(
+                lambda prior, x: jnp.where(stretch.from_prior, prior, x), unknown(belief), belief
+            )
+            lived, episodes = live(policy, chosen, belief, key)
+            kind = jnp.stack([stretch.from_prior, ~stretch.from_prior]).astype(jnp.float32)
+            episodes = {**episodes, "kind": kind * episodes["count"]}
+            episodes["kind_return"] = kind * episodes["return"]
+            return remember(state, task, lived, stretch.as_context), episodes
+
+        keys = jax.random.split(key, len(stretches.from_prior))
+        state, episodes = jax.lax.scan(go, state, (stretches, keys))
+        return state, jax.tree.map(lambda x: x.sum(0), episodes)
+
+    def init(key: PRNGKey) -> MetaLoopState:
+        learner_key, live_key, key = jax.random.split(key, 3)
+        example = example_of(env, tasks)
+        state = MetaLoopState(
+            learner=learner.init(learner_key),
+            replay=replay.init(example),
+            context=contexts.init(example),
+            steps=jnp.int32(0),
+            key=key,
+        )
+        every = jnp.ones(config.initial_steps // length, bool)
+        return experience(state, jnp.arange(count), live_key, Stretch(every, every))[0]
+
+    def learn(state: MetaLoopState, key: PRNGKey) -> tuple[LearnerState, Metrics]:
+        def update(learner_state: LearnerState, key: PRNGKey) -> tuple[LearnerState, Metrics]:
+            task_key, batch_key, context_key = jax.random.split(key, 3)
+            task = jax.random.randint(task_key, (config.meta_batch,), 0, count)
+            batch, there = draw_batch(state.replay, batch_key, task, config.batch_size)
+            seen = batch, there
+            if config.context == "recent":
+                seen = draw_recent(state.context, context_key, task, config.context_size)
+            elif config.context == "all":
+                seen = draw_from_all(state.replay, context_key, task, config.context_size)
+            return learner.update(learner_state, as_context(*seen), batch.transition)
+
+        return jax.lax.scan(update, state.learner, jax.random.split(key, updates))
+
+    def iterate(state: MetaLoopState, _: None) -> tuple[MetaLoopState, tuple[Metrics, Metrics]]:
+        key, task_key, live_key, learn_key = jax.random.split(state.key, 4)
+        task = jax.random.choice(task_key, count, (config.tasks_per_iteration,), replace=False)
+        state = replace(state, key=key, context=contexts.clear(state.context, task))
+        state, episodes = experience(state, task, live_key, stretches)
+        learner_state, metrics = learn(state, learn_key)
+        return replace(state, learner=learner_state), (metrics, episodes)
+
+    def run_epoch(state: MetaLoopState) -> tuple[MetaLoopState, Metrics]:
+        state, (metrics, episodes) = jax.lax.scan(iterate, state, length=config.epoch_iterations)
+        total = jax.tree.map(lambda x: x.sum(0), episodes)
+        of_kind = total["kind_return"] / total["kind"]
+        return state, {
+            **{f"train/{name}": x.mean() for name, x in metrics.items()},
+            "episode/return": total["return"] / total["count"],
+            "episode/prior_return": of_kind[0],
+            "episode/posterior_return": of_kind[1],
+            "episode/count": total["count"],
+            "episode/diverged": total["diverged"],
+        }
+
+    loop = Loop(
+        init=init,
+        resume=lambda state: state,
+        release=lambda _: None,
+        run_epoch=jax.jit(run_epoch, donate_argnums=0),
+        updates_per_epoch=updates * config.epoch_iterations,
+    )
+    return loop, schedule
+
+
+def _draw(replay: TaskReplay, order: str) -> SampleFn:
+    return replay.sample if order == "random" else replay.sample_in_order

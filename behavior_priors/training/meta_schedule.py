@@ -1,0 +1,181 @@
+"""How much experience of which tasks a meta-learner makes, in what order, and what it is for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import jax.numpy as jnp
+
+from behavior_priors.training.experience import check_positive, check_rules
+from behavior_priors.types import Array, UserError
+
+
+@dataclass(frozen=True)
+class MetaLoopConfig:
+    """How experience of many tasks is made and used.
+
+    Steps are those of one task, and multiples of an episode's length.
+
+    Attributes:
+      iterations: rounds of experience and updates.
+      epoch_iterations: rounds between two returns to the host.
+      initial_steps: of every training task before the first round, with the untrained policy.
+      tasks_per_iteration: training tasks of which a round makes experience, no two the same.
+      prior_steps: of these tasks in a round, with descriptions from N(0, I).
+      posterior_steps: with descriptions from what the context says, anew after each episode.
+      extra_steps: likewise, but never seen as a context.
+      first_from_prior: posterior and extra steps begin with an episode whose description is from
+        N(0, I), as the authors' do.
+      updates_per_iteration: gradient updates in a round.
+      meta_batch: training tasks in an update, drawn with replacement.
+      batch_size: transitions of each of them for actor and critics.
+      context_size: transitions of each of them for the encoder.
+      context: where these are from: recent for the last round that made experience of the task, all
+        for everything that is remembered of it, batch for those of actor and critics themselves.
+      context_order: transitions in any order, or as they followed each other.
+      batch_order: likewise, of actor and critics.
+      replay_capacity: transitions remembered of each task; None for what a run makes of it.
+    """
+
+    iterations: int = 100
+    epoch_iterations: int = 5
+    initial_steps: int = 200
+    tasks_per_iteration: int = 5
+    prior_steps: int = 200
+    posterior_steps: int = 0
+    extra_steps: int = 200
+    first_from_prior: bool = True
+    updates_per_iteration: int = 200
+    meta_batch: int = 16
+    batch_size: int = 256
+    context_size: int = 64
+    context: Literal["recent", "all", "batch"] = "recent"
+    context_order: Literal["random", "in_order"] = "random"
+    batch_order: Literal["random", "in_order"] = "random"
+    replay_capacity: int | None = None
+
+
+class MetaSchedule(NamedTuple):
+    """Environment steps of a run, those before the first round included."""
+
+    steps: int
+    epoch_steps: int
+    warmup_steps: int
+
+
+class Stretch(NamedTuple):
+    """What a stretch of experience is for.
+
+    Attributes:
+      from_prior: `[]` bool, descriptions are from `N(0, I)`.
+      as_context: `[]` bool, it may be seen as a context.
+    """
+
+    from_prior: Array
+    as_context: Array
+
+
+def stretches_of(config: MetaLoopConfig, length: int) -> Stretch:
+    """A round's experience, in order `[stretches]`."""
+    prior, posterior, extra = (
+        steps // length
+        for steps in (config.prior_steps, config.posterior_steps, config.extra_steps)
+    )
+
+    def renewed(number: int) -> list[bool]:
+        return [config.first_from_prior and i == 0 for i in range(number)]
+
+    from_prior = [True] * prior + renewed(posterior) + renewed(extra)
+    as_context = [True] * (prior + posterior) + [False] * extra
+    return Stretch(jnp.array(from_prior), jnp.array(as_context))
+
+
+def _steps_of_a_round(config: MetaLoopConfig) -> int:
+    """Of one task."""
+    return config.prior_steps + config.posterior_steps + config.extra_steps
+
+
+def replay_need(config: MetaLoopConfig, tasks: int) -> int:
+    """Transitions of one task to have room for.
+
+    A round chooses a task with the same chance each time; four standard deviations above the mean
+    is more than any of them is chosen. Should one be, its oldest transitions are forgotten.
+    """
+    if config.replay_capacity is not None:
+        return config.replay_capacity
+    chance = config.tasks_per_iteration / tasks
+    mean = config.iterations * chance
+    rounds = min(config.iterations, math.ceil(mean + 4 * math.sqrt(mean * (1 - chance))))
+    return config.initial_steps + rounds * _steps_of_a_round(config)
+
+
+def check_schedule(config: MetaLoopConfig, length: int, tasks: int) -> MetaSchedule:
+    """Environment steps of a run.
+
+    Args:
+      config: of the loop.
+      length: steps of an episode.
+      tasks: how many there are to train on.
+
+    Raises:
+      UserError: the config does not fit itself, or these.
+    """
+    check_positive(
+        config,
+        (
+            "iterations",
+            "epoch_iterations",
+            "updates_per_iteration",
+            "meta_batch",
+            "batch_size",
+            "context_size",
+        ),
+    )
+    rules = [
+        (
+            config.iterations % config.epoch_iterations == 0,
+            "iterations",
+            "a multiple of epoch_iterations",
+        ),
+        (
+            1 <= config.tasks_per_iteration <= tasks,
+            "tasks_per_iteration",
+            f"from 1 to the number of training tasks, {tasks}",
+        ),
+        *(
+            (
+                steps >= least and steps % length == 0,
+                name,
+                f"a multiple of the length of an episode, {length}"
+                + ", and positive" * (least > 0),
+            )
+            for name, steps, least in (
+                ("initial_steps", config.initial_steps, 1),
+                ("prior_steps", config.prior_steps, 0),
+                ("posterior_steps", config.posterior_steps, 0),
+                ("extra_steps", config.extra_steps, 0),
+            )
+        ),
+        (
+            config.batch_order == "random" or config.batch_size <= config.initial_steps,
+            "batch_size",
+            "at most initial_steps, to be in order",
+        ),
+        (
+            config.replay_capacity is None or config.replay_capacity >= config.initial_steps,
+            "replay_capacity",
+            "at least initial_steps, or none for what a run makes",
+        ),
+    ]
+    check_rules(config, rules)
+    if config.prior_steps + config.posterior_steps == 0:
+        raise UserError(
+            "prior_steps and posterior_steps are both 0; a round must show the encoder something"
+        )
+    epoch = config.epoch_iterations * config.tasks_per_iteration * _steps_of_a_round(config)
+    initial = tasks * config.initial_steps
+    return MetaSchedule(
+        initial + epoch * (config.iterations // config.epoch_iterations), epoch, warmup_steps=0
+    )

@@ -1,0 +1,94 @@
+"""The tasks of a meta-learning run: drawn once, saved with it, and what an oracle makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from behavior_priors.training.adapt import policy_returns
+from behavior_priors.training.meta_experience import tasks_of
+from behavior_priors.training.workdir import disk_full_is_user_error
+from behavior_priors.types import Env, PRNGKey, Task, UserError
+
+TASKS_FILE = "tasks.npz"
+
+
+class SplitTasks(NamedTuple):
+    """What a run learns from `[train, ...]`, and is judged by `[test, ...]`."""
+
+    train: Task
+    test: Task
+
+
+def draw_tasks(env: Env, train: int, test: int, seed: int) -> SplitTasks:
+    """Tasks to learn from, and others; without others, the same ones.
+
+    Raises:
+      UserError: the environment is but one task.
+    """
+    tasks = jax.jit(tasks_of(env).sample, static_argnums=1)(jax.random.key(seed), train + test)
+    first = jax.tree.map(lambda x: x[:train], tasks)
+    return SplitTasks(first, jax.tree.map(lambda x: x[train:], tasks) if test else first)
+
+
+def keep_tasks(workdir: Path, tasks: SplitTasks) -> SplitTasks:
+    """Saves a run's tasks, or returns those that it began with."""
+    path = workdir / TASKS_FILE
+    if path.is_file():
+        return read_tasks(workdir, tasks)
+    unfinished = path.with_name(f".{TASKS_FILE}")
+    with disk_full_is_user_error(path, kept="nothing was begun"):
+        with unfinished.open("wb") as file:
+            np.savez(file, allow_pickle=False, **_named(tasks))
+        unfinished.replace(path)
+    return tasks
+
+
+def read_tasks(workdir: Path, like: SplitTasks) -> SplitTasks:
+    """The tasks that a run was begun with.
+
+    Args:
+      workdir: of the run.
+      like: has their structure.
+
+    Raises:
+      UserError: they are missing, or of another environment.
+    """
+    path = workdir / TASKS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = dict(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); it belongs to the run") from error
+    names = _named(like)
+    if {n: x.shape for n, x in stored.items()} != {n: x.shape for n, x in names.items()}:
+        raise UserError(f"{path} has the tasks of another run; choose another --workdir")
+    leaves = [jnp.asarray(stored[name]) for name in names]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def oracle_returns(env: Env, tasks: Task, episodes: int, key: PRNGKey) -> np.ndarray | None:
+    """Returns `[tasks]` of whoever is told the task; None where nothing demonstrates.
+
+    Args:
+      env: whose demonstrator it is.
+      tasks: `[tasks, ...]`.
+      episodes: of each task, averaged.
+      key: consumed.
+    """
+    oracle = env.demonstrate
+    if oracle is None:
+        return None
+    run = jax.jit(lambda tasks, key: policy_returns(env, oracle, tasks, episodes, key))
+    return np.asarray(run(tasks, key)).mean(axis=1)
+
+
+def _named(tasks: SplitTasks) -> dict[str, np.ndarray]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(x)
+        for path, x in jax.tree.leaves_with_path(tasks)
+    }

@@ -1,0 +1,237 @@
+"""PEARL (Rakelly et al. 2019): learn many tasks, and new ones from a few episodes of them.
+
+    python -m experiments.pearl --flagfile=experiments/flags/pearl/quick_dense.flags
+
+The same command continues a run that was killed. The tasks are in `tasks.npz` of the workdir, the
+learner in `pearl/`; results are in `summary.json`, those of every test task and trajectory in
+`adaptation.npz`, figures in `figures/`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from behavior_priors.checks import check_ranges
+from behavior_priors.envs.registry import make_env
+from behavior_priors.learner import MetaLearner
+from behavior_priors.learners.pearl import PearlConfig, check_pearl_config, make_pearl
+from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
+from behavior_priors.training import flags
+from behavior_priors.training.adapt import (
+    Adaptation,
+    AdaptConfig,
+    make_adapt,
+    make_meta_evaluate,
+)
+from behavior_priors.training.meta_loop import make_meta_loop
+from behavior_priors.training.meta_schedule import MetaLoopConfig
+from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.run import RecordConfig, check_run_config, run_loop
+from behavior_priors.training.statistics import stratified_bootstrap_interval
+from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
+from behavior_priors.types import Env, Params
+from experiments import meta_pictures
+from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns
+from experiments.stages import Trained, restore_trained, stage_keys
+
+METHOD = "pearl"
+
+
+@dataclass(frozen=True)
+class PearlExperimentConfig:
+    """The experiment's flags.
+
+    Attributes:
+      env: the tasks.
+      engine: physics engine; auto takes the fastest one of this machine.
+      seed: of everything random but the tasks.
+      task_seed: of the tasks.
+      workdir: folder of the run; none for runs/pearl/PRESET/seedN.
+      train_tasks: tasks to learn from.
+      test_tasks: other tasks, to be judged by; 0 to be judged by the same ones.
+      oracle_episodes: episodes of whoever knows the task in each test task; 0 for none.
+      context: what is inferred about a task, and from what.
+      pearl: how that is learned.
+      sac: the actor and the critics.
+      loop: the experience of training tasks.
+      adapt: how test tasks are met.
+      run: what is written, and when.
+    """
+
+    env: str = "point/dense"
+    engine: str = "auto"
+    seed: int = 0
+    task_seed: int = 0
+    workdir: str | None = None
+    train_tasks: int = 80
+    test_tasks: int = 20
+    oracle_episodes: int = 20
+    context: ContextConfig = field(default_factory=ContextConfig)
+    pearl: PearlConfig = field(default_factory=PearlConfig)
+    sac: SACConfig = field(default_factory=SACConfig)
+    loop: MetaLoopConfig = field(default_factory=MetaLoopConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
+    run: RecordConfig = field(default_factory=RecordConfig)
+
+
+CONFIG = PearlExperimentConfig
+
+
+class Meta(NamedTuple):
+    """What a run needs to begin."""
+
+    env: Env
+    tasks: SplitTasks
+    learner: MetaLearner
+
+
+def methods_of(_: PearlExperimentConfig) -> tuple[str, ...]:
+    """What a run trains."""
+    return (METHOD,)
+
+
+def task_env(config: PearlExperimentConfig) -> Env:
+    """The environment of the tasks."""
+    return make_env(config.env, engine=config.engine)
+
+
+def prepare(config: PearlExperimentConfig, env: Env) -> Meta:
+    """Tasks and learner; refuses now what a stage would refuse minutes later.
+
+    Raises:
+      UserError: something does not fit.
+    """
+    least = {"seed": 0, "task_seed": 0, "train_tasks": 1, "test_tasks": 0, "oracle_episodes": 0}
+    with flags.naming(""):
+        check_ranges(config, least)
+    with flags.naming("run"):
+        check_run_config(config.run)
+    with flags.naming("env="):
+        tasks = draw_tasks(env, config.train_tasks, config.test_tasks, config.task_seed)
+    with flags.naming("context"):
+        encoder = make_context_encoder(config.context, env.observation_spec, env.action_spec)
+    with flags.naming("pearl"):
+        check_pearl_config(config.pearl)
+    with flags.naming("sac"):
+        learner = make_pearl(
+            config.pearl, config.sac, encoder, env.observation_spec, env.action_spec
+        )
+    with flags.naming("loop"):
+        make_meta_loop(env, learner, config.loop, tasks.train)
+    with flags.naming("adapt"):
+        make_adapt(env, learner, config.adapt)
+    return Meta(env, tasks, learner)
+
+
+def restore(
+    config: PearlExperimentConfig, workdir: Path, methods: Sequence[str]
+) -> dict[str, Trained]:
+    """What a run has learned, from its folder."""
+    meta = prepare(config, task_env(config))
+    return {m: restore_trained(workdir / m, meta.env, meta.learner, None) for m in methods}
+
+
+def main() -> None:
+    """Runs the experiment that the command line describes."""
+    config = flags.read(PearlExperimentConfig)
+    env = task_env(config)
+    meta = prepare(config, env)
+    workdir = open_workdir(
+        config.workdir or default_workdir("pearl", flags.preset(), config.seed),
+        experiment="pearl",
+        flags_text=flags.to_text(config),
+        may_differ=("workdir",),
+    )
+    meta = meta._replace(tasks=keep_tasks(workdir, meta.tasks))
+    keys, watch = stage_keys(config.seed), Stopwatch()
+    results: dict[str, float] = {}
+    oracle = None
+    if config.oracle_episodes:
+        with watch.span("oracle"):
+            oracle = oracle_returns(env, meta.tasks.test, config.oracle_episodes, keys["report"])
+    if oracle is not None:
+        results["oracle/return_mean"] = float(oracle.mean())
+        print(f"oracle   return {oracle.mean():.4g}  ({len(oracle)} test tasks)", flush=True)
+    policy, learned = learn(config, meta, workdir, watch)
+    results |= learned
+    with watch.span("evaluate"):
+        adapt = jax.jit(make_adapt(env, meta.learner, config.adapt))
+        tested = adapt(policy, meta.tasks.test, keys["evaluate"])
+        trained = adapt(policy, meta.tasks.train, keys["evaluate"])
+    results |= scores(tested, trained)
+    np.savez(
+        workdir / "adaptation.npz",
+        allow_pickle=False,
+        test_returns=np.asarray(tested.returns),
+        train_returns=np.asarray(trained.returns),
+        **({} if oracle is None else {"oracle_returns": oracle}),
+    )
+    print(
+        f"{METHOD:7s}  return {results['pearl/return_mean']:.4g} on trajectory "
+        f"{config.adapt.trajectories}, {results['pearl/first_return_mean']:.4g} on the first  "
+        f"({tested.returns.shape[0]} test tasks, {config.adapt.repeats} times each)",
+        flush=True,
+    )
+    with watch.span("pictures"):
+        meta_pictures.draw_all(
+            workdir, METHOD, env, meta.tasks.test, tested, oracle, config.adapt.exploration
+        )
+    results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
+    results["wall_seconds/total"] = sum(watch.seconds().values())
+    path = write_summary(workdir, results, seed=config.seed, engine=env.info["engine"])
+    print(f"done in {format_seconds(results['wall_seconds/total'])}; see {path}", flush=True)
+
+
+def learn(
+    config: PearlExperimentConfig, meta: Meta, workdir: Path, watch: Stopwatch
+) -> tuple[Params, dict[str, float]]:
+    """Trains the meta-learner in its folder: its policy, and what it took."""
+    env, tasks, learner = meta
+    loop, schedule = make_meta_loop(env, learner, config.loop, tasks.train)
+    seconds = Stopwatch()
+    with watch.span(METHOD):
+        state = run_loop(
+            workdir / METHOD,
+            METHOD,
+            loop,
+            schedule,
+            make_meta_evaluate(env, learner, tasks.test, config.adapt),
+            stage_keys(config.seed)["learn"],
+            run=config.run,
+            stopwatch=seconds,
+            flags=dataclasses.asdict(config),
+        )
+    took: dict[str, float] = {"steps": int(state.steps), "updates": int(state.learner.step)}
+    took |= {f"seconds/{name}": x for name, x in seconds.seconds().items()}
+    return state.learner.policy, {f"{METHOD}/{name}": x for name, x in took.items()}
+
+
+def scores(tested: Adaptation, trained: Adaptation) -> dict[str, float]:
+    """`pearl/...`: returns by trajectory, and of the last one a bootstrap interval over tasks.
+
+    `return_mean` is the last trajectory's in test tasks, `train_return_mean` in training tasks.
+    """
+    returns = np.asarray(tested.returns).mean(axis=1)
+    low, high = stratified_bootstrap_interval(returns[:, -1:], lambda x: x.mean(axis=-1))
+    named = {
+        "return_mean": returns[:, -1].mean(),
+        "return_low": low,
+        "return_high": high,
+        "first_return_mean": returns[:, 0].mean(),
+        "train_return_mean": np.asarray(trained.returns)[..., -1].mean(),
+        **{f"online/return_{i + 1:02d}": x for i, x in enumerate(returns.mean(axis=0))},
+    }
+    return {f"{METHOD}/{name}": float(x) for name, x in named.items()}
+
+
+if __name__ == "__main__":
+    flags.define(PearlExperimentConfig)
+    flags.run(main)

@@ -1,0 +1,115 @@
+"""Rings of many tasks: each as `replay` keeps one, and none mixed up with another."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from behavior_priors.replay import ReplayState, make_replay
+from behavior_priors.task_replay import make_task_replay
+from behavior_priors.types import UserError
+
+
+def fill(state: ReplayState, replay, task: list[int], numbers: list[list[int]]) -> ReplayState:
+    x = jnp.asarray(numbers)
+    return replay.insert(state, jnp.asarray(task), {"x": x}, jnp.ones(x.shape, bool))
+
+
+def empty(tasks: int, capacity: int):
+    replay = make_task_replay(tasks, capacity)
+    return replay, replay.init({"x": jnp.int32(0)})
+
+
+def contents(state: ReplayState) -> list[list[int]]:
+    return [
+        np.asarray(rows)[: int(size)].tolist()
+        for rows, size in zip(state.data["x"], state.size, strict=True)
+    ]
+
+
+def test_each_task_has_a_ring_of_its_own() -> None:
+    replay, state = empty(3, 3)
+    state = fill(state, replay, [2, 0], [[20, 21], [1, 2]])
+    assert contents(state) == [[1, 2], [], [20, 21]]
+    state = fill(state, replay, [2], [[22, 23]])
+    assert contents(state) == [[1, 2], [], [23, 21, 22]]
+    assert state.position.tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ring_is_what_the_replay_of_one_task_is(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    replay, state = empty(2, 7)
+    single = make_replay(7)
+    alone = [single.init({"x": jnp.int32(0)}) for _ in range(2)]
+    for _ in range(6):
+        order = rng.permutation(2)
+        x = jnp.asarray(rng.integers(0, 1000, (2, 4)))
+        valid = jnp.asarray(rng.random((2, 4)) < 0.7)
+        state = replay.insert(state, jnp.asarray(order), {"x": x}, valid)
+        for i, task in enumerate(order):
+            alone[task] = single.insert(alone[task], {"x": x[i]}, valid[i])
+    together = jax.tree.map(lambda *x: jnp.stack(x), *alone)
+    jax.tree.map(np.testing.assert_array_equal, state, together)
+
+
+def test_clearing_forgets_the_named_tasks_only() -> None:
+    replay, state = empty(3, 4)
+    state = fill(state, replay, [0, 1, 2], [[1, 2], [11, 12], [21, 22]])
+    state = replay.clear(state, jnp.array([0, 2]))
+    assert contents(state) == [[], [11, 12], []]
+    state = fill(state, replay, [0], [[5, 6]])
+    assert contents(state) == [[5, 6], [11, 12], []]
+    assert state.position.tolist() == [2, 2, 0]
+
+
+def test_samples_are_of_the_task_asked_for_and_uniform_over_what_it_has() -> None:
+    replay, state = empty(3, 8)
+    state = fill(state, replay, [0, 2], [[1, 2, 3, 4], [21, 22, 23, 24]])
+    drawn, counts = replay.sample(state, jax.random.key(0), jnp.array([2, 0, 2]), 4000)
+    assert bool(counts.all())
+    for row, first in zip(drawn["x"], (21, 1, 21), strict=True):
+        values, times = np.unique(np.asarray(row), return_counts=True)
+        assert values.tolist() == list(range(first, first + 4))
+        # 1000 expected of each; the standard deviation is 27
+        assert np.abs(times - 1000).max() < 140
+    assert not bool((drawn["x"][0] == drawn["x"][2]).all())
+
+
+def test_of_an_empty_ring_nothing_counts() -> None:
+    replay, state = empty(2, 4)
+    state = fill(state, replay, [1], [[11, 12]])
+    for sample in (replay.sample, replay.sample_in_order):
+        _, counts = sample(state, jax.random.key(0), jnp.array([0, 1]), 2)
+        assert counts.tolist() == [[False, False], [True, True]]
+
+
+def test_in_order_from_anywhere_across_the_seam_too() -> None:
+    replay, state = empty(1, 5)
+    state = fill(state, replay, [0], [[1, 2, 3]])
+    state = fill(state, replay, [0], [[4, 5, 6, 7]])  # the ring now begins with 3
+    seen = set()
+    for seed in range(40):
+        drawn, counts = replay.sample_in_order(state, jax.random.key(seed), jnp.array([0]), 3)
+        assert bool(counts.all())
+        seen.add(tuple(drawn["x"][0].tolist()))
+    assert seen == {(3, 4, 5), (4, 5, 6), (5, 6, 7)}
+
+
+def test_in_order_with_less_than_was_asked_for() -> None:
+    replay, state = empty(1, 8)
+    state = fill(state, replay, [0], [[1, 2, 3]])
+    drawn, counts = replay.sample_in_order(state, jax.random.key(0), jnp.array([0]), 5)
+    assert counts.tolist() == [[True, True, True, False, False]]
+    assert drawn["x"][0, :3].tolist() == [1, 2, 3]
+
+
+def test_what_makes_no_sense() -> None:
+    for tasks, capacity in ((0, 4), (4, 0)):
+        with pytest.raises(UserError, match="at least one"):
+            make_task_replay(tasks, capacity)
+    replay, state = empty(1, 2)
+    with pytest.raises(UserError, match="too small for 3"):
+        fill(state, replay, [0], [[1, 2, 3]])
