@@ -10,6 +10,7 @@ learner in `pearl/`; results are in `summary.json`, those of every test task and
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from behavior_priors.training.adapt import (
     make_adapt,
     make_meta_evaluate,
 )
+from behavior_priors.training.evaluate import EvaluateFn
 from behavior_priors.training.meta_loop import make_meta_loop
 from behavior_priors.training.meta_schedule import MetaLoopConfig
 from behavior_priors.training.metrics import Stopwatch, format_seconds
@@ -39,7 +41,7 @@ from behavior_priors.training.statistics import stratified_bootstrap_interval
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import Env, Params
 from experiments import meta_pictures
-from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns
+from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns, read_tasks
 from experiments.stages import Trained, restore_trained, stage_keys
 
 METHOD = "pearl"
@@ -114,8 +116,7 @@ def prepare(config: PearlExperimentConfig, env: Env) -> Meta:
         check_ranges(config, least)
     with flags.naming("run"):
         check_run_config(config.run)
-    with flags.naming("env="):
-        tasks = draw_tasks(env, config.train_tasks, config.test_tasks, config.task_seed)
+    tasks = draw_tasks(env, config.train_tasks, config.test_tasks, config.task_seed)
     with flags.naming("context"):
         encoder = make_context_encoder(config.context, env.observation_spec, env.action_spec)
     with flags.naming("pearl"):
@@ -137,6 +138,19 @@ def restore(
     """What a run has learned, from its folder."""
     meta = prepare(config, task_env(config))
     return {m: restore_trained(workdir / m, meta.env, meta.learner, None) for m in methods}
+
+
+def evaluation(
+    config: PearlExperimentConfig, workdir: Path, trained: Trained, episodes: int
+) -> EvaluateFn:
+    """Adaptation to the run's own test tasks, often enough for so many episodes."""
+    learner = trained.learner
+    assert isinstance(learner, MetaLearner)
+    drawn = draw_tasks(trained.env, config.train_tasks, config.test_tasks, config.task_seed)
+    tasks = read_tasks(workdir, drawn).test
+    once = len(jax.tree.leaves(tasks)[0]) * config.adapt.trajectories
+    adapt = dataclasses.replace(config.adapt, repeats=math.ceil(episodes / once))
+    return make_meta_evaluate(trained.env, learner, tasks, adapt)
 
 
 def main() -> None:

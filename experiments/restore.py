@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from behavior_priors.training import flags
-from behavior_priors.training.evaluate import policy_of
+from behavior_priors.training.evaluate import EvaluateFn, make_evaluate, policy_of
 from behavior_priors.training.workdir import FLAGS_FILE, read_owner
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
-from experiments import parrot, spirl
+from experiments import parrot, pearl, spirl
 from experiments.stages import Trained
 
-EXPERIMENTS: Mapping[str, Any] = {"parrot": parrot, "spirl": spirl}
-"""By name. Each has a `CONFIG`, `task_env(config)`, `methods_of(config)` and `restore`."""
+EXPERIMENTS: Mapping[str, Any] = {"parrot": parrot, "spirl": spirl, "pearl": pearl}
+"""By name. Each has a `CONFIG`, `task_env(config)`, `methods_of(config)` and `restore`; and where
+that is not a number of episodes, `evaluation(config, workdir, trained, episodes)`."""
 
 
 class RestoredRun(NamedTuple):
-    """A run's flags, the task, and what each method has learned."""
+    """A run's flags, the task, what each method has learned, and how that is judged."""
 
     config: Any
     env: Env
     methods: Mapping[str, Trained]
+    evaluation: Callable[[Trained, int], EvaluateFn]
 
 
 def restore_run(workdir: Path, methods: Sequence[str] = (), flag: str = "methods") -> RestoredRun:
@@ -53,7 +56,14 @@ def restore_run(workdir: Path, methods: Sequence[str] = (), flag: str = "methods
                 f"--{flag}={method} is not in {workdir}; use some of: {', '.join(known)}"
             )
     trained = experiment.restore(config, workdir, tuple(methods) or known)
-    return RestoredRun(config, experiment.task_env(config), trained)
+    evaluation = _episodes_of
+    if hasattr(experiment, "evaluation"):
+        evaluation = functools.partial(experiment.evaluation, config, workdir)
+    return RestoredRun(config, experiment.task_env(config), trained, evaluation)
+
+
+def _episodes_of(trained: Trained, episodes: int) -> EvaluateFn:
+    return make_evaluate(trained.env, trained.learner, episodes, stochastic=True)
 
 
 def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> DemonstrateFn:
@@ -65,14 +75,14 @@ def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> Demonstr
       explore: draw actions, instead of taking the most likely ones.
 
     Raises:
-      UserError: one of its choices is many actions.
+      UserError: it does not choose single actions from observations alone.
     """
     trained = run.methods[method]
     policy, decode = policy_of(trained.learner, trained.policy, explore=explore), trained.decode
     if decode is None:
         raise UserError(
-            f"--method={method} acts through skills, of which each is several actions; only a "
-            "policy that chooses every action can demonstrate"
+            f"--method={method} does not choose single actions from observations alone; only a "
+            "policy that does can demonstrate"
         )
 
     def act(state: State, key: PRNGKey) -> Array:

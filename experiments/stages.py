@@ -271,7 +271,8 @@ class Trained(NamedTuple):
       learner: what acts.
       policy: its parameters.
       step: environment steps that they come from.
-      decode: what it chooses as an action of the task itself; None where one choice is many.
+      decode: what it chooses as an action of the task itself; None where one choice is many, or
+        takes more than observations.
     """
 
     env: Env

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("behavior_priors", "experiments", "launch", "benchmarks")
 
-BASE = {"types", "checks", "learner", "distributions", "networks", "replay"}
+BASE = {"types", "checks", "learner", "distributions", "networks", "replay", "task_replay"}
 LIBRARY = BASE | {"objectives", "priors", "learners", "envs", "data"}
 
 # Rooms of the package and outside it, and the rooms that each may import besides itself.
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distributions": {"types"},
     "networks": {"types"},
     "replay": {"types"},
+    "task_replay": {"types", "replay"},
     "objectives": BASE,
     "priors": BASE | {"objectives"},
     "learners": BASE | {"objectives"},

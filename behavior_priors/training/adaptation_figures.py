@@ -79,7 +79,7 @@ def goal_paths(
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(4.0 * len(paths), 4.6), layout="constrained")
-        extent = 1.15 * max(1.0, *(float(np.abs(p).max()) for p in paths))
+        extent = 1.05 * max(np.abs(goals).max() + radius, *(np.abs(p).max() for p in paths))
         for column, (lines, goal) in enumerate(zip(paths, goals, strict=True)):
             axes = figure.add_subplot(1, len(paths), column + 1, aspect="equal")
             axes.add_patch(Circle(tuple(goal), radius, color=COLORS[2], alpha=0.35, linewidth=0))

@@ -50,7 +50,7 @@ def tasks_of(env: Env) -> Tasks:
     """
     if env.tasks is None:
         raise UserError(
-            f"{env.name} is one task; meta-learning needs an environment of many, such as "
+            f"--env={env.name} is one task; meta-learning needs an environment of many, such as "
             "point/dense"
         )
     return env.tasks

@@ -1,0 +1,154 @@
+"""PEARL as a user runs it: killed and resumed, evaluated again, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from behavior_priors.training.checkpoint import Checkpointer
+from tests.experiments import runs
+from tests.experiments.conftest import Refused
+from tests.experiments.runs import Program
+
+TINY = (
+    "--env=point/sparse?episode_length=5",
+    "--train_tasks=6",
+    "--test_tasks=3",
+    "--oracle_episodes=2",
+    "--context.latent_size=2",
+    "--context.widths=8",
+    "--sac.policy_widths=8",
+    "--sac.critic_widths=8",
+    "--loop.iterations=8",
+    "--loop.epoch_iterations=1",
+    "--loop.initial_steps=10",
+    "--loop.tasks_per_iteration=2",
+    "--loop.prior_steps=5",
+    "--loop.posterior_steps=10",
+    "--loop.extra_steps=5",
+    "--loop.updates_per_iteration=2",
+    "--loop.meta_batch=3",
+    "--loop.batch_size=8",
+    "--loop.context_size=8",
+    "--adapt.trajectories=4",
+    "--adapt.exploration=2",
+    "--adapt.repeats=2",
+    "--run.eval_every=2",
+    "--run.checkpoint_every=1",
+)
+STEPS = 6 * 10 + 8 * 2 * 20
+
+
+class Run(NamedTuple):
+    """A run that was killed, and the same one left alone."""
+
+    killed: Path
+    whole: Path
+    steps: list[int]
+
+
+def start(workdir: Path, *more: str) -> Program:
+    folder = workdir.parent / "log"
+    return Program("experiments.pearl", [*TINY, f"--workdir={workdir}", *more], folder=folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("pearl")
+    killed, whole = folder / "killed", folder / "whole"
+    start(whole).succeed()
+    program = start(killed)
+    program.wait_until(lambda: len(runs.rows(killed / "pearl")) >= 3)
+    program.kill()
+    steps = Checkpointer(killed / "pearl" / "checkpoints").steps()
+    start(killed).succeed()
+    return Run(killed, whole, steps)
+
+
+def test_a_killed_run_ends_like_one_that_was_not(run: Run) -> None:
+    """Bit for bit: parameters, what is remembered of each task, keys, metrics and results."""
+    assert 0 < run.steps[-1] < STEPS
+    assert runs.arrays(run.killed / "pearl") == runs.arrays(run.whole / "pearl")
+    ours, theirs = (
+        [runs.without_seconds(row) for row in runs.rows(f / "pearl")]
+        for f in (run.killed, run.whole)
+    )
+    assert ours == theirs
+    ours, theirs = (
+        runs.without_seconds(runs.read_json(f / "summary.json")) for f in (run.killed, run.whole)
+    )
+    assert ours == theirs
+
+
+def test_results(run: Run) -> None:
+    summary = runs.read_json(run.whole / "summary.json")
+    assert (summary["pearl/steps"], summary["pearl/updates"]) == (STEPS, 16)
+    assert summary["pearl/return_low"] <= summary["pearl/return_mean"]
+    assert summary["pearl/return_mean"] <= summary["pearl/return_high"]
+    assert summary["pearl/online/return_04"] == summary["pearl/return_mean"]
+    assert summary["pearl/online/return_01"] == summary["pearl/first_return_mean"]
+    # goals are further away than five steps of a tenth, in any direction
+    assert summary["oracle/return_mean"] == 0
+    with np.load(run.whole / "adaptation.npz") as file:
+        assert file["test_returns"].shape == (3, 2, 4)
+        assert file["train_returns"].shape == (6, 2, 4)
+        assert file["oracle_returns"].shape == (3,)
+    with np.load(run.whole / "tasks.npz") as file:
+        goals = np.concatenate([file["train"], file["test"]])
+    np.testing.assert_allclose(np.linalg.norm(goals, axis=1), 1.0, rtol=1e-6)
+    assert len(np.unique(goals[:, 0])) == 9
+    names = {path.name for path in (run.whole / "figures").iterdir()}
+    assert names == {"adaptation.png", "learning_curves.png", "paths.png"}
+
+
+def test_it_is_evaluated_again(run: Run) -> None:
+    # three tasks, four trajectories, twice
+    arguments = [f"--checkpoint={run.whole}", "--episodes=24"]
+    Program("experiments.evaluate", arguments, folder=run.whole.parent / "log").succeed()
+    evaluation = runs.read_json(run.whole / "evaluation.json")
+    summary = runs.read_json(run.whole / "summary.json")
+    assert {"pearl/return_mean", "pearl/online/return_02", "pearl/steps"} <= evaluation.keys()
+    assert evaluation == {name: summary[name] for name in evaluation}
+
+
+def test_the_tasks_are_those_of_their_own_seed(run: Run, refused: Refused) -> None:
+    refused(
+        run.whole,
+        "pearl",
+        *TINY,
+        f"--workdir={run.whole}",
+        "--task_seed=1",
+        names=("task_seed is 0 there and 1 here",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--env=maze/test"], ("--env=maze/test is one task", "point/dense")),
+        (["--env=point/nope"], ("--env=point/nope", "dense", "sparse")),
+        (["--engine=mjx"], ("--engine=mjx", "leave it out")),
+        (["--train_tasks=0"], ("--train_tasks=0", "at least 1")),
+        (["--loop.prior_steps=7"], ("--loop.prior_steps", "length of an episode, 5", "7")),
+        (["--loop.tasks_per_iteration=7"], ("--loop.tasks_per_iteration", "from 1 to", "6")),
+        (["--loop.context=best"], ("--loop.context=best", "recent", "all", "batch")),
+        (["--adapt.exploration=4"], ("--adapt.exploration", "from 0 to 3")),
+        (["--context.widths=0"], ("--context.widths", "positive")),
+        (["--pearl.divergence_weight=-1"], ("--pearl.divergence_weight", "at least 0")),
+        (["--sac.discount=2"], ("--sac.discount", "in [0, 1]")),
+        (["--run.eval_every=-1"], ("--run.eval_every", "at least 0")),
+    ],
+)
+def test_what_makes_no_sense_is_refused_at_once(
+    tmp_path: Path, refused: Refused, arguments: list[str], names: tuple[str, ...]
+) -> None:
+    workdir = tmp_path / "run"
+    refused(tmp_path, "pearl", *TINY, f"--workdir={workdir}", *arguments, names=names)
+
+
+def test_a_video_is_refused(run: Run, refused: Refused) -> None:
+    arguments = (f"--checkpoint={run.whole}", "--video")
+    refused(run.whole, "evaluate", *arguments, names=("--video is for runs",))
