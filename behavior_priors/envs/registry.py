@@ -22,6 +22,7 @@ FAMILIES = {
     "maze": "behavior_priors.envs.maze.maze",
     "blocks": "behavior_priors.envs.blocks.stacking",
     "point": "behavior_priors.envs.point_robot",
+    "locomotion": "behavior_priors.envs.locomotion.locomotion",
     "brax": "behavior_priors.envs.brax_env",
     "playground": "behavior_priors.envs.playground_env",
     "gym": "behavior_priors.envs.gym_env",

@@ -6,12 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import mujoco
 
 from behavior_priors.envs.physics.base import Physics
 from behavior_priors.types import UserError
 
 ENGINES = ("c", "mjx", "warp")
 """MuJoCo in C, for the CPU; MJX, for any accelerator; MJX on Warp, for GPUs of NVIDIA."""
+
+# a warning is reported through `State.diverged`, not in a file in the user's folder; those of other
+# people's models are nothing that a user could mend
+_LOG = mujoco.MjLogConfig.get()
+_LOG.logto_file = False
+_LOG.logto_console = False
+_LOG.set()
 
 
 def make_physics(engine: str, models: Sequence[Any], substeps: int) -> Physics:

@@ -27,13 +27,6 @@ _DIVERGED = [
 ]
 
 
-# a warning is reported through `State.diverged`, not in a file in the user's folder
-_LOG = mujoco.MjLogConfig.get()
-_LOG.logto_file = False
-_LOG.logto_console = False
-_LOG.set()
-
-
 class _Batches:
     """Batches of each size, lent to one call at a time.
 
