@@ -21,6 +21,7 @@ from behavior_priors.learner import ActFn
 from behavior_priors.learners.parts import copy_if_alike, descend, resolve_names
 from behavior_priors.learners.sac_config import SACConfig, check_sac_config
 from behavior_priors.networks import (
+    Critic,
     Critics,
     GaussianPolicy,
     flatten_observation,
@@ -43,14 +44,19 @@ from behavior_priors.types import (
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class SACState:
-    """All that soft actor-critic remembers between two updates."""
+    """All that soft actor-critic remembers between two updates.
+
+    With a network of values `target_critic` is the target of that; without one there is no `value`.
+    """
 
     policy: Params
     critic: Params
+    value: Params
     target_critic: Params
     log_temperature: Array
     policy_optimizer: optax.OptState
     critic_optimizer: optax.OptState
+    value_optimizer: optax.OptState
     temperature_optimizer: optax.OptState
     key: PRNGKey
     step: Array
@@ -79,6 +85,8 @@ class ActorCritic(NamedTuple):
       target: `(state, batch, key) -> [batch]`, what the critics should say; the key is consumed.
       critic_loss: `(critic's parameters, batch, target) -> (loss, metrics)`.
       step_critic: `(state, gradient) -> state`.
+      step_value: `(state, batch, key) -> (state, metrics)`, of the network of values, if there is
+        one, under the state's critics; the key is consumed.
       step_policy: `(state, batch, key) -> (state, penalty paid [batch], metrics)`, under the
         state's critics; the key is consumed.
       step_temperature: `(state, penalty paid) -> (state, metrics)`.
@@ -90,6 +98,7 @@ class ActorCritic(NamedTuple):
     target: Callable[[SACState, Transition, PRNGKey], Array]
     critic_loss: Callable[[Params, Transition, Array], tuple[Array, Metrics]]
     step_critic: Callable[[SACState, Params], SACState]
+    step_value: Callable[[SACState, Transition, PRNGKey], tuple[SACState, Metrics]]
     step_policy: Callable[[SACState, Transition, PRNGKey], tuple[SACState, Array, Metrics]]
     step_temperature: Callable[[SACState, Array], tuple[SACState, Metrics]]
     step_target: Callable[[SACState], SACState]
@@ -136,12 +145,16 @@ def make_actor_critic(
         config.critic_layer_norm,
         image_slots(observation_spec, critic_names),
     )
+    value_network = Critic(
+        config.critic_widths, config.critic_layer_norm, image_slots(observation_spec, critic_names)
+    )
     policy_adam = optax.adam(config.policy_learning_rate)
     critic_adam = optax.adam(config.critic_learning_rate)
     temperature_adam = optax.adam(config.temperature_learning_rate)
 
     apply_policy: Callable[..., Any] = policy_network.apply
     apply_critic: Callable[..., Any] = critic_network.apply
+    apply_value: Callable[..., Any] = value_network.apply
 
     def mean_and_log_std(policy: Params, observation: Observation) -> tuple[Array, Array]:
         return apply_policy(
@@ -152,6 +165,10 @@ def make_actor_critic(
         x = flatten_observation(observation, observation_spec, critic_names)
         return apply_critic(critic, x, action)
 
+    def values(value: Params, observation: Observation) -> Array:
+        x = flatten_observation(observation, observation_spec, critic_names)
+        return apply_value(value, x, jnp.zeros((*x.shape[:-1], 0)))
+
     def init(key: PRNGKey) -> SACState:
         state_key, policy_key, critic_key = jax.random.split(key, 3)
         policy_input = jnp.zeros(observation_size(observation_spec, policy_names))
@@ -160,14 +177,20 @@ def make_actor_critic(
         if initial_policy is not None:
             policy = copy_if_alike(initial_policy, policy)
         critic = critic_network.init(critic_key, critic_input, jnp.zeros(size))
+        value: Params = ()
+        if config.value_network:
+            value_key = jax.random.fold_in(critic_key, 1)
+            value = value_network.init(value_key, critic_input, jnp.zeros(0))
         log_temperature = jnp.asarray(math.log(config.initial_temperature), jnp.float32)
         return SACState(
             policy=policy,
             critic=critic,
-            target_critic=jax.tree.map(jnp.copy, critic),
+            value=value,
+            target_critic=jax.tree.map(jnp.copy, value or critic),
             log_temperature=log_temperature,
             policy_optimizer=policy_adam.init(policy),
             critic_optimizer=critic_adam.init(critic),
+            value_optimizer=critic_adam.init(value),
             temperature_optimizer=temperature_adam.init(log_temperature),
             key=state_key,
             step=jnp.zeros((), jnp.int32),
@@ -177,12 +200,15 @@ def make_actor_critic(
         # A time limit or a diverged simulation ends the recording, not the task, whose rewards
         # would have gone on: only termination makes the future worth nothing.
         discount = config.discount * (1.0 - batch.terminated.astype(jnp.float32))
+        reward = config.reward_scale * batch.reward
+        if config.value_network:
+            return reward + discount * values(state.target_critic, batch.next_observation)
         mean, log_std = mean_and_log_std(state.policy, batch.next_observation)
         policy = distributions.policy_distribution(mean, log_std, bound)
         next_action, paid = penalty.draw(policy, batch.next_observation, key)
         next_q = q_values(state.target_critic, batch.next_observation, next_action)
         return td.soft_bellman_target(
-            r_t=config.reward_scale * batch.reward,
+            r_t=reward,
             discount_t=discount,
             q_t=next_q,
             penalty_t=paid,
@@ -198,6 +224,23 @@ def make_actor_critic(
         critic, optimizer = descend(critic_adam, gradient, state.critic_optimizer, state.critic)
         return dataclasses.replace(state, critic=critic, critic_optimizer=optimizer)
 
+    def step_value(state: SACState, batch: Transition, key: PRNGKey) -> tuple[SACState, Metrics]:
+        if not config.value_network:
+            return state, {}
+        mean, log_std = mean_and_log_std(state.policy, batch.observation)
+        policy = distributions.policy_distribution(mean, log_std, bound)
+        action, paid = penalty.draw(policy, batch.observation, key)
+        q = q_values(state.critic, batch.observation, action)
+        target = q.min(axis=0) - jnp.exp(state.log_temperature) * paid
+
+        def loss_fn(value: Params) -> Array:
+            return td.critic_loss(values(value, batch.observation)[None], target)
+
+        loss, gradient = jax.value_and_grad(loss_fn)(state.value)
+        value, optimizer = descend(critic_adam, gradient, state.value_optimizer, state.value)
+        state = dataclasses.replace(state, value=value, value_optimizer=optimizer)
+        return state, {"value_loss": loss}
+
     def step_policy(
         state: SACState, batch: Transition, key: PRNGKey
     ) -> tuple[SACState, Array, Metrics]:
@@ -207,6 +250,9 @@ def make_actor_critic(
             action, paid = penalty.draw(policy, batch.observation, key)
             q = q_values(state.critic, batch.observation, action)
             loss = td.soft_policy_loss(q, paid, jnp.exp(state.log_temperature))
+            if config.policy_decay:
+                size = jnp.square(mean).mean() + jnp.square(log_std).mean()
+                loss = loss + config.policy_decay * size
             return loss, (paid, jnp.exp(log_std).mean())
 
         (loss, (paid, std)), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.policy)
@@ -233,7 +279,8 @@ def make_actor_critic(
     def step_target(state: SACState) -> SACState:
         is_due = state.step % config.target_period == 0
         rate = jnp.where(is_due, config.target_rate, 0.0)
-        target_critic = optax.incremental_update(state.critic, state.target_critic, rate)
+        source = state.value if config.value_network else state.critic
+        target_critic = optax.incremental_update(source, state.target_critic, rate)
         return dataclasses.replace(state, target_critic=target_critic)
 
     def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
@@ -247,6 +294,7 @@ def make_actor_critic(
         target,
         critic_loss,
         step_critic,
+        step_value,
         step_policy,
         step_temperature,
         step_target,

@@ -139,7 +139,8 @@ def make_pearl(
         state: PearlState, context: Context, batch: Transition
     ) -> tuple[PearlState, Metrics]:
         key, describe_key, target_key, policy_key = jax.random.split(state.key, 4)
-        before = dataclasses.replace(state.rest, policy=state.policy["actor"])
+        step = state.step + 1
+        before = dataclasses.replace(state.rest, policy=state.policy["actor"], step=step)
 
         def loss_fn(critic: Params, params: Params) -> tuple[Array, tuple[Array, Metrics]]:
             belief = encoder.infer(params, context)
@@ -161,9 +162,11 @@ def make_pearl(
         )
         actor_critic = parts.step_critic(before, gradients[0])
         params, encoder_optimizer = descend(adam, gradients[1], state.encoder_optimizer, params)
-        actor_critic, paid, policy_metrics = parts.step_policy(
-            actor_critic, join(batch, description), policy_key
+        described = join(batch, jax.lax.stop_gradient(description))
+        actor_critic, value_metrics = parts.step_value(
+            actor_critic, described, jax.random.fold_in(policy_key, 1)
         )
+        actor_critic, paid, policy_metrics = parts.step_policy(actor_critic, described, policy_key)
         actor_critic, temperature_metrics = parts.step_temperature(actor_critic, paid)
         actor_critic = parts.step_target(actor_critic)
         state = PearlState(
@@ -171,9 +174,9 @@ def make_pearl(
             rest=dataclasses.replace(actor_critic, policy=()),
             encoder_optimizer=encoder_optimizer,
             key=key,
-            step=state.step + 1,
+            step=step,
         )
-        return state, {**metrics, **policy_metrics, **temperature_metrics}
+        return state, {**metrics, **value_metrics, **policy_metrics, **temperature_metrics}
 
     def infer(policy: Params, context: Context) -> TaskBelief:
         return encoder.infer(policy["encoder"], context)

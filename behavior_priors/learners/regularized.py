@@ -27,9 +27,10 @@ def make_regularized(
 ) -> Learner:
     """An actor and its critics, with a penalty on the policy in both.
 
-    One update takes the steps in the customary order: the critics, the policy under the critics
-    just updated, the temperature, the target critics. The temperature's new value is first used by
-    the next update, so that the policy's pass over the batch serves both of the last losses.
+    One update takes the steps in the customary order: the critics, the network of values, where
+    there is one, and the policy under the critics just updated, the temperature, the target
+    critics. The temperature's new value is first used by the next update, so that the policy's pass
+    over the batch serves both of the last losses.
 
     Args:
       config: hyper-parameters; the target entropy is not among those that are read.
@@ -56,9 +57,15 @@ def make_regularized(
             state.critic, batch, target
         )
         state = parts.step_critic(state, gradient)
+        state, value_metrics = parts.step_value(state, batch, jax.random.fold_in(policy_key, 1))
         state, paid, policy_metrics = parts.step_policy(state, batch, policy_key)
         state, temperature_metrics = parts.step_temperature(state, paid)
         state = parts.step_target(state)
-        return state, {**critic_metrics, **policy_metrics, **temperature_metrics}
+        return state, {
+            **critic_metrics,
+            **value_metrics,
+            **policy_metrics,
+            **temperature_metrics,
+        }
 
     return Learner(parts.init, update, parts.act)

@@ -27,6 +27,9 @@ class SACConfig:
       discount: weight of the next step's value.
       target_rate: share of the critic that moves into the target critic.
       target_period: number of updates between movements of the target critic.
+      value_network: take targets from a network of states' values, of the critics' widths, that
+        learns what the critics and the policy say, as the first soft actor-critic did (Haarnoja et
+        al. 2018a); the target critic is then a target of that.
       initial_temperature: weight of the entropy at the start.
       fixed_temperature: keep the initial temperature.
       target_entropy: the policy's entropy, in nats, at which the temperature rests; None derives it
@@ -35,6 +38,8 @@ class SACConfig:
       min_log_std: lower limit of the policy's log standard deviations.
       max_log_std: upper limit of the policy's log standard deviations.
       mean_bound: the policy's means, before any squashing, stay within this; none for no bound.
+      policy_decay: weight of the mean squares of the policy's means and of its log standard
+        deviations.
     """
 
     policy_observation: tuple[str, ...] = ()
@@ -49,6 +54,7 @@ class SACConfig:
     discount: float = 0.99
     target_rate: float = 0.005
     target_period: int = 1
+    value_network: bool = False
     initial_temperature: float = 1.0
     fixed_temperature: bool = False
     target_entropy: float | None = None
@@ -56,6 +62,7 @@ class SACConfig:
     min_log_std: float = -5.0
     max_log_std: float = 2.0
     mean_bound: float | None = None
+    policy_decay: float = 0.0
 
 
 def check_sac_config(config: SACConfig) -> None:
@@ -77,6 +84,7 @@ def check_sac_config(config: SACConfig) -> None:
             "target_period": (config.target_period >= 1, "at least 1"),
             "initial_temperature": (config.initial_temperature > 0, "positive"),
             "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
+            "policy_decay": (config.policy_decay >= 0, "at least 0"),
             "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
         },
     )

@@ -161,6 +161,15 @@ def test_descriptions_have_the_belief_for_their_law() -> None:
     assert drawn.std() == pytest.approx(0.5, abs=0.01)
 
 
+def test_targets_move_after_every_period_and_may_be_of_a_network_of_values() -> None:
+    sac = dataclasses.replace(SAC, target_period=2, target_rate=1.0, value_network=True)
+    learner = make(sac=sac)
+    first, second = (train(learner, updates)[0].rest for updates in (1, 2))
+    assert same(first.target_critic, learner.init(jax.random.key(0)).rest.value)
+    assert not same(first.value, first.target_critic)
+    assert same(second.value, second.target_critic)
+
+
 def test_states_can_be_donated() -> None:
     learner = make()
     update = jax.jit(learner.update, donate_argnums=0)

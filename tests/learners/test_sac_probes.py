@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import jax
@@ -46,9 +47,10 @@ def collect(env, key: jax.Array) -> Transition:
 
 
 @functools.cache
-def trainer(bound: float | None) -> tuple[Learner, object]:
+def trainer(bound: float | None, *, value_network: bool) -> tuple[Learner, object]:
     """All probes look alike from outside, so that one compiled training serves them."""
-    learner = make_sac(CONFIG, {"cue": ArraySpec((1,))}, ActionSpec(1, bound))
+    config = dataclasses.replace(CONFIG, value_network=value_network)
+    learner = make_sac(config, {"cue": ArraySpec((1,))}, ActionSpec(1, bound))
     replay = make_replay(STEPS * ENVS)
 
     def train(key: jax.Array, transitions: Transition) -> SACState:
@@ -66,8 +68,10 @@ def trainer(bound: float | None) -> tuple[Learner, object]:
     return learner, jax.jit(train)
 
 
-def learn(probe: probes.Probe) -> tuple[Learner, SACState, Transition]:
-    learner, train = trainer(probe.env.action_spec.bound)
+def learn(
+    probe: probes.Probe, *, value_network: bool = False
+) -> tuple[Learner, SACState, Transition]:
+    learner, train = trainer(probe.env.action_spec.bound, value_network=value_network)
     collect_key, train_key = jax.random.split(jax.random.key(0))
     transitions = collect(probe.env, collect_key)
     return learner, train(train_key, transitions), transitions
@@ -98,8 +102,16 @@ UNSQUASHED = [probes.rewarded_action, probes.cued_action]
     [(make, 1.0) for make in SQUASHED] + [(make, None) for make in UNSQUASHED],
 )
 def test_learns_the_known_value(make, bound: float | None):
-    probe = make(bound=bound)
-    learner, state, transitions = learn(probe)
+    check_values(make(bound=bound))
+
+
+@pytest.mark.parametrize("make", [probes.delayed_reward, probes.cued_action, probes.time_limit])
+def test_learns_the_known_value_by_a_network_of_values(make):
+    check_values(make(bound=1.0), value_network=True)
+
+
+def check_values(probe: probes.Probe, *, value_network: bool = False) -> None:
+    learner, state, transitions = learn(probe, value_network=value_network)
     known = jax.vmap(lambda o, a: probe.q_value(o, a, DISCOUNT))(
         transitions.observation, transitions.action
     )
