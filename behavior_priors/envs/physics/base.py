@@ -6,7 +6,7 @@ everything that a simulation remembers is in `PhysicsState`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -57,6 +57,11 @@ PhysicsStepFn = Callable[[PhysicsState, Array, Array], tuple[PhysicsState, Array
 RayFn = Callable[[PhysicsState, Array, Array, Array], RayHits]
 """`(state, scene [], origins [rays, 3], directions [rays, 3]) -> hits`, in the world's frame."""
 
+ReadFn = Callable[[PhysicsState, Array, Array, tuple[str, ...]], Mapping[str, Array]]
+"""`(state, ctrl [nu], scene [], names) -> readings`: fields of `mujoco.MjData`, such as `cvel`, in
+that state and under that control, float32. Forces on bodies (`cfrc_ext`) are there if the model has
+a sensor that needs them, such as an accelerometer; without one MuJoCo does not compute them."""
+
 
 class Physics(NamedTuple):
     """A table of scenes, and how to simulate any of them.
@@ -70,6 +75,8 @@ class Physics(NamedTuple):
       substeps: physics steps in one control step.
       step: one control step under constant control.
       ray: ray casting, for images.
+      read: what follows from a state, such as forces of contacts, at the cost of one evaluation of
+        the dynamics; a step makes as many as it has substeps, or four times that with Runge-Kutta.
     """
 
     engine: str
@@ -77,6 +84,7 @@ class Physics(NamedTuple):
     substeps: int
     step: PhysicsStepFn
     ray: RayFn
+    read: ReadFn
 
 
 def initial_physics_state(model: Any, qpos: Array) -> PhysicsState:

@@ -7,6 +7,7 @@ function. Nested `vmap`s arrive as one call with leading axes, which are flatten
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -87,12 +88,15 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
 
     size = 1 + models[0].nq + 2 * models[0].nv + models[0].na
 
+    def load(batch: Batch, rows: np.ndarray) -> None:
+        _load(batch, _unpack(rows[:, :size], models[0]))
+        batch.bind("ctrl")[:] = rows[:, size:-1]
+
     def step_on_host(request: Any) -> np.ndarray:
         request = np.asarray(request)
         rows = request.reshape(-1, request.shape[-1])
         with batches.lend(rows[:, -1].astype(np.int32)) as batch:
-            _load(batch, _unpack(rows[:, :size], models[0]))
-            batch.bind("ctrl")[:] = rows[:, size:-1]
+            load(batch, rows)
             batch.warning[:] = 0
             batch.step(nstep=substeps)
             after = [batch.bind(name).reshape(batch.nsim, -1) for name in PhysicsState._fields]
@@ -103,9 +107,12 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
         answer[:, -1] += ~np.isfinite(answer).all(-1)
         return answer.reshape(*request.shape[:-1], -1)
 
-    def step(state: PhysicsState, ctrl: jax.Array, scene: jax.Array) -> tuple[PhysicsState, Any]:
+    def ask(state: PhysicsState, ctrl: jax.Array, scene: jax.Array) -> jax.Array:
         # as a float a scene's number is exact up to 2^24
-        request = jnp.concatenate([_pack(state), ctrl, jnp.atleast_1d(scene).astype(jnp.float32)])
+        return jnp.concatenate([_pack(state), ctrl, jnp.atleast_1d(scene).astype(jnp.float32)])
+
+    def step(state: PhysicsState, ctrl: jax.Array, scene: jax.Array) -> tuple[PhysicsState, Any]:
+        request = ask(state, ctrl, scene)
         result = jax.ShapeDtypeStruct((size + 1,), jnp.float32)
         answer = call_host(step_on_host, request, result, is_pure=True)
         return _unpack(answer[:-1], models[0]), answer[-1] != 0
@@ -139,4 +146,35 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
             ray_on_host, result, state, scene, origins, directions, vmap_method="broadcast_all"
         )
 
-    return Physics("c", models, substeps, step, ray)
+    def read_on_host(names: tuple[str, ...], request: Any) -> np.ndarray:
+        request = np.asarray(request)
+        rows = request.reshape(-1, request.shape[-1])
+        with batches.lend(rows[:, -1].astype(np.int32)) as batch:
+            load(batch, rows)
+            # before it computes, because nothing else is copied out
+            fields = [batch.bind(name) for name in names]
+            batch.forward()
+            answer = np.concatenate(
+                [field.reshape(batch.nsim, -1) for field in fields],
+                axis=-1,
+                dtype=np.float32,
+                casting="same_kind",
+            )
+        return answer.reshape(*request.shape[:-1], -1)
+
+    def read(
+        state: PhysicsState, ctrl: jax.Array, scene: jax.Array, names: tuple[str, ...]
+    ) -> dict[str, jax.Array]:
+        data = mujoco.MjData(models[0])
+        shapes = [getattr(data, name).shape for name in names]
+        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
+        result = jax.ShapeDtypeStruct((int(ends[-1]),), jnp.float32)
+        on_host = functools.partial(read_on_host, names)
+        answer = call_host(on_host, ask(state, ctrl, scene), result, is_pure=True)
+        fields = jnp.split(answer, ends[:-1])
+        return {
+            name: field.reshape(shape)
+            for name, field, shape in zip(names, fields, shapes, strict=True)
+        }
+
+    return Physics("c", models, substeps, step, ray, read)

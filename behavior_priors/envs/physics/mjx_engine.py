@@ -99,12 +99,21 @@ def make_mjx_physics(
         start = (_select(unstable, rest, state), unstable)
         return jax.lax.scan(substep, start, length=substeps)[0]
 
+    def read(
+        state: PhysicsState, ctrl: Array, scene: Array, names: tuple[str, ...]
+    ) -> dict[str, Array]:
+        data = jax.tree.map(jnp.asarray, blank).replace(ctrl=ctrl, **state._asdict())
+        data = _forward(select(scene), data)
+        public = {field.name for field in dataclasses.fields(data)}
+        return {name: getattr(data if name in public else data._impl, name) for name in names}
+
     return Physics(
         engine="mjx" if impl == "jax" else "warp",
         models=models,
         substeps=substeps,
         step=step,
         ray=_make_ray(models, select if impl == "jax" else _stack(neutral, "jax")),
+        read=read,
     )
 
 
@@ -116,13 +125,17 @@ def _advance(model: Any, data: Any) -> Any:
     and waits for the pool: two of them on two cores wait for ever (jaxlib 0.10). A time step to
     which the solver's result adds nothing makes the one wait for the other.
     """
-    with sound_line_search(), jax.numpy_dtype_promotion("standard"):
-        data = mjx.forward(model, data)
+    data = _forward(model, data)
     # not folded at compilation, because it would be NaN for an infinite acceleration
     nothing = 0.0 * data.qacc.sum()
     model = model.tree_replace({"opt.timestep": model.opt.timestep + nothing})
     with jax.numpy_dtype_promotion("standard"):
         return _INTEGRATE[model.opt.integrator](model, data)
+
+
+def _forward(model: Any, data: Any) -> Any:
+    with sound_line_search(), jax.numpy_dtype_promotion("standard"):
+        return mjx.forward(model, data)
 
 
 _INTEGRATE = {
