@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.training.metrics import Stopwatch
+from behavior_priors.training.run import RecordConfig
+from experiments.pearl import PearlExperimentConfig, learn, prepare, task_env
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import Program
+
+PRESETS = runs.ROOT / "experiments" / "flags" / "pearl"
 
 TINY = (
     "--env=point/sparse?episode_length=5",
@@ -147,6 +154,49 @@ def test_what_makes_no_sense_is_refused_at_once(
 ) -> None:
     workdir = tmp_path / "run"
     refused(tmp_path, "pearl", *TINY, f"--workdir={workdir}", *arguments, names=names)
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.flags")))
+def test_presets_run(preset: str, tmp_path: Path) -> None:
+    """One round with two updates; networks as deep as the preset's, but narrow, short episodes."""
+    config = flags.read_file(PearlExperimentConfig, PRESETS / f"{preset}.flags")
+    mark = "&" if "?" in config.env else "?"
+    length, sac, loop = 10, config.sac, config.loop
+
+    def narrow(widths: tuple[int, ...]) -> tuple[int, ...]:
+        return (8,) * len(widths)
+
+    def few(steps: int) -> int:
+        return length if steps else 0
+
+    config = dataclasses.replace(
+        config,
+        env=f"{config.env}{mark}episode_length={length}",
+        train_tasks=min(config.train_tasks, 3),
+        test_tasks=min(config.test_tasks, 2),
+        context=dataclasses.replace(config.context, widths=narrow(config.context.widths)),
+        sac=dataclasses.replace(
+            sac, policy_widths=narrow(sac.policy_widths), critic_widths=narrow(sac.critic_widths)
+        ),
+        loop=dataclasses.replace(
+            loop,
+            iterations=1,
+            epoch_iterations=1,
+            initial_steps=length,
+            prior_steps=few(loop.prior_steps),
+            posterior_steps=few(loop.posterior_steps),
+            extra_steps=few(loop.extra_steps),
+            tasks_per_iteration=2,
+            updates_per_iteration=2,
+            batch_size=8,
+        ),
+        run=RecordConfig(eval_every=0, checkpoint_every=1),
+    )
+    meta = prepare(config, task_env(config))
+    _, took = learn(config, meta, tmp_path, Stopwatch())
+    assert took["pearl/updates"] == 2
+    (row,) = runs.rows(tmp_path / "pearl")
+    assert np.isfinite([x for name, x in row.items() if name.startswith("train/")]).all()
 
 
 def test_a_video_is_refused(run: Run, refused: Refused) -> None:
