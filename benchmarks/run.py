@@ -26,6 +26,10 @@ from benchmarks import (
     gym_vector,
     kl_sac,
     maze,
+    meta_collection,
+    meta_env,
+    meta_evaluation,
+    pearl,
     readers,
     replay,
     sac,
@@ -58,6 +62,10 @@ BENCHMARKS = {
         kl_sac,
         flow,
         skill_model,
+        pearl,
+        meta_env,
+        meta_collection,
+        meta_evaluation,
         startup,
     )
 }

@@ -1,0 +1,193 @@
+"""Experience of several tasks per second, against a loop of one process with gymnasium and torch.
+
+Ours is a round of `training.meta_loop` without its updates: episodes of five tasks side by side, in
+one program, beliefs and both memories included. The peer goes as PEARL's public code does, task by
+task and step by step, with a call of the policy for each. Policies and encoders are of the authors'
+widths and have the same weights, tasks are the same speeds of a half-cheetah.
+
+Before the race a few steps of each task, from the same states with the same noise, have to lead to
+the same actions, observations and rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from behavior_priors.envs.registry import make_env
+from behavior_priors.learner import MetaLearner
+from behavior_priors.networks import flatten_observation
+from behavior_priors.objectives.context import unknown
+from behavior_priors.replay import ReplayState
+from behavior_priors.task_replay import make_task_replay
+from behavior_priors.training.meta_experience import (
+    as_context,
+    example_of,
+    make_live,
+    tasks_of,
+)
+from behavior_priors.training.meta_schedule import (
+    MetaLoopConfig,
+    Stretch,
+    stretches_of,
+)
+from behavior_priors.types import Env, Metrics, Params, PRNGKey, Task
+from benchmarks.harness import Contestant, Plan, Row, largest_difference, race, rate_row
+from benchmarks.pearl import Configs, arrays, make_configs, make_drawn, standard_noise
+
+PEERS = ("gymnasium", "torch")
+
+ENV = "locomotion/cheetah_velocity"
+LOOP = MetaLoopConfig(
+    tasks_per_iteration=5,
+    initial_steps=1000,
+    prior_steps=400,
+    posterior_steps=0,
+    extra_steps=600,
+    context_size=100,
+)
+"""Of `experiments/flags/pearl/paper_cheetah_velocity.flags`."""
+
+COMPARED = 5
+"""Steps, before chaos makes rounding errors grow."""
+
+TOLERANCE = 1e-3
+
+ROUNDS_KEPT = 20
+"""That there is room for."""
+
+Memories = tuple[ReplayState, ReplayState]
+"""What is remembered of each task, and what of it may be seen as a context."""
+
+
+def measure(plan: Plan) -> Iterator[Row]:
+    """Yields the one row."""
+    yield measure_collection(make_env(ENV, engine="c"), make_configs(), LOOP, plan)
+
+
+def measure_collection(env: Env, configs: Configs, loop: MetaLoopConfig, plan: Plan) -> Row:
+    """The row of a round of experience.
+
+    Raises:
+      BenchmarkError: they do not act or move alike.
+    """
+    import torch
+
+    from benchmarks.torch_collect import Collector
+
+    learner, state = make_drawn(configs, env.observation_spec, env.action_spec)
+    tasks = tasks_of(env).sample(jax.random.key(0), loop.tasks_per_iteration)
+    stretches = stretches_of(loop, env.episode_length)
+    scales = (np.broadcast_to(x.scale, x.shape) for x in env.observation_spec.values())
+    peer = Collector(configs, arrays(state), np.concatenate(list(scales)), env.episode_length)
+    threads = torch.get_num_threads()
+    # a product of one row is not worth sharing
+    torch.set_num_threads(1)
+    try:
+        equal = compare(env, learner, state.policy, tasks, peer)
+
+        def run_peer() -> None:
+            peer.collect(
+                np.asarray(tasks).tolist(),
+                np.asarray(stretches.from_prior).tolist(),
+                np.asarray(stretches.as_context).tolist(),
+                loop.context_size,
+            )
+
+        ours = _collector(env, learner, loop, state.policy, tasks)
+        seconds = race({"ours": ours, "peer": run_peer}, plan)
+    finally:
+        torch.set_num_threads(threads)
+        peer.env.close()
+    work = len(tasks) * len(stretches.from_prior) * env.episode_length
+    return rate_row(
+        f"meta_collection/{len(tasks)} tasks against one gymnasium environment and torch",
+        "steps/s",
+        (work, seconds["ours"]),
+        (work, seconds["peer"]),
+        equal=equal,
+        packages=("gymnasium", "torch"),
+    )
+
+
+def compare(env: Env, learner: MetaLearner, policy: Params, tasks: Task, peer: Any) -> str:
+    """A few exploring steps of each task: says how equal, or raises `BenchmarkError`.
+
+    Each of them begins in the same state for both, so that rounding errors do not grow.
+    """
+    import torch
+
+    names = tuple(env.observation_spec)
+    step, act = jax.jit(env.step), jax.jit(learner.act, static_argnames="explore")
+    ours: list[tuple[Any, Any, Any]] = []
+    theirs: list[tuple[Any, Any, Any]] = []
+    for task, begin_key in zip(tasks, jax.random.split(jax.random.key(0), len(tasks)), strict=True):
+        state = tasks_of(env).begin(task, begin_key)
+        for key in jax.random.split(begin_key, COMPARED):
+            describe_key, act_key = jax.random.split(key)
+            description = jax.random.normal(describe_key, (peer.latent_size,))
+            noise = standard_noise(act_key, 1, env.action_spec.size)[0]
+            seen = peer.restart(*(np.asarray(x) for x in state.simulation.physics[1:3]))
+            action = peer.act(seen, torch.tensor(np.asarray(description)), torch.tensor(noise))
+            theirs.append((action, *peer.step(action, float(task))))
+            observation = {**state.observation, learner.description: description}
+            mine = act(policy, observation, act_key, explore=True)
+            state = step(state, mine)
+            flat = flatten_observation(state.observation, env.observation_spec, names)
+            ours.append((mine, flat, state.reward))
+    return ", ".join(
+        largest_difference(what, list(mine), list(other), TOLERANCE)
+        for what, mine, other in zip(
+            ("actions", "observations", "rewards"),
+            zip(*ours, strict=True),
+            zip(*theirs, strict=True),
+            strict=True,
+        )
+    )
+
+
+def _collector(
+    env: Env, learner: MetaLearner, loop: MetaLoopConfig, policy: Params, tasks: Task
+) -> Contestant:
+    """Ours: a round in one program, the memories donated."""
+    live, stretches = make_live(env, learner), stretches_of(loop, env.episode_length)
+    every = jnp.arange(len(tasks))
+    replay = make_task_replay(len(tasks), ROUNDS_KEPT * loop.initial_steps)
+    contexts = make_task_replay(len(tasks), loop.prior_steps + loop.posterior_steps)
+
+    def go(memories: Memories, x: tuple[Stretch, PRNGKey]) -> tuple[Memories, Metrics]:
+        stretch, key = x
+        context_key, live_key = jax.random.split(key)
+        seen = contexts.sample(memories[1], context_key, every, loop.context_size)
+        belief = learner.infer(policy, as_context(*seen))
+        belief = jax.tree.map(
+            lambda prior, x: jnp.where(stretch.from_prior, prior, x), unknown(belief), belief
+        )
+        lived, episodes = live(policy, tasks, belief, live_key)
+        valid = lived.transition.valid
+        kept = (
+            replay.insert(memories[0], every, lived, valid),
+            contexts.insert(memories[1], every, lived, valid & stretch.as_context),
+        )
+        return kept, episodes
+
+    def collect(memories: Memories, key: PRNGKey) -> tuple[Memories, PRNGKey, Metrics]:
+        key, *keys = jax.random.split(key, 1 + len(stretches.from_prior))
+        memories = memories[0], contexts.clear(memories[1], every)
+        memories, episodes = jax.lax.scan(go, memories, (stretches, jnp.stack(keys)))
+        return memories, key, episodes
+
+    example = example_of(env, tasks)
+    memories, key = (replay.init(example), contexts.init(example)), jax.random.key(0)
+    program = jax.jit(collect, donate_argnums=0)
+
+    def run() -> None:
+        nonlocal memories, key
+        memories, key, episodes = program(memories, key)
+        jax.block_until_ready((memories, episodes))
+
+    return run
