@@ -73,6 +73,7 @@ setup(
         "kitchen": ["gymnasium[mujoco]>=1.2", "gymnasium-robotics>=1.4"],
         "playground": ["playground>=0.2"],
         "benchmarks": [
+            "envpool>=1.2",
             "flashbax>=0.1.3",
             "gymnasium>=1.0",
             "nflows>=0.14",

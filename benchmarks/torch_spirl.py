@@ -9,19 +9,18 @@ Imported only where torch is installed.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from behavior_priors.learners.sac import SACConfig
 from behavior_priors.priors.skill_networks import LIMITS
 from behavior_priors.priors.skill_vae import SkillVAEConfig
 from behavior_priors.training.fit import FitConfig
+from benchmarks import torch_parts
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -50,9 +49,9 @@ class SkillTrainer:
         self._steps = torch.arange(config.horizon)
         sizes = (data["observation"].shape[1], data["action"].shape[1])
         self._nets = SkillNets(config, *sizes)
-        _load(self._nets, weights)
+        torch_parts.load(self._nets, weights)
         self._learned = [x for x in self._nets.parameters() if x.requires_grad]
-        self._optimizer = _adam(self._learned, fit.learning_rate)
+        self._optimizer = torch_parts.adam([(fit.learning_rate, self._learned)])
 
     def step(self) -> torch.Tensor:
         """One gradient step on pieces and noise drawn here; returns the loss."""
@@ -66,11 +65,11 @@ class SkillTrainer:
 
     def gradient(self) -> dict[str, np.ndarray]:
         """The last step's, clipped."""
-        return _gradients(self._nets)
+        return torch_parts.gradients(self._nets)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The present ones."""
-        return _weights(self._nets)
+        return _changing(self._nets)
 
     def _descend(self, rows: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         at = self._data["start"][rows][:, None] + self._steps
@@ -95,8 +94,10 @@ class SkillNets(torch.nn.Module):
         self.lstm = torch.nn.LSTM(config.embedding_width, config.lstm_width, batch_first=True)
         self.lstm.bias_ih_l0.requires_grad_(False).zero_()
         self.head = torch.nn.Linear(config.lstm_width, 2 * latent)
-        self.decoder = _mlp(observation_size + latent, *config.decoder_widths, action_size)
-        self.prior = _mlp(observation_size, *config.prior_widths, 2 * latent)
+        self.decoder = torch_parts.mlp(
+            observation_size + latent, *config.decoder_widths, action_size
+        )
+        self.prior = torch_parts.mlp(observation_size, *config.prior_widths, 2 * latent)
 
     def loss(
         self, observation: torch.Tensor, action: torch.Tensor, noise: torch.Tensor
@@ -104,13 +105,13 @@ class SkillNets(torch.nn.Module):
         """Of pieces `[batch, horizon, ...]`, with noise `[batch, latent_size]`."""
         steps = self.embedding(torch.cat([action, observation], dim=-1))
         _, (last, _) = self.lstm(steps)
-        mean, log_std = _gaussian(self.head(last[0]), *LIMITS)
+        mean, log_std = torch_parts.gaussian(self.head(last[0]), *LIMITS)
         skill = mean + log_std.exp() * noise
         skills = skill[:, None].expand(-1, action.shape[1], -1)
         error = self.decoder(torch.cat([observation, skills], dim=-1)) - action
         reconstruction = 0.5 * error.square().sum((1, 2)).mean()
         divergence = (0.5 * ((2.0 * log_std).exp() + mean.square() - 1.0) - log_std).sum(-1).mean()
-        prior_mean, prior_log_std = _gaussian(self.prior(observation[:, 0]), *LIMITS)
+        prior_mean, prior_log_std = torch_parts.gaussian(self.prior(observation[:, 0]), *LIMITS)
         distance = (skill.detach() - prior_mean) * (-prior_log_std).exp()
         constant = 0.5 * math.log(2.0 * math.pi)
         nll = (0.5 * distance.square() + prior_log_std + constant).sum(-1).mean()
@@ -137,14 +138,17 @@ class KLSACTrainer:
         self._data = {name: torch.tensor(x, dtype=torch.float32) for name, x in data.items()}
         observation_size, action_size = data["observation"].shape[1], data["action"].shape[1]
         self._nets = KLSACNets(config, observation_size, action_size)
-        _load(self._nets, weights)
-        self._targets = [list(net.parameters()) for net in self._nets.targets]
-        self._critics = [list(net.parameters()) for net in self._nets.critics]
-        self._policy = list(self._nets.policy.parameters())
-        self._critic_adam = _adam(_joined(self._critics), config.critic_learning_rate)
-        self._policy_adam = _adam(self._policy, config.policy_learning_rate)
-        temperature = [self._nets.log_temperature]
-        self._temperature_adam = _adam(temperature, config.temperature_learning_rate)
+        torch_parts.load(self._nets, weights)
+        self._targets = list(self._nets.targets.parameters())
+        self._critics = list(self._nets.critics.parameters())
+        self._critic_adam, self._policy_adam, self._temperature_adam = (
+            torch_parts.adam([(rate, learned)])
+            for rate, learned in (
+                (config.critic_learning_rate, self._critics),
+                (config.policy_learning_rate, list(self._nets.policy.parameters())),
+                (config.temperature_learning_rate, [self._nets.log_temperature]),
+            )
+        )
 
     def step(self) -> Any:
         """One update on transitions and noise drawn here; returns the losses."""
@@ -166,11 +170,11 @@ class KLSACTrainer:
 
     def gradient(self) -> dict[str, np.ndarray]:
         """The last update's."""
-        return _gradients(self._nets)
+        return torch_parts.gradients(self._nets)
 
     def weights(self) -> dict[str, np.ndarray]:
         """The present ones, target critics included."""
-        return _weights(self._nets)
+        return _changing(self._nets)
 
     def _update(self, rows: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, ...]:
         config, nets = self._config, self._nets
@@ -179,25 +183,27 @@ class KLSACTrainer:
 
         with torch.no_grad():
             next_action, paid = nets.draw(batch["next_observation"], noise[0])
-            next_q = _lowest(nets.targets, batch["next_observation"], next_action)
+            next_q = torch_parts.values(nets.targets, batch["next_observation"], next_action).amin(
+                0
+            )
             discount = config.discount * (1.0 - batch["terminated"])
             reward = config.reward_scale * batch["reward"]
             target = reward + discount * (next_q - temperature * paid)
-        q = _values(nets.critics, batch["observation"], batch["action"])
-        critic_loss = sum(0.5 * functional.mse_loss(each, target) for each in q)
-        _descend(self._critic_adam, critic_loss, _joined(self._critics))
+        q = torch_parts.values(nets.critics, batch["observation"], batch["action"])
+        critic_loss = 0.5 * (q - target).square().sum(0).mean()
+        torch_parts.descend(self._critic_adam, critic_loss)
 
         action, paid = nets.draw(batch["observation"], noise[1])
-        value = _lowest(nets.critics, batch["observation"], action)
+        value = torch_parts.values(nets.critics, batch["observation"], action).amin(0)
         policy_loss = (temperature * paid - value).mean()
-        _descend(self._policy_adam, policy_loss, self._policy)
+        torch_parts.descend(self._policy_adam, policy_loss)
 
         excess = self._target_divergence - paid.detach().mean()
         temperature_loss = nets.log_temperature * excess
-        _descend(self._temperature_adam, temperature_loss, [nets.log_temperature])
+        torch_parts.descend(self._temperature_adam, temperature_loss)
 
         with torch.no_grad():
-            torch._foreach_lerp_(_joined(self._targets), _joined(self._critics), config.target_rate)
+            torch._foreach_lerp_(self._targets, self._critics, config.target_rate)
         return critic_loss.detach(), policy_loss.detach(), temperature_loss.detach()
 
 
@@ -208,10 +214,11 @@ class KLSACNets(torch.nn.Module):
         super().__init__()
         self.limits = (config.min_log_std, config.max_log_std)
         sizes = (observation_size, *config.policy_widths, 2 * action_size)
-        self.policy, self.prior = _mlp(*sizes), _mlp(*sizes)
+        self.policy, self.prior = torch_parts.mlp(*sizes), torch_parts.mlp(*sizes)
         sizes = (observation_size + action_size, *config.critic_widths, 1)
         self.critics, self.targets = (
-            torch.nn.ModuleList([_mlp(*sizes) for _ in range(config.num_critics)]) for _ in "ct"
+            torch.nn.ModuleList([torch_parts.mlp(*sizes) for _ in range(config.num_critics)])
+            for _ in "ct"
         )
         self.prior.requires_grad_(False)
         self.targets.requires_grad_(False)
@@ -222,78 +229,16 @@ class KLSACNets(torch.nn.Module):
         self, observation: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The policy's actions `[batch, size]`, and its divergence `[batch]` from the prior."""
-        mean, log_std = _gaussian(self.policy(observation), *self.limits)
-        prior_mean, prior_log_std = _gaussian(self.prior(observation), *LIMITS)
+        mean, log_std = torch_parts.gaussian(self.policy(observation), *self.limits)
+        prior_mean, prior_log_std = torch_parts.gaussian(self.prior(observation), *LIMITS)
         difference = log_std - prior_log_std
         distance = (mean - prior_mean) * (-prior_log_std).exp()
         each = 0.5 * ((2.0 * difference).exp() + distance.square() - 1.0) - difference
         return mean + log_std.exp() * noise, each.sum(-1)
 
 
-def _values(
-    critics: Sequence[Any], observation: torch.Tensor, action: torch.Tensor
-) -> list[torch.Tensor]:
-    """One critic after the other, as most code in PyTorch has it."""
-    x = torch.cat([observation, action], dim=-1)
-    return [critic(x).squeeze(-1) for critic in critics]
-
-
-def _lowest(
-    critics: Sequence[Any], observation: torch.Tensor, action: torch.Tensor
-) -> torch.Tensor:
-    return torch.stack(_values(critics, observation, action)).min(dim=0).values
-
-
-def _gaussian(outputs: torch.Tensor, low: float, high: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and log standard deviation."""
-    mean, log_std = outputs.chunk(2, dim=-1)
-    return mean, log_std.clamp(low, high)
-
-
-def _descend(
-    optimizer: torch.optim.Optimizer, loss: torch.Tensor, learned: Sequence[torch.Tensor]
-) -> None:
-    """A step along the gradient with respect to what is learned, and to nothing else."""
-    optimizer.zero_grad()
-    loss.backward(inputs=list(learned))
-    optimizer.step()
-
-
-def _adam(learned: Sequence[torch.Tensor], learning_rate: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(learned, lr=learning_rate, fused=True)
-
-
-def _mlp(*sizes: int) -> torch.nn.Sequential:
-    """Linear layers with rectifiers between them."""
-    modules: list[torch.nn.Module] = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        modules += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
-    return torch.nn.Sequential(*modules[:-1])
-
-
-def _joined(lists: Sequence[list[torch.Tensor]]) -> list[torch.Tensor]:
-    return list(itertools.chain.from_iterable(lists))
-
-
-def _load(nets: torch.nn.Module, weights: Arrays) -> None:
-    """Copies weights; all of what learns has to be among them."""
-    state = {name: torch.tensor(x) for name, x in weights.items()}
-    missing, unexpected = nets.load_state_dict(state, strict=False)
-    learned = {name for name, x in nets.named_parameters() if x.requires_grad}
-    assert not unexpected
-    assert not learned & set(missing)
-
-
-def _gradients(nets: torch.nn.Module) -> dict[str, np.ndarray]:
-    named = nets.named_parameters()
-    return {name: x.grad.numpy().copy() for name, x in named if x.grad is not None}
-
-
-def _weights(nets: torch.nn.Module) -> dict[str, np.ndarray]:
-    """All that may change."""
+def _changing(nets: torch.nn.Module) -> dict[str, np.ndarray]:
+    """All weights that may change."""
     frozen = ("prior.",) if isinstance(nets, KLSACNets) else ("lstm.bias_ih",)
-    return {
-        name: x.detach().numpy().copy()
-        for name, x in nets.named_parameters()
-        if not name.startswith(frozen)
-    }
+    found = torch_parts.weights(nets)
+    return {name: x for name, x in found.items() if not name.startswith(frozen)}
