@@ -278,5 +278,5 @@ def test_the_images_second_frame_is_the_one_before() -> None:
 def test_what_cannot_be_made(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_env(name)
-    with pytest.raises(UserError, match="needs none; leave it out"):
+    with pytest.raises(UserError, match="which has its own; leave it out"):
         make_env("maze/test", engine="c")
