@@ -37,7 +37,8 @@ from behavior_priors.training.meta_schedule import (
 )
 from behavior_priors.types import Env, Metrics, Params, PRNGKey, Task
 from benchmarks.harness import Contestant, Plan, Row, largest_difference, race, rate_row
-from benchmarks.pearl import Configs, arrays, make_configs, make_drawn, standard_noise
+from benchmarks.pearl import arrays, make_drawn, standard_noise
+from benchmarks.pearl_configs import Configs, make_configs
 
 PEERS = ("gymnasium", "torch")
 

@@ -22,7 +22,8 @@ from behavior_priors.training.adapt import AdaptConfig, AdaptFn, make_adapt
 from behavior_priors.training.meta_experience import tasks_of
 from behavior_priors.types import Array, Env, Params, PRNGKey, Task
 from benchmarks.harness import BenchmarkError, Contestant, Plan, Row, race, rate_row
-from benchmarks.pearl import Configs, make_configs, make_drawn
+from benchmarks.pearl import make_drawn
+from benchmarks.pearl_configs import Configs, make_configs
 
 PEERS = ("gymnasium",)
 

@@ -22,9 +22,8 @@ import numpy as np
 
 from behavior_priors.distributions import policy_distribution
 from behavior_priors.learner import MetaLearner
-from behavior_priors.learners.pearl import PearlConfig, PearlState, make_pearl
-from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
+from behavior_priors.learners.pearl import PearlState, make_pearl
+from behavior_priors.priors.context_encoder import make_context_encoder
 from behavior_priors.types import (
     ActionSpec,
     ArraySpec,
@@ -35,6 +34,7 @@ from behavior_priors.types import (
     Transition,
 )
 from benchmarks.harness import Contestant, Plan, Row, largest_difference
+from benchmarks.pearl_configs import Configs, make_configs
 from benchmarks.spirl_entrants import (
     CORES,
     LOSS_TOLERANCE,
@@ -60,14 +60,6 @@ so close to zero that rounding decides on which side: at the paper's sizes the p
 up to 4e-4 from those that the peer itself has in double precision."""
 
 
-class Configs(NamedTuple):
-    """All that decides what an update does."""
-
-    pearl: PearlConfig
-    sac: SACConfig
-    context: ContextConfig
-
-
 class Size(NamedTuple):
     """Of an update.
 
@@ -82,15 +74,6 @@ class Size(NamedTuple):
     batch: int
     context: int
     updates: int
-
-
-def make_configs(width: int = 300, encoder_width: int = 200) -> Configs:
-    """Those of `experiments/flags/pearl/paper_cheetah_velocity.flags`, with widths of choice."""
-    return Configs(
-        PearlConfig(divergence_weight=0.8),
-        SACConfig(policy_widths=(width,) * 3, critic_widths=(width,) * 3, reward_scale=5.0),
-        ContextConfig(latent_size=5, widths=(encoder_width,) * 3),
-    )
 
 
 PAPER = Size(tasks=16, batch=256, context=100, updates=4)

@@ -9,17 +9,15 @@ Imported only where torch and gymnasium are installed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 import torch
 
 from benchmarks import torch_parts
+from benchmarks.pearl_configs import Configs
 from benchmarks.torch_pearl import PearlNets
-
-if TYPE_CHECKING:
-    from benchmarks.pearl import Configs
 
 ID = "HalfCheetah-v5"
 HEIGHT = 0.7  # metres, of the torso where the vertical position is 0

@@ -9,7 +9,7 @@ Imported only where torch is installed.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,7 @@ from torch.nn import functional
 
 from behavior_priors.objectives.context import SMALLEST_VARIANCE
 from benchmarks import torch_parts
-
-if TYPE_CHECKING:
-    from benchmarks.pearl import Configs
+from benchmarks.pearl_configs import Configs
 
 LOG_ROOT = 0.5 * math.log(2.0 * math.pi)
 

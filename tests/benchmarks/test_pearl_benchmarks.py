@@ -21,8 +21,9 @@ from behavior_priors.training.meta_schedule import MetaLoopConfig
 from behavior_priors.types import Env, TaskBelief
 from benchmarks import meta_collection, meta_env, meta_evaluation, pearl
 from benchmarks.harness import BenchmarkError, Plan
+from benchmarks.pearl_configs import Configs
 
-CONFIGS = pearl.Configs(
+CONFIGS = Configs(
     learner.PearlConfig(divergence_weight=0.3),
     SACConfig(policy_widths=(6, 5), critic_widths=(7, 6), reward_scale=2.0),
     ContextConfig(latent_size=2, widths=(5, 4)),
