@@ -132,6 +132,22 @@ def test_the_encoder_learns_from_the_critics_and_not_from_the_policy() -> None:
     assert not same(train(free, 1)[0].policy["encoder"], start.policy["encoder"])
 
 
+def test_the_encoder_does_not_learn_from_the_network_of_values() -> None:
+    """Another such network, whose loss is another one, leaves the first encoder alone."""
+    learner = make(sac=dataclasses.replace(SAC, value_network=True))
+    state = learner.init(jax.random.key(0))
+    value = jax.tree.map(lambda x: x + 1.0, state.rest.value)
+    other = dataclasses.replace(state, rest=dataclasses.replace(state.rest, value=value))
+    seen = experience(jax.random.key(1), 8)
+    update = jax.jit(learner.update)
+    (ours, metrics), (theirs, other_metrics) = (
+        update(s, as_context(seen), seen) for s in (state, other)
+    )
+    assert float(metrics["value_loss"]) != float(other_metrics["value_loss"])
+    assert same(ours.policy["encoder"], theirs.policy["encoder"])
+    assert not same(ours.policy["encoder"], state.policy["encoder"])
+
+
 def test_the_divergence_pulls_beliefs_to_the_prior() -> None:
     weights = (0.0, 1e-1, 1e3)
     divergences = [
