@@ -7,6 +7,7 @@ import pytest
 
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.envs.manipulation import layouts, objects, tabletop
+from behavior_priors.envs.manipulation.task import SUCCESS_HEIGHT
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.types import Env, UserError
@@ -81,7 +82,7 @@ def test_the_demonstrator_mostly_succeeds_and_success_pays(env: Env) -> None:
     np.testing.assert_array_equal(result.reward, np.asarray(result.success, np.float32))
     np.testing.assert_array_equal(result.length, 25)
     target = np.asarray(result.observation["object_position"])[:, -1, 0, 2]
-    lifted = target - objects.OBJECTS["mug"].rest_height > tabletop.SUCCESS_HEIGHT
+    lifted = target - objects.OBJECTS["mug"].rest_height > SUCCESS_HEIGHT
     assert (lifted >= np.asarray(result.final_success)).all()
 
 
@@ -149,3 +150,30 @@ def test_images_show_the_table_and_the_objects(env: Env) -> None:
 def test_what_does_not_exist_is_refused(name: str, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_env(name, **options)
+
+
+def test_a_wanted_object_is_a_task_that_nothing_observed_tells() -> None:
+    env = make_env("grasp/train?any_object=false&reward=dense")
+    assert env.tasks is not None
+    wanted = env.tasks.sample(jax.random.key(0), 3000)
+    assert (np.bincount(wanted.slot, minlength=3) > 900).all()
+    assert len(np.unique(wanted.scene)) == len(env.info["scenes"])
+    # the three tasks of one scene, begun alike: all that differs is what is paid for
+    count, slots = 2, jnp.arange(3)
+    scene = jnp.full(3, 17)
+    begin, step = jax.vmap(env.tasks.begin, (0, None)), jax.jit(jax.vmap(env.step, (0, None)))
+    states = begin(type(wanted)(scene, slots), jax.random.key(1))
+    for _ in range(count):
+        for array in states.observation.values():
+            np.testing.assert_array_equal(array, jnp.broadcast_to(array[0], array.shape))
+        target = states.observation["object_position"][0, 1] - states.observation["ee_position"][0]
+        states = step(states, jnp.concatenate([20.0 * target, jnp.zeros(4)]))
+    assert states.reward.argmax() == 1
+    again = env.tasks.of(states)
+    np.testing.assert_array_equal(again.scene, scene)
+    np.testing.assert_array_equal(again.slot, slots)
+
+
+@pytest.mark.parametrize("name", ["grasp/train", "grasp/mug", "place/mug-in-basket"])
+def test_where_any_object_counts_or_one_is_named_there_is_one_task(name: str) -> None:
+    assert make_env(name).tasks is None

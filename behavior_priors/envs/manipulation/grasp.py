@@ -11,6 +11,13 @@ import jax.numpy as jnp
 from behavior_priors.envs.family import Family, one_of
 from behavior_priors.envs.manipulation import objects, scripted, tabletop
 from behavior_priors.envs.manipulation.layouts import Layout
+from behavior_priors.envs.manipulation.task import (
+    SUCCESS_DISTANCE,
+    SUCCESS_HEIGHT,
+    Task,
+    held,
+    sparse_reward,
+)
 from behavior_priors.types import Array, Env, Observation, UserError
 
 DATA_SCENES = 256
@@ -22,13 +29,13 @@ Reward = Literal["sparse", "dense"]
 
 def grasped_target(observation: Observation, rest_height: Array, slot: Array) -> Array:
     """The object in the task's slot is held."""
-    return tabletop.held(observation, rest_height)[slot]
+    return held(observation, rest_height)[slot]
 
 
 def grasped_any(observation: Observation, rest_height: Array, slot: Array) -> Array:
     """Some object is held, whichever."""
     del slot
-    return tabletop.held(observation, rest_height).any()
+    return held(observation, rest_height).any()
 
 
 def dense_reward(
@@ -42,12 +49,12 @@ def dense_reward(
     distance = jnp.linalg.norm(target - observation["ee_position"])
     reach = 1.0 - jnp.tanh(8.0 * distance)
     closed = jnp.where(distance < 0.03, 1.0 - observation["gripper"][1], 0.0)
-    height = jnp.clip((target[2] - rest_height[slot]) / tabletop.SUCCESS_HEIGHT, 0.0, 1.0)
-    lift = jnp.where(distance < tabletop.SUCCESS_DISTANCE, height, 0.0)
+    height = jnp.clip((target[2] - rest_height[slot]) / SUCCESS_HEIGHT, 0.0, 1.0)
+    lift = jnp.where(distance < SUCCESS_DISTANCE, height, 0.0)
     return jnp.where(success, 1.0, 0.25 * reach + 0.15 * closed + 0.4 * lift)
 
 
-_REWARDS = {"sparse": tabletop.sparse_reward, "dense": dense_reward}
+_REWARDS = {"sparse": sparse_reward, "dense": dense_reward}
 
 
 def _task_scene(name: str) -> Layout:
@@ -88,6 +95,8 @@ def make_grasp(
       reward: `sparse` as in the paper, or `dense`.
       demonstrator_noise: standard deviation on every action dimension of the demonstrator.
       any_object: whether any object counts, not only that of the task's slot; None for splits only.
+        A split with `any_object=false` is a family of tasks: which object of which scene is wanted
+        is not observed, only the reward tells.
 
     Raises:
       UserError: an unknown object, split, engine or reward.
@@ -96,13 +105,14 @@ def make_grasp(
         raise UserError(f"--reward={reward} is unknown; use one of: {', '.join(_REWARDS)}")
     is_split = what in SPLITS
     counts_any = is_split if any_object is None else any_object
-    task = tabletop.Task(
+    task = Task(
         name=f"grasp/{what}",
         scenes=_split_scenes(what) if is_split else [_task_scene(what)],  # type: ignore[arg-type]
         random_slot=is_split,
         success=grasped_any if counts_any else grasped_target,
         reward=_REWARDS[reward],
         demonstrator=functools.partial(scripted.scripted_grasp, noise=demonstrator_noise),
+        slot_counts=not counts_any,
     )
     return tabletop.make_tabletop(task, engine=engine)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from behavior_priors.envs.family import Family
 from behavior_priors.envs.manipulation import containers, objects, scripted, tabletop
 from behavior_priors.envs.manipulation.layouts import Layout
+from behavior_priors.envs.manipulation.task import Task, sparse_reward
 from behavior_priors.types import Array, Env, Observation, UserError
 
 DATA_SCENES = 256
@@ -100,6 +101,7 @@ def make_place(
       reward: `sparse`, the only one there is.
       demonstrator_noise: standard deviation on every action dimension of the demonstrator.
       any_object: whether any object counts, not only that of the task's slot; None for splits only.
+        A split with `any_object=false` is a family of tasks, as grasp's is.
 
     Raises:
       UserError: an unknown object, container, split, engine or reward.
@@ -112,13 +114,14 @@ def make_place(
         raise UserError(f"place/{what} is unknown; {place_complaint(what)}")
     scenes = [_task_scene(*parsed)] if parsed else _split_scenes(what)  # type: ignore[arg-type]
     counts_any = is_split if any_object is None else any_object
-    task = tabletop.Task(
+    task = Task(
         name=f"place/{what}",
         scenes=scenes,
         random_slot=is_split,
         success=placed_any if counts_any else placed_target,
-        reward=tabletop.sparse_reward,
+        reward=sparse_reward,
         demonstrator=functools.partial(scripted.scripted_place, noise=demonstrator_noise),
+        slot_counts=not counts_any,
     )
     return tabletop.make_tabletop(task, engine=engine, episode_length=EPISODE_LENGTH)
 

@@ -7,7 +7,6 @@ that opens above 0.5 and closes below -0.5, a commanded pose that is clipped to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,15 +18,15 @@ from behavior_priors.envs.base import first_state
 from behavior_priors.envs.manipulation import kinematics, objects, scene
 from behavior_priors.envs.manipulation.layouts import (
     PLACEMENT_TRIES,
-    Layout,
     find_container,
     make_scenes,
     place_objects,
 )
+from behavior_priors.envs.manipulation.task import Task, Wanted
 from behavior_priors.envs.physics import make_physics
 from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
 from behavior_priors.envs.rendering import render_scene
-from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, Observation, PRNGKey, State
+from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, PRNGKey, State, Tasks
 
 SUBSTEPS = 6
 POSITION_STEP = 0.05  # metres at an action of 1
@@ -40,9 +39,6 @@ HOME_ORIENTATION = np.array([np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0], np.float32) 
 HOME_ROTATION = np.array([0.0, 0.0, -1.0, 0.0, 1.0, 0.0], np.float32)  # its first two columns
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32)
 MAX_YAW = 0.4  # of objects at a reset, radians
-
-SUCCESS_HEIGHT = 0.06  # metres above rest
-SUCCESS_DISTANCE = 0.10  # metres from the end effector
 
 
 class TabletopState(NamedTuple):
@@ -65,52 +61,6 @@ class TabletopState(NamedTuple):
     joints: Array
     gripper: Array
     slot: Array
-
-
-SuccessFn = Callable[[Observation, Array, Array], Array]
-"""`(observation, rest_height [slots], slot []) -> [] bool`: the task's condition."""
-
-RewardFn = Callable[[Observation, Array, Array, Array], Array]
-"""`(observation, rest_height [slots], slot [], success []) -> []`."""
-
-DemonstratorFn = Callable[[Observation, Array, Array, PRNGKey], Array]
-"""`(observation, rest_height [slots], slot [], key) -> action [7]`."""
-
-
-class Task(NamedTuple):
-    """What distinguishes one tabletop task from another.
-
-    Attributes:
-      name: the environment's name.
-      scenes: what each scene is made of; an episode takes place in a random one.
-      random_slot: whether the task's slot is drawn anew each episode; else it is the first.
-      success: the task's condition.
-      reward: the task's reward.
-      demonstrator: a scripted policy for it.
-    """
-
-    name: str
-    scenes: Sequence[Layout]
-    random_slot: bool
-    success: SuccessFn
-    reward: RewardFn
-    demonstrator: DemonstratorFn
-
-
-def held(observation: Observation, rest_height: Array) -> Array:
-    """Which objects are lifted and at the gripper, `[slots]` bool."""
-    position = observation["object_position"]
-    lifted = position[..., 2] - rest_height > SUCCESS_HEIGHT
-    offset = position - observation["ee_position"][..., None, :]
-    return lifted & (jnp.linalg.norm(offset, axis=-1) < SUCCESS_DISTANCE)
-
-
-def sparse_reward(
-    observation: Observation, rest_height: Array, slot: Array, success: Array
-) -> Array:
-    """1 where the condition holds, else 0."""
-    del observation, rest_height, slot
-    return success.astype(jnp.float32)
 
 
 def observation_spec(slots: int, has_container: bool) -> dict[str, ArraySpec]:
@@ -182,11 +132,27 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             }
         return observation
 
+    def which(uniform: Array) -> Wanted:
+        """Of random numbers `[..., 2]` in [0, 1)."""
+        number = uniform[..., 0] * len(models)
+        slot = uniform[..., 1] * (slots if task.random_slot else 0)
+        return Wanted(number.astype(jnp.int32), slot.astype(jnp.int32))
+
+    def draw(key: PRNGKey) -> Array:
+        # one draw for everything: each call of the generator costs a second of compilation
+        return jax.random.uniform(key, (2 + slots + PLACEMENT_TRIES * slots * 2 + 1,))
+
     def reset(key: PRNGKey) -> State:
         key, reset_key = jax.random.split(key)
-        # one draw for everything: each call of the generator costs a second of compilation
-        uniform = jax.random.uniform(reset_key, (2 + slots + PLACEMENT_TRIES * slots * 2 + 1,))
-        number = (uniform[0] * len(models)).astype(jnp.int32)
+        uniform = draw(reset_key)
+        return lay_out(which(uniform[:2]), uniform, key)
+
+    def begin(wanted: Wanted, key: PRNGKey) -> State:
+        key, reset_key = jax.random.split(key)
+        return lay_out(wanted, draw(reset_key), key)
+
+    def lay_out(wanted: Wanted, uniform: Array, key: PRNGKey) -> State:
+        number, slot = wanted
         xy = place_objects(
             uniform[2 + slots :],
             jnp.asarray(scenes.radius)[number],
@@ -205,7 +171,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             orientation=jnp.asarray(HOME_ORIENTATION),
             joints=joints,
             gripper=jnp.ones(()),
-            slot=(uniform[1] * (slots if task.random_slot else 0)).astype(jnp.int32),
+            slot=slot,
         )
         return first_state(key, observe(simulation), simulation)
 
@@ -258,6 +224,12 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             physics, simulation.physics, simulation.scene, "front", width=width, height=height
         )
 
+    def sample(key: PRNGKey, count: int) -> Wanted:
+        return which(jax.random.uniform(key, (count, 2)))
+
+    def wanted_of(state: State) -> Wanted:
+        return Wanted(state.simulation.scene, state.simulation.slot)
+
     return Env(
         name=task.name,
         observation_spec=observation_spec(slots, scenes.has_containers),
@@ -275,6 +247,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
             "scenes": [layout.describe() for layout in scenes.layouts],
             "control_hz": round(1.0 / (SUBSTEPS * models[0].opt.timestep), 3),
         },
+        tasks=Tasks(sample, begin, wanted_of) if task.random_slot and task.slot_counts else None,
     )
 
 
