@@ -21,18 +21,14 @@ import numpy as np
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learner import MetaLearner
 from behavior_priors.networks import flatten_observation
-from behavior_priors.objectives.context import unknown
-from behavior_priors.replay import ReplayState
 from behavior_priors.task_replay import make_task_replay
 from behavior_priors.training.meta_experience import (
-    as_context,
     example_of,
-    make_live,
     tasks_of,
 )
+from behavior_priors.training.meta_round import Memories, make_round
 from behavior_priors.training.meta_schedule import (
     MetaLoopConfig,
-    Stretch,
     stretches_of,
 )
 from behavior_priors.types import Env, Metrics, Params, PRNGKey, Task
@@ -60,9 +56,6 @@ TOLERANCE = 1e-3
 
 ROUNDS_KEPT = 20
 """That there is room for."""
-
-Memories = tuple[ReplayState, ReplayState]
-"""What is remembered of each task, and what of it may be seen as a context."""
 
 
 def measure(plan: Plan) -> Iterator[Row]:
@@ -94,8 +87,8 @@ def measure_collection(env: Env, configs: Configs, loop: MetaLoopConfig, plan: P
         def run_peer() -> None:
             peer.collect(
                 np.asarray(tasks).tolist(),
-                np.asarray(stretches.from_prior).tolist(),
-                np.asarray(stretches.as_context).tolist(),
+                [x.from_prior for x in stretches],
+                [x.as_context for x in stretches],
                 loop.context_size,
             )
 
@@ -104,7 +97,7 @@ def measure_collection(env: Env, configs: Configs, loop: MetaLoopConfig, plan: P
     finally:
         torch.set_num_threads(threads)
         peer.env.close()
-    work = len(tasks) * len(stretches.from_prior) * env.episode_length
+    work = len(tasks) * len(stretches) * env.episode_length
     return rate_row(
         f"meta_collection/{len(tasks)} tasks against one gymnasium environment and torch",
         "steps/s",
@@ -155,35 +148,22 @@ def _collector(
     env: Env, learner: MetaLearner, loop: MetaLoopConfig, policy: Params, tasks: Task
 ) -> Contestant:
     """Ours: a round in one program, the memories donated."""
-    live, stretches = make_live(env, learner), stretches_of(loop, env.episode_length)
-    every = jnp.arange(len(tasks))
+    every, length = jnp.arange(len(tasks)), env.episode_length
     replay = make_task_replay(len(tasks), ROUNDS_KEPT * loop.initial_steps)
     contexts = make_task_replay(len(tasks), loop.prior_steps + loop.posterior_steps)
-
-    def go(memories: Memories, x: tuple[Stretch, PRNGKey]) -> tuple[Memories, Metrics]:
-        stretch, key = x
-        context_key, live_key = jax.random.split(key)
-        seen = contexts.sample(memories[1], context_key, every, loop.context_size)
-        belief = learner.infer(policy, as_context(*seen))
-        belief = jax.tree.map(
-            lambda prior, x: jnp.where(stretch.from_prior, prior, x), unknown(belief), belief
-        )
-        lived, episodes = live(policy, tasks, belief, live_key)
-        valid = lived.transition.valid
-        kept = (
-            replay.insert(memories[0], every, lived, valid),
-            contexts.insert(memories[1], every, lived, valid & stretch.as_context),
-        )
-        return kept, episodes
+    experience = make_round(
+        env, learner, tasks, replay, contexts, contexts.sample, loop.context_size
+    )
 
     def collect(memories: Memories, key: PRNGKey) -> tuple[Memories, PRNGKey, Metrics]:
-        key, *keys = jax.random.split(key, 1 + len(stretches.from_prior))
-        memories = memories[0], contexts.clear(memories[1], every)
-        memories, episodes = jax.lax.scan(go, memories, (stretches, jnp.stack(keys)))
+        key, live_key = jax.random.split(key)
+        memories = memories._replace(context=contexts.clear(memories.context, every))
+        stretches = stretches_of(loop, length)
+        memories, episodes = experience(policy, memories, every, live_key, stretches)
         return memories, key, episodes
 
     example = example_of(env, tasks)
-    memories, key = (replay.init(example), contexts.init(example)), jax.random.key(0)
+    memories, key = Memories(replay.init(example), contexts.init(example)), jax.random.key(0)
     program = jax.jit(collect, donate_argnums=0)
 
     def run() -> None:

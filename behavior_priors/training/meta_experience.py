@@ -38,8 +38,8 @@ Carry = tuple[State, Array, Array]
 """States, descriptions and returns under way, `[k]` each."""
 
 LiveFn = Callable[[Params, Task, TaskBelief, PRNGKey], tuple[Lived, Metrics]]
-"""`(policy, tasks [k], belief [k], key) -> (lived [k, steps], sums over episodes)`, of as many
-steps as an episode has; the key is consumed."""
+"""`(policy, tasks [k], belief [k], key) -> (lived [k, steps], sums over the episodes of each [k])`,
+of as many steps as an episode has; the key is consumed."""
 
 
 def tasks_of(env: Env) -> Tasks:
@@ -108,9 +108,9 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
             over = transition.terminated | transition.truncated
             returns = returns + reward
             episodes = {
-                "return": jnp.sum(returns, where=over),
-                "count": jnp.sum(over, dtype=jnp.float32),
-                "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
+                "return": jnp.where(over, returns, 0.0),
+                "count": over.astype(jnp.float32),
+                "diverged": (~transition.valid).astype(jnp.float32),
             }
             description = jnp.where(over[:, None], describe(belief, describe_key), description)
             returns = jnp.where(over, 0.0, returns)

@@ -13,16 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.learner import LearnerState, MetaLearner
-from behavior_priors.objectives.context import unknown
 from behavior_priors.replay import ReplayState
 from behavior_priors.task_replay import SampleFn, TaskReplay, make_task_replay
 from behavior_priors.training.loop import Loop
-from behavior_priors.training.meta_experience import (
-    Lived,
-    as_context,
-    example_of,
-    make_live,
-)
+from behavior_priors.training.meta_experience import as_context, example_of
+from behavior_priors.training.meta_round import Memories, make_round
 from behavior_priors.training.meta_schedule import (
     MetaLoopConfig,
     MetaSchedule,
@@ -72,64 +67,36 @@ def make_meta_loop(
     Raises:
       UserError: the config does not fit itself, the environment or the tasks.
     """
-    live, length = make_live(env, learner), env.episode_length
+    length = env.episode_length
     count = len(jax.tree.leaves(tasks)[0])
     schedule = check_schedule(config, length, count)
     stretches = stretches_of(config, length)
     updates = config.updates_per_iteration
+    steps_of_an_iteration = schedule.epoch_steps // config.epoch_iterations
     replay = make_task_replay(count, replay_need(config, count))
     shown = max(config.initial_steps, config.prior_steps + config.posterior_steps)
     contexts = make_task_replay(count, shown)
     draw_batch = _draw(replay, config.batch_order)
     draw_recent = _draw(contexts, config.context_order)
     draw_from_all = _draw(replay, config.context_order)
-
-    def remember(state: MetaLoopState, task: Array, lived: Lived, shown: Array) -> MetaLoopState:
-        valid = lived.transition.valid
-        return replace(
-            state,
-            replay=replay.insert(state.replay, task, lived, valid),
-            context=contexts.insert(state.context, task, lived, valid & shown),
-            steps=state.steps + valid.size,
-        )
-
-    def experience(
-        state: MetaLoopState, task: Array, key: PRNGKey, stretches: Stretch
-    ) -> tuple[MetaLoopState, Metrics]:
-        """Stretches of some tasks, one after the other."""
-        chosen = jax.tree.map(lambda x: x[task], tasks)
-
-        def go(state: MetaLoopState, x: tuple[Stretch, PRNGKey]) -> tuple[MetaLoopState, Metrics]:
-            stretch, key = x
-            context_key, key = jax.random.split(key)
-            seen = draw_recent(state.context, context_key, task, config.context_size)
-            policy = state.learner.policy
-            belief = learner.infer(policy, as_context(*seen))
-            belief = jax.tree.map(
-                lambda prior, x: jnp.where(stretch.from_prior, prior, x), unknown(belief), belief
-            )
-            lived, episodes = live(policy, chosen, belief, key)
-            kind = jnp.stack([stretch.from_prior, ~stretch.from_prior]).astype(jnp.float32)
-            episodes = {**episodes, "kind": kind * episodes["count"]}
-            episodes["kind_return"] = kind * episodes["return"]
-            return remember(state, task, lived, stretch.as_context), episodes
-
-        keys = jax.random.split(key, len(stretches.from_prior))
-        state, episodes = jax.lax.scan(go, state, (stretches, keys))
-        return state, jax.tree.map(lambda x: x.sum(0), episodes)
+    experience = make_round(env, learner, tasks, replay, contexts, draw_recent, config.context_size)
 
     def init(key: PRNGKey) -> MetaLoopState:
         learner_key, live_key, key = jax.random.split(key, 3)
         example = example_of(env, tasks)
-        state = MetaLoopState(
-            learner=learner.init(learner_key),
-            replay=replay.init(example),
-            context=contexts.init(example),
-            steps=jnp.int32(0),
-            key=key,
+        learner_state = learner.init(learner_key)
+        # one after the other: there are many, of many tasks
+        every = jnp.arange(count)
+        memories, _ = jax.lax.scan(
+            lambda memories, key: experience(
+                learner_state.policy, memories, every, key, [Stretch(True, True)]
+            ),
+            Memories(replay.init(example), contexts.init(example)),
+            jax.random.split(live_key, config.initial_steps // length),
         )
-        every = jnp.ones(config.initial_steps // length, bool)
-        return experience(state, jnp.arange(count), live_key, Stretch(every, every))[0]
+        return MetaLoopState(
+            learner_state, *memories, steps=jnp.int32(count * config.initial_steps), key=key
+        )
 
     def learn(state: MetaLoopState, key: PRNGKey) -> tuple[LearnerState, Metrics]:
         def update(learner_state: LearnerState, key: PRNGKey) -> tuple[LearnerState, Metrics]:
@@ -148,15 +115,18 @@ def make_meta_loop(
     def iterate(state: MetaLoopState, _: None) -> tuple[MetaLoopState, tuple[Metrics, Metrics]]:
         key, task_key, live_key, learn_key = jax.random.split(state.key, 4)
         task = jax.random.choice(task_key, count, (config.tasks_per_iteration,), replace=False)
-        state = replace(state, key=key, context=contexts.clear(state.context, task))
-        state, episodes = experience(state, task, live_key, stretches)
+        memories = Memories(state.replay, contexts.clear(state.context, task))
+        memories, episodes = experience(state.learner.policy, memories, task, live_key, stretches)
+        state = MetaLoopState(
+            state.learner, *memories, steps=state.steps + steps_of_an_iteration, key=key
+        )
         learner_state, metrics = learn(state, learn_key)
         return replace(state, learner=learner_state), (metrics, episodes)
 
     def run_epoch(state: MetaLoopState) -> tuple[MetaLoopState, Metrics]:
         state, (metrics, episodes) = jax.lax.scan(iterate, state, length=config.epoch_iterations)
         total = jax.tree.map(lambda x: x.sum(0), episodes)
-        of_kind = total["kind_return"] / total["kind"]
+        of_kind = total["kind_return"] / total["kind_count"]
         return state, {
             **{f"train/{name}": x.mean() for name, x in metrics.items()},
             "episode/return": total["return"] / total["count"],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import jax.numpy as jnp
-
 from behavior_priors.training.experience import check_positive, check_rules
-from behavior_priors.types import Array, UserError
+from behavior_priors.types import UserError
 
 
 @dataclass(frozen=True)
@@ -66,30 +65,47 @@ class MetaSchedule(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What a stretch of experience is for.
+    """What a stretch of experience, as long as an episode, is for.
 
     Attributes:
-      from_prior: `[]` bool, descriptions are from `N(0, I)`.
-      as_context: `[]` bool, it may be seen as a context.
+      from_prior: descriptions are from `N(0, I)`.
+      as_context: it may be seen as a context.
     """
 
-    from_prior: Array
-    as_context: Array
+    from_prior: bool
+    as_context: bool
 
 
-def stretches_of(config: MetaLoopConfig, length: int) -> Stretch:
-    """A round's experience, in order `[stretches]`."""
+Wave = tuple[Stretch, ...]
+"""Stretches of which none waits for what another one shows."""
+
+
+def stretches_of(config: MetaLoopConfig, length: int) -> list[Stretch]:
+    """A round's experience, in order."""
     prior, posterior, extra = (
         steps // length
         for steps in (config.prior_steps, config.posterior_steps, config.extra_steps)
     )
 
-    def renewed(number: int) -> list[bool]:
-        return [config.first_from_prior and i == 0 for i in range(number)]
+    def renewed(number: int, as_context: bool) -> list[Stretch]:
+        return [Stretch(config.first_from_prior and i == 0, as_context) for i in range(number)]
 
-    from_prior = [True] * prior + renewed(posterior) + renewed(extra)
-    as_context = [True] * (prior + posterior) + [False] * extra
-    return Stretch(jnp.array(from_prior), jnp.array(as_context))
+    return [Stretch(True, True)] * prior + renewed(posterior, True) + renewed(extra, False)
+
+
+def waves_of(stretches: Sequence[Stretch]) -> list[Wave]:
+    """The same stretches, side by side as far as none waits for another one of them.
+
+    Whoever acts on a belief waits for everything before that shows something of the task.
+    """
+    waves: list[Wave] = []
+    for stretch in stretches:
+        last = waves.pop() if waves else ()
+        if not stretch.from_prior and any(x.as_context for x in last):
+            waves += [last, (stretch,)]
+        else:
+            waves.append((*last, stretch))
+    return waves
 
 
 def _steps_of_a_round(config: MetaLoopConfig) -> int:

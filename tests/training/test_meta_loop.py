@@ -17,9 +17,11 @@ from behavior_priors.training.meta_loop import MetaLoopState, make_meta_loop
 from behavior_priors.training.meta_schedule import (
     MetaLoopConfig,
     MetaSchedule,
+    Stretch,
     check_schedule,
     replay_need,
     stretches_of,
+    waves_of,
 )
 from behavior_priors.types import TaskBelief, UserError
 from tests.training.tellers import KNOWN, LENGTH, numbered_tasks, teller
@@ -145,8 +147,8 @@ def test_an_episode_that_ends_early_is_followed_by_one_of_the_same_task() -> Non
     # with another description
     assert [len(set(row.tolist())) for row in described] == [2, 1, 2]
     assert described[0, 0] == described[0, 1] != described[0, 2] == described[0, 3]
-    assert float(episodes["count"]) == 5
-    assert float(episodes["return"]) == 10 * (2 * 2 * 1 + 4 * 2 + 2 * 2 * 3)
+    assert episodes["count"].tolist() == [2, 1, 2]
+    assert episodes["return"].tolist() == [10 * 2 * 2 * 1, 10 * 4 * 2, 10 * 2 * 2 * 3]
 
 
 def test_the_schedule_counts_all_steps_and_the_first_ones_too() -> None:
@@ -155,8 +157,24 @@ def test_the_schedule_counts_all_steps_and_the_first_ones_too() -> None:
     state, _ = after(CONFIG, epochs=3)
     assert int(state.steps) == schedule.steps
     stretches = stretches_of(CONFIG, LENGTH)
-    assert stretches.from_prior.tolist() == [True, True, False, True, False, False]
-    assert stretches.as_context.tolist() == [True] * 3 + [False] * 3
+    assert [x.from_prior for x in stretches] == [True, True, False, True, False, False]
+    assert [x.as_context for x in stretches] == [True] * 3 + [False] * 3
+
+
+def test_stretches_are_side_by_side_where_none_waits_for_what_another_shows() -> None:
+    prior, posterior = Stretch(True, True), Stretch(False, True)
+    extra_prior, extra = Stretch(True, False), Stretch(False, False)
+    # of the test's own round: what is known after the second is what the fourth shows nothing of
+    assert waves_of(stretches_of(CONFIG, LENGTH)) == [
+        (prior, prior),
+        (posterior, extra_prior),
+        (extra, extra),
+    ]
+    # each posterior episode waits for the one before
+    assert waves_of([prior, posterior, posterior]) == [(prior,), (posterior,), (posterior,)]
+    # where nothing was shown in this round, beliefs are of an empty context
+    assert waves_of([posterior, extra]) == [(posterior,), (extra,)]
+    assert waves_of([extra, extra, prior, prior]) == [(extra, extra, prior, prior)]
 
 
 def test_replay_has_room_for_what_a_run_makes() -> None:
