@@ -7,7 +7,7 @@ do between two rounds of environment steps. Networks, sizes, batches and optimis
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -19,6 +19,7 @@ from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.replay import Replay, ReplayState, make_replay
 from behavior_priors.types import ActionSpec, ArraySpec, Params, Transition
 from benchmarks.harness import Contestant, Plan, Row, largest_difference, race, rate_row
+from benchmarks.peak import find_peak, peak_row
 
 PEERS = ("gymnasium", "sbx", "stable_baselines3", "torch")
 DISTRIBUTIONS = {"sbx": "sbx-rl", "stable_baselines3": "stable-baselines3"}
@@ -29,7 +30,6 @@ WIDTHS = (256, 256)
 BATCH_SIZE = 256
 UPDATES = 20
 ROWS = 10_000
-MATMUL_SIZES = (512, 1024, 2048)
 
 # Policies this narrow make their noise, which no two libraries draw alike, invisible in actions;
 # at this temperature it is invisible in losses, too.
@@ -43,7 +43,8 @@ def measure(plan: Plan) -> Iterator[Row]:
 
     data = _transitions(ROWS)
     equal = {library: _check(library, data) for library in DISTRIBUTIONS}
-    contestants = {"ours": _trainer(data), "peak": _matmul(*(peak := _fastest_matmul(plan)))}
+    peak = find_peak(plan)
+    contestants = {"ours": _trainer(data), "peak": peak.run}
     for library in DISTRIBUTIONS:
         model = sac_peers.make(library, data, WIDTHS, temperature=1.0)
         contestants[library] = functools.partial(model.train, UPDATES, BATCH_SIZE)
@@ -59,14 +60,8 @@ def measure(plan: Plan) -> Iterator[Row]:
             equal=equal[library],
             packages=packages,
         )
-    size, calls = peak
-    yield rate_row(
-        f"sac/{BATCH_SIZE} against {size}x{size} matmul",
-        "GFLOP/s",
-        (1e-9 * UPDATES * flops_per_update(), seconds["ours"]),
-        (1e-9 * calls * 2 * size**3, seconds["peak"]),
-        equal="nothing to compare: the ratio is the share of the peak",
-    )
+    work = 1e-9 * UPDATES * flops_per_update()
+    yield peak_row(f"sac/{BATCH_SIZE}", (work, seconds["ours"]), peak, seconds["peak"])
 
 
 def flops_per_update() -> float:
@@ -187,26 +182,3 @@ def _dense(params: Params) -> list[tuple[np.ndarray, np.ndarray]]:
         (np.asarray(params[name]["kernel"]), np.asarray(params[name]["bias"]))
         for name in sorted(params)
     ]
-
-
-def _fastest_matmul(plan: Plan) -> tuple[int, int]:
-    """Side of the square matrices that are multiplied at the highest rate, and calls in a run."""
-    rates = {}
-    for size in MATMUL_SIZES:
-        calls = (max(MATMUL_SIZES) // size) ** 3
-        trial = Plan(rounds=5, seconds=0.2 * plan.seconds, clock=plan.clock)
-        seconds = race({"matmul": _matmul(size, calls)}, trial)["matmul"]
-        rates[size, calls] = calls * 2 * size**3 / min(seconds)
-    return max(rates, key=lambda choice: rates[choice])
-
-
-def _matmul(size: int, calls: int) -> Contestant:
-    """Multiplies `calls` times, without dependence of one product on another."""
-    key = jax.random.key(0)
-    a, b = jax.random.normal(key, (2, size, size))
-    multiply: Callable[..., jax.Array] = jax.jit(jnp.matmul)
-
-    def run() -> None:
-        jax.block_until_ready([multiply(a, b) for _ in range(calls)])
-
-    return run

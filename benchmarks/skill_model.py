@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,8 @@ from behavior_priors.data.dataset import Windows
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_vae, summed_beta
 from behavior_priors.training.fit import Fit, FitConfig, FitState, make_fit
 from behavior_priors.types import ActionSpec, ArraySpec, Params, SkillModel
-from benchmarks.harness import Contestant, Plan, Row
+from benchmarks.harness import Contestant, Plan, Row, race
+from benchmarks.peak import find_peak, peak_row
 from benchmarks.spirl_entrants import (
     CORES,
     Arrays,
@@ -58,7 +60,7 @@ FIT = FitConfig(steps=UPDATES, steps_per_epoch=UPDATES, batch_size=128, gradient
 
 
 def measure(plan: Plan) -> Iterator[Row]:
-    """Yields a row for each number of cores, and one for everybody's best."""
+    """Yields a row for each number of cores, one for the best ones, and the share of the peak."""
     from benchmarks import torch_spirl
 
     data = make_data(CONFIG, OBSERVATION_SIZE, ACTION_SIZE, STEPS)
@@ -71,6 +73,25 @@ def measure(plan: Plan) -> Iterator[Row]:
         contestants["torch", cores] = functools.partial(torch_spirl.train, model, UPDATES, cores)
     name = f"skill_model/{FIT.batch_size}"
     yield from core_rows(name, "steps/s", UPDATES, contestants, plan, equal)
+    peak = find_peak(plan)
+    seconds = race({"ours": _trainer(CONFIG, FIT, data, params), "peak": peak.run}, plan)
+    work = 1e-9 * UPDATES * flops_per_update(CONFIG, FIT.batch_size)
+    yield peak_row(name, (work, seconds["ours"]), peak, seconds["peak"])
+
+
+def flops_per_update(config: SkillVAEConfig, batch_size: int) -> float:
+    """Floating-point operations of the matrix products in an update, counted as customary.
+
+    One pass forward and twice as much backward. The encoder's first layer is one product with what
+    the gates make of it, and the LSTM's first output is zero, so that it is multiplied by nothing.
+    """
+    pairs = itertools.pairwise
+    rows, size, width = config.horizon, config.latent_size, config.lstm_width
+    encoder = (rows * ACTION_SIZE + (rows - 1) * width) * 4 * width + width * 2 * size
+    decoder = (OBSERVATION_SIZE + size, *config.decoder_widths, ACTION_SIZE)
+    prior = (OBSERVATION_SIZE, *config.prior_widths, 2 * size)
+    products = encoder + sum(rows * a * b for a, b in pairs(decoder))
+    return 3 * 2.0 * batch_size * (products + sum(a * b for a, b in pairs(prior)))
 
 
 def make_data(

@@ -198,3 +198,13 @@ def test_demonstrations_are_those_of_the_rollout() -> None:
     env = maze.make_env("maze/train?episode_length=20")
     row = maze.measure_data(env, 4, Plan(rounds=2, seconds=1.0, clock=ticking()))
     assert (row.equal, row.unit, row.rounds) == ("a round's actions exactly", "episodes/s", 2)
+
+
+def test_floating_point_operations_of_an_update_by_hand() -> None:
+    # of a piece of 10 steps, multiplications and additions apart:
+    encoder = 10 * 9 * 512 + 9 * 128 * 512 + 128 * 20  # actions, outputs, mean and deviation
+    decoder = 10 * (70 * 128 + 4 * 128 * 128 + 128 * 9)  # 60 observations, 10 of the skill
+    prior = 60 * 128 + 5 * 128 * 128 + 128 * 20
+    # a batch of 128, forward once and backward twice
+    expected = 2 * 3 * 128 * (encoder + decoder + prior)
+    assert skill_model.flops_per_update(skill_model.CONFIG, 128) == expected == 1_142_095_872
