@@ -18,12 +18,11 @@ import optax
 
 from behavior_priors import distributions
 from behavior_priors.learner import ActFn
-from behavior_priors.learners.parts import copy_if_alike, descend, resolve_names
+from behavior_priors.learners.parts import descend, make_policy, resolve_names
 from behavior_priors.learners.sac_config import SACConfig, check_sac_config
 from behavior_priors.networks import (
     Critic,
     Critics,
-    GaussianPolicy,
     flatten_observation,
     image_slots,
     observation_size,
@@ -127,18 +126,10 @@ def make_actor_critic(
         describes another network than the one that `initial_policy` belongs to.
     """
     check_sac_config(config)
-    policy_names = resolve_names(config.policy_observation, observation_spec, "policy_observation")
     critic_names = resolve_names(config.critic_observation, observation_spec, "critic_observation")
     size, bound = action_spec
 
-    policy_network = GaussianPolicy(
-        config.policy_widths,
-        size,
-        config.min_log_std,
-        config.max_log_std,
-        config.mean_bound,
-        image_slots(observation_spec, policy_names),
-    )
+    init_policy, mean_and_log_std = make_policy(config, observation_spec, size, initial_policy)
     critic_network = Critics(
         config.num_critics,
         config.critic_widths,
@@ -152,14 +143,8 @@ def make_actor_critic(
     critic_adam = optax.adam(config.critic_learning_rate)
     temperature_adam = optax.adam(config.temperature_learning_rate)
 
-    apply_policy: Callable[..., Any] = policy_network.apply
     apply_critic: Callable[..., Any] = critic_network.apply
     apply_value: Callable[..., Any] = value_network.apply
-
-    def mean_and_log_std(policy: Params, observation: Observation) -> tuple[Array, Array]:
-        return apply_policy(
-            policy, flatten_observation(observation, observation_spec, policy_names)
-        )
 
     def q_values(critic: Params, observation: Observation, action: Array) -> Array:
         x = flatten_observation(observation, observation_spec, critic_names)
@@ -171,11 +156,8 @@ def make_actor_critic(
 
     def init(key: PRNGKey) -> SACState:
         state_key, policy_key, critic_key = jax.random.split(key, 3)
-        policy_input = jnp.zeros(observation_size(observation_spec, policy_names))
         critic_input = jnp.zeros(observation_size(observation_spec, critic_names))
-        policy = policy_network.init(policy_key, policy_input)
-        if initial_policy is not None:
-            policy = copy_if_alike(initial_policy, policy)
+        policy = init_policy(policy_key)
         critic = critic_network.init(critic_key, critic_input, jnp.zeros(size))
         value: Params = ()
         if config.value_network:

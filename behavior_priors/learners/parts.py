@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.networks import IMAGE_FEATURES, image_slots
-from behavior_priors.types import ObservationSpec, Params, UserError
+from behavior_priors.learners.ppo_config import PPOConfig
+from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.networks import (
+    IMAGE_FEATURES,
+    GaussianPolicy,
+    flatten_observation,
+    image_slots,
+    observation_size,
+)
+from behavior_priors.types import (
+    Array,
+    Observation,
+    ObservationSpec,
+    Params,
+    PRNGKey,
+    UserError,
+)
 
 
 def descend(
@@ -32,6 +48,54 @@ def resolve_names(names: Sequence[str], spec: ObservationSpec, field: str) -> tu
             f"{field}: no observation is called {', '.join(unknown)}; there are {', '.join(spec)}"
         )
     return tuple(names) or tuple(spec)
+
+
+class PolicyNetwork(NamedTuple):
+    """A learner's policy.
+
+    Attributes:
+      init: `(key) -> params`, of its own or a copy of those to start from.
+      mean_and_log_std: `(params, observation) -> ([..., size], [..., size])`, of the Gaussian.
+    """
+
+    init: Callable[[PRNGKey], Params]
+    mean_and_log_std: Callable[[Params, Observation], tuple[Array, Array]]
+
+
+def make_policy(
+    config: SACConfig | PPOConfig, spec: ObservationSpec, size: int, initial: Params | None
+) -> PolicyNetwork:
+    """The policy of a learner.
+
+    Args:
+      config: the learner's.
+      spec: of the observations.
+      size: of an action.
+      initial: parameters to start from, None for new ones.
+
+    Raises:
+      UserError: it names an observation that does not exist; or, from `init`, another network than
+        the one that `initial` belongs to.
+    """
+    names = resolve_names(config.policy_observation, spec, "policy_observation")
+    network = GaussianPolicy(
+        config.policy_widths,
+        size,
+        config.min_log_std,
+        config.max_log_std,
+        config.mean_bound,
+        image_slots(spec, names),
+    )
+    apply: Callable[..., Any] = network.apply
+
+    def init(key: PRNGKey) -> Params:
+        params = network.init(key, jnp.zeros(observation_size(spec, names)))
+        return params if initial is None else copy_if_alike(initial, params)
+
+    def mean_and_log_std(params: Params, observation: Observation) -> tuple[Array, Array]:
+        return apply(params, flatten_observation(observation, spec, names))
+
+    return PolicyNetwork(init, mean_and_log_std)
 
 
 def copy_if_alike(given: Params, expected: Params) -> Params:

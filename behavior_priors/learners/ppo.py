@@ -18,9 +18,9 @@ import optax
 
 from behavior_priors import distributions
 from behavior_priors.learner import OnPolicyLearner
-from behavior_priors.learners.parts import copy_if_alike, descend, resolve_names
+from behavior_priors.learners.parts import descend, make_policy, resolve_names
 from behavior_priors.learners.ppo_config import PPOConfig, check_ppo_config
-from behavior_priors.networks import MLP, GaussianPolicy, flatten_observation, observation_size
+from behavior_priors.networks import MLP, flatten_observation, observation_size
 from behavior_priors.objectives import policy_gradient
 from behavior_priors.types import (
     ActionSpec,
@@ -110,13 +110,10 @@ def make_ppo(
         describes another network than the one that `initial_policy` belongs to.
     """
     check_ppo_config(config)
-    policy_names = resolve_names(config.policy_observation, observation_spec, "policy_observation")
     value_names = resolve_names(config.value_observation, observation_spec, "value_observation")
     size, bound = action_spec
 
-    policy_network = GaussianPolicy(
-        config.policy_widths, size, config.min_log_std, config.max_log_std, config.mean_bound
-    )
+    init_policy, mean_and_log_std = make_policy(config, observation_spec, size, initial_policy)
     # a value that starts at zero adds no noise of its own to the first advantages
     value_network = MLP((*config.value_widths, 1), final_init=jax.nn.initializers.zeros)
     policy_adam = _adam(config.policy_learning_rate, config.gradient_clip)
@@ -124,13 +121,7 @@ def make_ppo(
 
     may_wait = config.policy_delay > 0 or config.change_limit is not None
 
-    apply_policy: Callable[..., Any] = policy_network.apply
     apply_value: Callable[..., Any] = value_network.apply
-
-    def mean_and_log_std(policy: Params, observation: Observation) -> tuple[Array, Array]:
-        return apply_policy(
-            policy, flatten_observation(observation, observation_spec, policy_names)
-        )
 
     def values(value: Params, observation: Observation) -> Array:
         x = flatten_observation(observation, observation_spec, value_names)
@@ -138,11 +129,7 @@ def make_ppo(
 
     def init(key: PRNGKey) -> PPOState:
         state_key, policy_key, value_key = jax.random.split(key, 3)
-        policy = policy_network.init(
-            policy_key, jnp.zeros(observation_size(observation_spec, policy_names))
-        )
-        if initial_policy is not None:
-            policy = copy_if_alike(initial_policy, policy)
+        policy = init_policy(policy_key)
         value = value_network.init(
             value_key, jnp.zeros(observation_size(observation_spec, value_names))
         )
