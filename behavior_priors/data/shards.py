@@ -137,7 +137,7 @@ _UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile's, of a damaged byte that names an unknown compression
     tokenize.TokenError,
     zipfile.BadZipFile,
 )

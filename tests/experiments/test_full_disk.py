@@ -60,7 +60,9 @@ def make_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeDi
             size = f"size={total_bytes}"
             mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
             if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-                pytest.skip("a small disk can be mounted by root only")
+                pytest.skip(
+                    "a small disk can be mounted by root only; a limit on files is tested anyway"
+                )
             stack.callback(subprocess.run, ["umount", str(folder)], check=True)
             return Disk(folder, None, "No space left on device")
 

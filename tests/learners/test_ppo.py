@@ -250,14 +250,6 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
     assert int(state.step) == 8  # 2 epochs of 4 minibatches
 
 
-def test_an_initial_policy_of_other_widths_is_refused():
-    other = jax.eval_shape(make_small(policy_widths=(9,)).init, jax.random.key(0)).policy
-    other = jax.tree.map(lambda x: np.zeros(x.shape), other)
-    learner = make_ppo(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=other)
-    with pytest.raises(UserError, match="policy_widths"):
-        jax.eval_shape(learner.init, jax.random.key(0))
-
-
 def test_a_delayed_policy_waits_for_the_value():
     learner, before = make_linear(policy_delay=1, value_learning_rate=0.1)
     experience = linear_round([1.0], [0.5], [2.0], [True], [False], [0.0])

@@ -349,14 +349,6 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
         chex.assert_tree_all_finite((state.policy, state.critic, metrics))
 
 
-def test_an_initial_policy_of_other_widths_is_refused():
-    other = jax.eval_shape(make_small(policy_widths=(9,)).init, jax.random.key(0)).policy
-    other = jax.tree.map(lambda x: np.zeros(x.shape), other)
-    learner = make_sac(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=other)
-    with pytest.raises(UserError, match="policy_widths"):
-        jax.eval_shape(learner.init, jax.random.key(0))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -169,7 +169,7 @@ _UNREADABLE = (
     OSError,
     EOFError,
     KeyError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile's, of a damaged byte that names an unknown compression
     RuntimeError,
     ValueError,
     zipfile.BadZipFile,
