@@ -1,0 +1,179 @@
+"""Checkpoints that are damaged, whose save was ended, or for which the disk had no room."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from behavior_priors.training import checkpoint
+from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.types import UserError
+from tests.training.test_checkpoint import make_state, newest, restore, save
+
+ROOT = Path(checkpoint.__file__).parents[2]
+
+
+def truncate(checkpoint: Path) -> None:
+    largest = max(checkpoint.rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    largest.write_bytes(largest.read_bytes()[:-1])
+
+
+def flip_a_bit(checkpoint: Path) -> None:
+    path = max(checkpoint.rglob("*"), key=lambda path: path.stat().st_size * path.is_file())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def delete_arrays(checkpoint: Path) -> None:
+    (checkpoint / "arrays" / "state" / "manifest.ocdbt").unlink()
+
+
+def delete_manifest(checkpoint: Path) -> None:
+    (checkpoint / "manifest.json").unlink()
+
+
+def spoil_manifest(checkpoint: Path) -> None:
+    (checkpoint / "manifest.json").write_text("[1]")
+
+
+def spoil_metadata(checkpoint: Path) -> None:
+    (checkpoint / "metadata.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [truncate, flip_a_bit, delete_arrays, delete_manifest, spoil_manifest, spoil_metadata],
+)
+def test_a_damaged_checkpoint_is_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None]
+) -> None:
+    for step in (10, 20):
+        save(tmp_path, step)
+    damage(newest(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        assert restore(tmp_path) == (10, 10.0)
+    assert len(caplog.messages) == 1
+    assert "0000000020 is damaged" in caplog.text
+    assert "going on from the older" in caplog.text
+
+    # The run goes on, and the damaged one is not among those that are kept.
+    save(tmp_path, 15)
+    assert Checkpointer(tmp_path).steps() == [10, 15]
+
+    for path in tmp_path.iterdir():
+        damage(path)
+    with pytest.raises(UserError, match=r"no intact one is left") as error:
+        restore(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+class Killed(BaseException):
+    """Ends a save as a kill would: nothing catches it."""
+
+
+@pytest.mark.parametrize("operation", ["replace", "write_text", "mkdir"])
+@pytest.mark.parametrize("call", [0, 1, 2])
+def test_a_save_may_end_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, call: int
+) -> None:
+    for step in (10, 20):
+        save(tmp_path, step)
+    original, calls = getattr(Path, operation), 0
+
+    def interrupt(self: Path, *args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > call:
+            raise Killed
+        return original(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        patch.setattr(Path, operation, interrupt)
+        save(tmp_path, 30)
+    assert restore(tmp_path) in [(20, 20.0), (30, 30.0)]
+    save(tmp_path, 40)
+    assert restore(tmp_path) == (40, 40.0)
+    assert not list(tmp_path.glob(".*"))
+
+
+CHILD = """
+import jax.numpy as jnp
+from behavior_priors.training.checkpoint import Checkpointer
+
+checkpointer = Checkpointer("checkpoints")
+state = {f"leaf{i}": jnp.zeros((100, 1000)) for i in range(20)}
+restored = checkpointer.restore_latest(state)
+step = restored.step if restored else 0
+while True:
+    step += 1
+    checkpointer.save(step, {name: leaf + step for name, leaf in state.items()}, {"step": step})
+    print(step, flush=True)
+"""
+
+
+def test_a_process_may_be_killed_while_it_saves(tmp_path: Path) -> None:
+    target = {f"leaf{i}": jnp.zeros((100, 1000)) for i in range(20)}
+    announced = 0
+    for delay in (0.02, 0.09, 0.16):
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(CHILD)],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        for _ in range(2):
+            announced = int(child.stdout.readline())
+        time.sleep(delay)
+        child.kill()
+        last = child.communicate()[0].split()
+        announced = int(last[-1]) if last else announced
+
+        restored = Checkpointer(tmp_path / "checkpoints").restore_latest(target)
+        assert restored is not None
+        assert restored.step in (announced, announced + 1)
+        assert restored.metadata == {"step": restored.step}
+        assert all(np.all(leaf == restored.step) for leaf in jax.tree.leaves(restored.state))
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
+    save(tmp_path, 10)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # What TensorStore cannot write it cannot write, be it for the disk's sake or for a limit's.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(UserError) as error:
+            Checkpointer(tmp_path).save(20, {"a": jnp.zeros(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "0000000020 could not be saved: File too large; that of step 10 is kept" in str(
+        error.value
+    )
+    assert Checkpointer(tmp_path).steps() == [10]
+    assert restore(tmp_path) == (10, 10.0)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> NoReturn:
+        raise ValueError(
+            "RESOURCE_EXHAUSTED: Failed to write: No space left on device [os_error_code='28']"
+        )
+
+    monkeypatch.setattr(checkpoint.ocp, "save", fill)
+    with pytest.raises(UserError, match="No space left on device; there is none before it"):
+        Checkpointer(tmp_path).save(1, make_state())
