@@ -96,9 +96,11 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
         begin_key, describe_key, scan_key = jax.random.split(key, 3)
         count = len(belief.mean)
 
-        def step(carry: Carry, key: PRNGKey) -> tuple[Carry, tuple[Lived, Metrics]]:
+        def step(
+            carry: Carry, chance: tuple[PRNGKey, Array]
+        ) -> tuple[Carry, tuple[Lived, Metrics]]:
             states, description, returns = carry
-            act_key, describe_key = jax.random.split(key)
+            act_key, another = chance
             observation = {**states.observation, learner.description: description}
             action = learner.act(policy, observation, act_key, explore=True)
             states, transition, stepped = jax.vmap(
@@ -112,14 +114,16 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
                 "count": over.astype(jnp.float32),
                 "diverged": (~transition.valid).astype(jnp.float32),
             }
-            description = jnp.where(over[:, None], describe(belief, describe_key), description)
+            description = jnp.where(over[:, None], another, description)
             returns = jnp.where(over, 0.0, returns)
             return (states, description, returns), (Lived(transition, reward), episodes)
 
         begin = jax.vmap(family.begin)(tasks, jax.random.split(begin_key, count))
         first = begin, describe(belief, describe_key), jnp.zeros(count)
-        keys = jax.random.split(scan_key, env.episode_length)
-        _, (lived, episodes) = jax.lax.scan(step, first, keys)
+        # drawn at once: most of what a step costs beside physics is the number of its operations
+        keys = jax.vmap(jax.random.split)(jax.random.split(scan_key, env.episode_length))
+        others = jax.vmap(lambda key: describe(belief, key))(keys[:, 1])
+        _, (lived, episodes) = jax.lax.scan(step, first, (keys[:, 0], others))
         lived = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), lived)
         return lived, jax.tree.map(lambda x: x.sum(0), episodes)
 

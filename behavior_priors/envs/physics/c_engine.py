@@ -28,6 +28,27 @@ _DIVERGED = [
 ]
 
 
+class _Loan:
+    """A batch, and live views `[simulations, width]` of what goes into its simulations.
+
+    To look these up takes longer than to copy them, so that it is done once for each batch.
+    """
+
+    def __init__(self, batch: Batch):
+        self.batch = batch
+        self.state = [self.view(name) for name in PhysicsState._fields]
+        self.ctrl = self.view("ctrl")
+
+    def view(self, name: str) -> np.ndarray:
+        """A field of every simulation, in one row each."""
+        return self.batch.bind(name).reshape(self.batch.nsim, -1)
+
+    def write(self, *values: Any) -> None:
+        """Sets the fields of `PhysicsState`, and the controls where they are given."""
+        for field, value in zip((*self.state, self.ctrl), values, strict=False):
+            field[:] = value.reshape(field.shape)
+
+
 class _Batches:
     """Batches of each size, lent to one call at a time.
 
@@ -37,22 +58,22 @@ class _Batches:
 
     def __init__(self, models: Sequence[mujoco.MjModel]):
         self.models = models
-        self.idle: dict[int, list[Batch]] = defaultdict(list)
+        self.idle: dict[int, list[_Loan]] = defaultdict(list)
 
     @contextlib.contextmanager
-    def lend(self, scene: np.ndarray) -> Iterator[Batch]:
+    def lend(self, scene: np.ndarray) -> Iterator[_Loan]:
         """A batch whose simulation `i` runs on the model of `scene[i]`."""
         idle = self.idle[scene.size]
         try:
-            batch = idle.pop()  # atomic, unlike a test for emptiness before it
+            loan = idle.pop()  # atomic, unlike a test for emptiness before it
         except IndexError:
-            batch = Batch(self.models[0], scene.size)
+            loan = _Loan(Batch(self.models[0], scene.size))
         try:
             if len(self.models) > 1:
-                batch.set_models([self.models[i] for i in scene])
-            yield batch
+                loan.batch.set_models([self.models[i] for i in scene])
+            yield loan
         finally:
-            idle.append(batch)
+            idle.append(loan)
 
 
 def _pack(state: PhysicsState) -> jax.Array:
@@ -60,17 +81,9 @@ def _pack(state: PhysicsState) -> jax.Array:
     return jnp.concatenate([jnp.atleast_1d(x) for x in state])
 
 
-def _unpack(row: Any, model: mujoco.MjModel) -> PhysicsState:
-    """The state's arrays, of a row `[..., row]` or of NumPy's views of it."""
-    ends = np.cumsum([1, model.nq, model.nv, model.na])
-    time, *others = (np if isinstance(row, np.ndarray) else jnp).split(row, ends, axis=-1)
-    return PhysicsState(time[..., 0], *others)
-
-
-def _load(batch: Batch, state: PhysicsState) -> None:
-    for name, values in state._asdict().items():
-        bound = batch.bind(name)
-        bound[:] = values.reshape(bound.shape)
+def _unpack(row: jax.Array, model: mujoco.MjModel) -> PhysicsState:
+    time, *others = jnp.split(row, np.cumsum([1, model.nq, model.nv, model.na]))
+    return PhysicsState(time[0], *others)
 
 
 def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
@@ -86,23 +99,31 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     models = tuple(models)
     batches = _Batches(models)
 
-    size = 1 + models[0].nq + 2 * models[0].nv + models[0].na
+    model = models[0]
+    # of a request: the fields of PhysicsState, the control, and the number of the scene
+    widths = [1, model.nq, model.nv, model.na, model.nv, model.nu, 1]
+    columns = [
+        slice(end - width, end) for width, end in zip(widths, np.cumsum(widths), strict=True)
+    ]
+    size = sum(widths[:5])
 
-    def load(batch: Batch, rows: np.ndarray) -> None:
-        _load(batch, _unpack(rows[:, :size], models[0]))
-        batch.bind("ctrl")[:] = rows[:, size:-1]
+    def lend(rows: np.ndarray) -> contextlib.AbstractContextManager[_Loan]:
+        return batches.lend(rows[:, -1].astype(np.int32))
+
+    def load(loan: _Loan, rows: np.ndarray) -> None:
+        loan.write(*(rows[:, span] for span in columns[:-1]))
 
     def step_on_host(request: Any) -> np.ndarray:
         request = np.asarray(request)
         rows = request.reshape(-1, request.shape[-1])
-        with batches.lend(rows[:, -1].astype(np.int32)) as batch:
-            load(batch, rows)
+        with lend(rows) as loan:
+            load(loan, rows)
+            batch = loan.batch
             batch.warning[:] = 0
             batch.step(nstep=substeps)
-            after = [batch.bind(name).reshape(batch.nsim, -1) for name in PhysicsState._fields]
             diverged = batch.warning[:, _DIVERGED].any((1, 2))
             answer = np.concatenate(
-                [*after, diverged[:, None]], axis=-1, dtype=np.float32, casting="same_kind"
+                [*loan.state, diverged[:, None]], axis=-1, dtype=np.float32, casting="same_kind"
             )
         answer[:, -1] += ~np.isfinite(answer).all(-1)
         return answer.reshape(*request.shape[:-1], -1)
@@ -115,16 +136,16 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
         request = ask(state, ctrl, scene)
         result = jax.ShapeDtypeStruct((size + 1,), jnp.float32)
         answer = call_host(step_on_host, request, result, is_pure=True)
-        return _unpack(answer[:-1], models[0]), answer[-1] != 0
+        return _unpack(answer[:-1], model), answer[-1] != 0
 
     def ray_on_host(state: PhysicsState, scene: Any, origins: Any, directions: Any) -> RayHits:
         state, scene, origins, directions = jax.tree.map(
             np.asarray, (state, scene, origins, directions)
         )
-        with batches.lend(scene.reshape(-1)) as batch:
-            _load(batch, state)
-            shape = (batch.nsim, -1, 3)
-            distance, geom, normal = batch.ray(
+        with batches.lend(scene.reshape(-1)) as loan:
+            loan.write(*state)
+            shape = (loan.batch.nsim, -1, 3)
+            distance, geom, normal = loan.batch.ray(
                 origins.reshape(shape), directions.reshape(shape), VISIBLE_GROUPS, normal=True
             )
         return RayHits(
@@ -149,23 +170,18 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     def read_on_host(names: tuple[str, ...], request: Any) -> np.ndarray:
         request = np.asarray(request)
         rows = request.reshape(-1, request.shape[-1])
-        with batches.lend(rows[:, -1].astype(np.int32)) as batch:
-            load(batch, rows)
+        with lend(rows) as loan:
+            load(loan, rows)
             # before it computes, because nothing else is copied out
-            fields = [batch.bind(name) for name in names]
-            batch.forward()
-            answer = np.concatenate(
-                [field.reshape(batch.nsim, -1) for field in fields],
-                axis=-1,
-                dtype=np.float32,
-                casting="same_kind",
-            )
+            fields = [loan.view(name) for name in names]
+            loan.batch.forward()
+            answer = np.concatenate(fields, axis=-1, dtype=np.float32, casting="same_kind")
         return answer.reshape(*request.shape[:-1], -1)
 
     def read(
         state: PhysicsState, ctrl: jax.Array, scene: jax.Array, names: tuple[str, ...]
     ) -> dict[str, jax.Array]:
-        data = mujoco.MjData(models[0])
+        data = mujoco.MjData(model)
         shapes = [getattr(data, name).shape for name in names]
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
         result = jax.ShapeDtypeStruct((int(ends[-1]),), jnp.float32)
