@@ -78,8 +78,12 @@ def goal_paths(
       title: above the figure.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(4.0 * len(paths), 4.6), layout="constrained")
-        extent = 1.05 * max(np.abs(goals).max() + radius, *(np.abs(p).max() for p in paths))
+        places = np.concatenate(
+            [goals - radius, goals + radius, *(p.reshape(-1, 2) for p in paths)]
+        )
+        (left, low), (right, high) = places.min(0) - 0.05, places.max(0) + 0.05
+        height = 4.0 * (high - low) / (right - left) + 1.2
+        figure = Figure(figsize=(4.0 * len(paths), height), layout="constrained")
         for column, (lines, goal) in enumerate(zip(paths, goals, strict=True)):
             axes = figure.add_subplot(1, len(paths), column + 1, aspect="equal")
             axes.add_patch(Circle(tuple(goal), radius, color=COLORS[2], alpha=0.35, linewidth=0))
@@ -88,7 +92,7 @@ def goal_paths(
             colors = [(0.72, 0.72, 0.72, 1.0)] * exploration + list(shades[:adapted])
             axes.add_collection(LineCollection(list(lines), colors=colors, linewidths=1.8))
             axes.plot(lines[:, 0, 0], lines[:, 0, 1], ".", color="#444444", markersize=4)
-            axes.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="x")
+            axes.set(xlim=(left, right), ylim=(low, high), xlabel="x")
             axes.set_ylabel("y" if column == 0 else "")
         figure.suptitle(title)
         save_figure(figure, path)
