@@ -335,7 +335,8 @@ class ContextEncoder(NamedTuple):
       name: of the encoder.
       latent_size: dimensions of what describes a task.
       init: initial parameters.
-      infer: `(params, context) -> belief`; `N(0, I)` where nothing has been seen.
+      infer: `(params, context) -> belief`; the prior where nothing counts, which is `N(0, I)`, or 0
+        for an encoder that knows no doubt.
       divergence: `(belief) -> [...]`, from `N(0, I)`, in nats; 0 where an encoder knows no doubt.
     """
 

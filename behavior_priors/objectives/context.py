@@ -61,8 +61,3 @@ def describe(belief: TaskBelief, key: PRNGKey) -> Array:
     """A description `[..., latent]` drawn from a belief; the key is consumed."""
     noise = jax.random.normal(key, belief.mean.shape)
     return belief.mean + jnp.sqrt(belief.variance) * noise
-
-
-def unknown(like: TaskBelief) -> TaskBelief:
-    """The belief of whoever has seen nothing, `N(0, I)`, of the same shape."""
-    return TaskBelief(jnp.zeros_like(like.mean), jnp.ones_like(like.variance))

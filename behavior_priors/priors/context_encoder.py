@@ -19,7 +19,6 @@ from behavior_priors.objectives.context import (
     SMALLEST_VARIANCE,
     divergence_from_standard,
     product_of_gaussians,
-    unknown,
 )
 from behavior_priors.types import (
     ActionSpec,
@@ -47,7 +46,7 @@ class ContextConfig:
         matter; recurrent for a network that reads them in order.
       recurrent_width: of the recurrent network.
       deterministic: no doubt, and one description: the mean of what transitions say, or the
-        recurrent network's word. Without any transition it doubts as all do.
+        recurrent network's word; 0 without any transition, as the authors' code has it.
     """
 
     observation: tuple[str, ...] = ()
@@ -134,8 +133,9 @@ def make_context_encoder(
                 return TaskBelief(*product_of_gaussians(mean, variance, counts))
             belief = TaskBelief(mean, variance)
         anything = counts.any(axis=-1)[..., None]
-        return jax.tree.map(
-            lambda known, prior: jnp.where(anything, known, prior), belief, unknown(belief)
+        return TaskBelief(
+            jnp.where(anything, belief.mean, 0.0),
+            jnp.where(anything, belief.variance, 0.0 if config.deterministic else 1.0),
         )
 
     def divergence(belief: TaskBelief) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from behavior_priors.envs.rollout import PolicyFn, Rollout, rollout_from
 from behavior_priors.learner import MetaLearner
-from behavior_priors.objectives.context import describe, unknown
+from behavior_priors.objectives.context import describe
 from behavior_priors.training.evaluate import EvaluateFn
 from behavior_priors.training.experience import check_rules
 from behavior_priors.training.meta_experience import judged_by_context, tasks_of
@@ -77,12 +77,8 @@ def make_adapt(env: Env, learner: MetaLearner, config: AdaptConfig) -> AdaptFn:
             if config.context_size is not None:
                 describe_key, context_key = jax.random.split(describe_key)
                 shown = any_of(context, context_key, config.context_size)
-            belief = learner.infer(policy, shown)
-            belief = jax.tree.map(
-                lambda prior, x: jnp.where(number < config.exploration, prior, x),
-                unknown(belief),
-                belief,
-            )
+            exploring = number < config.exploration
+            belief = learner.infer(policy, shown._replace(counts=shown.counts & ~exploring))
             description = describe(belief, describe_key)
 
             def act(states: State, key: PRNGKey) -> Array:

@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.learner import MetaLearner
-from behavior_priors.objectives.context import unknown
 from behavior_priors.replay import ReplayState
 from behavior_priors.task_replay import SampleFn, TaskReplay
 from behavior_priors.training.meta_experience import Lived, as_context, make_live
@@ -82,11 +81,9 @@ def make_round(
         stretches, count = len(wave), len(task)
         every = jnp.tile(task, stretches)
         from_prior = jnp.repeat(jnp.array([x.from_prior for x in wave]), count)
-        seen = draw_context(memories.context, context_key, every, context_size)
-        belief = learner.infer(policy, as_context(*seen))
-        belief = jax.tree.map(
-            lambda prior, x: jnp.where(from_prior[:, None], prior, x), unknown(belief), belief
-        )
+        seen, counts = draw_context(memories.context, context_key, every, context_size)
+        # nothing counts where the description is to be from the prior
+        belief = learner.infer(policy, as_context(seen, counts & ~from_prior[:, None]))
         chosen = jax.tree.map(lambda x: x[every], tasks)
         lived, episodes = live(policy, chosen, belief, live_key)
         apart = jax.tree.map(lambda x: x.reshape(stretches, count, length, *x.shape[2:]), lived)
