@@ -27,15 +27,11 @@ class AdaptConfig:
       exploration: of them, the first ones, with descriptions from N(0, I); from then on they are
         from what all trajectories before have shown.
       repeats: times that each task is met anew.
-      context_size: transitions that a belief is from, any of those that were seen, as in training;
-        None for all of them, as the authors do it. A belief from more than it was trained with is
-        surer than it ought to be.
     """
 
     trajectories: int = 3
     exploration: int = 2
     repeats: int = 1
-    context_size: int | None = None
 
 
 class Adaptation(NamedTuple):
@@ -73,12 +69,8 @@ def make_adapt(env: Env, learner: MetaLearner, config: AdaptConfig) -> AdaptFn:
         def trajectory(context: Context, x: tuple[Array, PRNGKey]) -> tuple[Context, Rollout]:
             number, key = x
             begin_key, describe_key, act_key = jax.random.split(key, 3)
-            shown = context
-            if config.context_size is not None:
-                describe_key, context_key = jax.random.split(describe_key)
-                shown = any_of(context, context_key, config.context_size)
             exploring = number < config.exploration
-            belief = learner.infer(policy, shown._replace(counts=shown.counts & ~exploring))
+            belief = learner.infer(policy, context._replace(counts=context.counts & ~exploring))
             description = describe(belief, describe_key)
 
             def act(states: State, key: PRNGKey) -> Array:
@@ -166,16 +158,6 @@ def blank_context(env: Env, shape: tuple[int, ...]) -> Context:
     )
 
 
-def any_of(context: Context, key: PRNGKey, count: int) -> Context:
-    """So many transitions of contexts `[E, T]`, none of them twice, in the order they were in.
-
-    All of those that count, where they are fewer.
-    """
-    chance = jnp.where(context.counts, jax.random.uniform(key, context.counts.shape), -1.0)
-    chosen = jnp.sort(jax.lax.top_k(chance, min(count, chance.shape[1]))[1], axis=1)
-    return jax.tree.map(lambda x: jax.vmap(lambda row, i: row[i])(x, chosen), context)
-
-
 def episodes_as_context(episodes: Rollout) -> Context:
     """Episodes `[E]`, judged by what a context shows, as contexts `[E, T]`."""
     steps = jnp.arange(episodes.reward.shape[1])
@@ -199,11 +181,6 @@ def _check(config: AdaptConfig) -> None:
             0 <= config.exploration < config.trajectories,
             "exploration",
             f"from 0 to {config.trajectories - 1}, one less than the trajectories",
-        ),
-        (
-            config.context_size is None or config.context_size >= 1,
-            "context_size",
-            "at least 1, or none for everything seen",
         ),
     ]
     check_rules(config, rules)

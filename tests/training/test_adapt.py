@@ -14,7 +14,6 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.training.adapt import (
     Adaptation,
     AdaptConfig,
-    any_of,
     blank_context,
     episodes_as_context,
     make_adapt,
@@ -75,37 +74,6 @@ def test_the_context_is_everything_seen_so_far_of_that_task_and_repeat(ends: boo
     steps = np.array([2, 4] if ends else [4, 4])
     each = np.repeat((1000 + 10 * np.asarray(TASKS)) * steps, 3)
     np.testing.assert_allclose(described, np.arange(4)[:, None] * each)
-
-
-def test_a_belief_may_be_from_a_part_of_what_was_seen() -> None:
-    def infer(_: Any, context: Context) -> TaskBelief:
-        """Knows how many there are."""
-        mean = context.counts.sum(-1).astype(jnp.float32)
-        return TaskBelief(mean[..., None], jnp.zeros((*mean.shape, 1)))
-
-    config = dataclasses.replace(CONFIG, exploration=0, context_size=3)
-    described = adapt(config, ends=True, infer=infer).episodes.action[:, :, 0, 0]
-    # the first task's episodes have two steps, the other's four
-    np.testing.assert_array_equal(described, [[0] * 6, [2] * 3 + [3] * 3, [3] * 6, [3] * 6])
-
-
-def test_a_part_of_a_context_is_any_part_of_what_counts_in_its_order() -> None:
-    contexts, steps = 500, 6
-    counts = jnp.tile(jnp.array([True, True, False, True, True, False]), (contexts, 1))
-    numbers = jnp.tile(jnp.arange(steps, dtype=jnp.float32), (contexts, 1))
-    action = numbers[..., None]
-    context = Context({"number": action}, action, numbers, {"number": action}, counts)
-    part = any_of(context, jax.random.key(0), 3)
-    assert part.counts.all()
-    assert (jnp.diff(part.reward) > 0).all(), "none twice, and in order"
-    # three of four, each of them as often as the others: 375 times, give or take three deviations
-    often = np.bincount(np.asarray(part.reward, int).ravel(), minlength=steps)
-    assert often[[2, 5]].tolist() == [0, 0]
-    assert np.abs(often[[0, 1, 3, 4]] - 375).max() < 30
-    for values in (part.action, part.observation["number"], part.next_observation["number"]):
-        np.testing.assert_array_equal(values[..., 0], part.reward)
-    everything = any_of(context, jax.random.key(0), 10)
-    jax.tree.map(np.testing.assert_array_equal, everything, context)
 
 
 def test_other_experience_leads_to_another_belief() -> None:
@@ -170,7 +138,6 @@ def test_a_context_ends_with_its_episode() -> None:
     [
         ({"trajectories": 0, "exploration": 0}, "trajectories must be at least 1"),
         ({"repeats": 0}, "repeats must be at least 1"),
-        ({"context_size": 0}, "context_size must be at least 1, or none for everything seen"),
         ({"exploration": 4}, "exploration must be from 0 to 3"),
     ],
 )
