@@ -18,7 +18,7 @@ import optax
 
 from behavior_priors import distributions
 from behavior_priors.learner import ActFn
-from behavior_priors.learners.parts import descend, make_policy, resolve_names
+from behavior_priors.learners.parts import descend, make_adam, make_policy, resolve_names
 from behavior_priors.learners.sac_config import SACConfig, check_sac_config
 from behavior_priors.networks import (
     Critic,
@@ -139,9 +139,14 @@ def make_actor_critic(
     value_network = Critic(
         config.critic_widths, config.critic_layer_norm, image_slots(observation_spec, critic_names)
     )
-    policy_adam = optax.adam(config.policy_learning_rate)
-    critic_adam = optax.adam(config.critic_learning_rate)
-    temperature_adam = optax.adam(config.temperature_learning_rate)
+    policy_adam, critic_adam, temperature_adam = (
+        make_adam(rate, config.decay_updates)
+        for rate in (
+            config.policy_learning_rate,
+            config.critic_learning_rate,
+            config.temperature_learning_rate,
+        )
+    )
 
     apply_critic: Callable[..., Any] = critic_network.apply
     apply_value: Callable[..., Any] = value_network.apply

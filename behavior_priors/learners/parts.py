@@ -29,6 +29,13 @@ from behavior_priors.types import (
 )
 
 
+def make_adam(rate: float, decay_updates: int | None = None) -> optax.GradientTransformation:
+    """Adam, whose step size falls linearly to a tenth over so many updates, and stays there."""
+    if decay_updates is None:
+        return optax.adam(rate)
+    return optax.adam(optax.linear_schedule(rate, 0.1 * rate, decay_updates))
+
+
 def descend(
     optimizer: optax.GradientTransformation,
     gradient: Params,

@@ -18,7 +18,7 @@ import optax
 from behavior_priors.checks import check_rules
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.actor_critic import SACState, make_actor_critic
-from behavior_priors.learners.parts import descend
+from behavior_priors.learners.parts import descend, make_adam
 from behavior_priors.learners.sac import entropy_penalty
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.objectives.context import describe
@@ -49,7 +49,8 @@ class PearlConfig:
     Attributes:
       divergence_weight: of a belief's divergence from N(0, I), in nats, summed over dimensions and
         averaged over tasks, beside the critics' loss. `averaged_weight` converts the authors'.
-      encoder_learning_rate: Adam's step size for the encoder.
+      encoder_learning_rate: Adam's step size for the encoder; it decays with those of soft
+        actor-critic.
     """
 
     divergence_weight: float = 0.1
@@ -122,7 +123,7 @@ def make_pearl(
     )
     sac = dataclasses.replace(sac, policy_observation=policy_names, critic_observation=critic_names)
     parts = make_actor_critic(sac, spec, action_spec, entropy_penalty(sac, action_spec))
-    adam = optax.adam(config.encoder_learning_rate)
+    adam = make_adam(config.encoder_learning_rate, sac.decay_updates)
 
     def init(key: PRNGKey) -> PearlState:
         key, encoder_key, sac_key = jax.random.split(key, 3)

@@ -24,6 +24,8 @@ class SACConfig:
       policy_learning_rate: Adam's step size for the policy.
       critic_learning_rate: Adam's step size for the critics.
       temperature_learning_rate: Adam's step size for the temperature's logarithm.
+      decay_updates: over so many updates all step sizes fall linearly to a tenth, and stay there;
+        None keeps them as they are.
       discount: weight of the next step's value.
       target_rate: share of the critic that moves into the target critic.
       target_period: number of updates between movements of the target critic.
@@ -51,6 +53,7 @@ class SACConfig:
     policy_learning_rate: float = 3e-4
     critic_learning_rate: float = 3e-4
     temperature_learning_rate: float = 3e-4
+    decay_updates: int | None = None
     discount: float = 0.99
     target_rate: float = 0.005
     target_period: int = 1
@@ -79,6 +82,10 @@ def check_sac_config(config: SACConfig) -> None:
             **{name: (getattr(config, name) > 0, "positive") for name in rates},
             **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
             "num_critics": (config.num_critics >= 1, "at least 1"),
+            "decay_updates": (
+                config.decay_updates is None or config.decay_updates >= 1,
+                "at least 1, or none",
+            ),
             "discount": (0 <= config.discount <= 1, "in [0, 1]"),
             "target_rate": (0 < config.target_rate <= 1, "in (0, 1]"),
             "target_period": (config.target_period >= 1, "at least 1"),

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 
+from behavior_priors.learners.parts import descend, make_adam
 from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac import make_sac
@@ -44,3 +45,20 @@ def test_an_initial_policy_of_other_widths_is_refused(make: Any, config: Any) ->
         policy_of(
             make, config, initial_policy=jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), other)
         )
+
+
+def test_steps_shrink_to_a_tenth_and_stay_there() -> None:
+    """A gradient that never changes moves Adam by its step size."""
+
+    def steps(decay_updates: int | None) -> list[float]:
+        adam = make_adam(0.1, decay_updates)
+        place = [np.zeros(())]
+        state = adam.init(place[0])
+        for _ in range(7):
+            moved, state = descend(adam, np.ones(()), state, place[-1])
+            place.append(moved)
+        return (-np.diff(place)).tolist()
+
+    assert steps(None) == pytest.approx([0.1] * 7, rel=1e-4)
+    shrinking = [0.1, 0.0775, 0.055, 0.0325, 0.01, 0.01, 0.01]
+    assert steps(4) == pytest.approx(shrinking, rel=1e-4)

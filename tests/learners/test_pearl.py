@@ -148,6 +148,20 @@ def test_the_encoder_does_not_learn_from_the_network_of_values() -> None:
     assert not same(ours.policy["encoder"], state.policy["encoder"])
 
 
+def test_the_encoders_steps_shrink_with_the_others() -> None:
+    def second_step(sac: SACConfig) -> Any:
+        one, two = (train(make(sac=sac), updates)[0].policy["encoder"] for updates in (1, 2))
+        return jax.tree.map(lambda a, b: b - a, one, two)
+
+    # nothing that the second step is made from has moved, but for the parameters themselves
+    whole = second_step(SAC)
+    tenth = second_step(dataclasses.replace(SAC, decay_updates=1))
+    assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(whole)) > 1e-3
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(b, 0.1 * a, rtol=1e-2, atol=1e-6), whole, tenth
+    )
+
+
 def test_the_divergence_pulls_beliefs_to_the_prior() -> None:
     weights = (0.0, 1e-1, 1e3)
     divergences = [

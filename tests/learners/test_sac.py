@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import chex
 import jax
@@ -91,6 +92,40 @@ def linear_batch(x, action, reward, terminated, truncated, next_x) -> Transition
         next_observation={"x": column(next_x)},
         valid=np.ones(len(x), bool),
     )
+
+
+def test_all_step_sizes_decay_where_they_are_asked_to() -> None:
+    """The second of two updates is the same, but for the length of its steps: a tenth."""
+    rates = {
+        "critic_learning_rate": 0.1,
+        "policy_learning_rate": 0.01,
+        "temperature_learning_rate": 0.2,
+    }
+    batch = linear_batch(
+        x=[1.0, 3.0],
+        action=[0.5, -1.0],
+        reward=[3.0, -1.0],
+        terminated=[True, True],
+        truncated=[False, False],
+        next_x=[7.0, 7.0],
+    )
+
+    def second_steps(**decay: int) -> Any:
+        learner, state = make_linear(**rates, **decay)
+        first, _ = learner.update(state, batch)
+        second, _ = learner.update(first, batch)
+        return [
+            jax.tree.map(lambda a, b: b - a, getattr(first, name), getattr(second, name))
+            for name in ("critic", "log_temperature", "policy")
+        ]
+
+    (*whole, policy), (*tenth, small) = second_steps(), second_steps(decay_updates=1)
+    for step in jax.tree.leaves(whole):
+        assert np.abs(step).max() > 1e-3
+    chex.assert_trees_all_close(tenth, jax.tree.map(lambda x: 0.1 * x, whole), rtol=1e-4)
+    # critics that have moved less want something else of the policy, but for the direction
+    largest = [max(np.abs(x).max() for x in jax.tree.leaves(tree)) for tree in (policy, small)]
+    assert largest[1] == pytest.approx(0.1 * largest[0], rel=0.1)
 
 
 def test_one_update_by_hand():
