@@ -38,7 +38,12 @@ from behavior_priors.training.meta_schedule import MetaLoopConfig
 from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import RecordConfig, check_run_config, run_loop
 from behavior_priors.training.statistics import stratified_bootstrap_interval
-from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
+from behavior_priors.training.workdir import (
+    ADAPTATION_FILE,
+    default_workdir,
+    open_workdir,
+    write_summary,
+)
 from behavior_priors.types import Env, Params
 from experiments import meta_pictures
 from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns, read_tasks
@@ -182,7 +187,7 @@ def main() -> None:
         trained = adapt(policy, meta.tasks.train, keys["evaluate"])
     results |= scores(tested, trained)
     np.savez(
-        workdir / "adaptation.npz",
+        workdir / ADAPTATION_FILE,
         allow_pickle=False,
         test_returns=np.asarray(tested.returns),
         train_returns=np.asarray(trained.returns),

@@ -3,28 +3,31 @@
     python -m experiments.report runs/parrot/quick/seed* --output=report
 
 Runs that differ in their seed alone make one row; the flags in which the rows differ are its first
-columns. Written are `report.md`, `report.csv` (one line a row and key) and `learning_curves.png`.
+columns. Written are `report.md`, `report.csv` (one line a row and key), `learning_curves.png` and,
+of runs that adapt to new tasks, `adaptation.png`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from behavior_priors.training import figures, flags
+from behavior_priors.training import adaptation_figures, figures, flags
 from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.workdir import (
+    ADAPTATION_FILE,
     FLAGS_FILE,
     disk_full_is_user_error,
     write_text_atomic,
 )
 from behavior_priors.types import UserError
 from experiments.pictures import LABELS
-from experiments.tables import Table, make_table, read_run, to_csv, to_markdown
+from experiments.tables import Row, Table, make_table, read_run, to_csv, to_markdown
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,9 @@ class ReportConfig:
 
     Attributes:
       workdirs: workdirs of runs, or patterns of them such as runs/parrot/quick/seed*.
-      output: folder of report.md, report.csv and learning_curves.png.
+      output: folder of report.md, report.csv and the figures.
       keys: results to report, as in summary.json; a star stands for anything but a slash.
-      curve: what the figure shows, of the metrics of each stage; none for no figure.
+      curve: what learning_curves.png shows, of the metrics of each stage; none for no such figure.
       ignore: flags in which the runs of one row may differ, besides seed and workdir; a star stands
         for anything.
     """
@@ -76,18 +79,58 @@ def find_curves(table: Table, metric: str) -> dict[str, list[figures.Run]]:
     """Curves of every stage that has logged the metric, by stage and by what a row differs in."""
     curves: dict[str, list[figures.Run]] = {}
     for row in table.rows:
-        differing = [f"{n}={x}" for n, x in row.settings.items() if n != "experiment"]
         for run in row.runs:
             for path in sorted(run.workdir.glob("*/metrics.jsonl")):
                 points = [r for r in read_jsonl(path) if r.get(metric) is not None]
                 if points:
-                    method = path.parent.name
-                    label = " ".join([LABELS.get(method, method), *differing])
+                    label = _label(path.parent.name, row)
                     steps, values = ([r[n] for r in points] for n in ("step", metric))
                     curves.setdefault(label, []).append(
                         (np.array(steps, float), np.array(values, float))
                     )
     return curves
+
+
+def _label(method: str, row: Row) -> str:
+    """Of a line in a figure: the method, and what the row differs in from the others."""
+    differing = [f"{n}={x}" for n, x in row.settings.items() if n != "experiment"]
+    return " ".join([LABELS.get(method, method), *differing])
+
+
+class Adaptations(NamedTuple):
+    """How the runs of each row went about new tasks.
+
+    Attributes:
+      returns: by label `[runs * tasks, trajectories]`, means over the times that a task was met.
+      exploration: trajectories that explored, in all of them; 0 where runs differ.
+      oracle: mean return of whoever knows the task; None where nobody does.
+    """
+
+    returns: Mapping[str, np.ndarray]
+    exploration: int
+    oracle: float | None
+
+
+def find_adaptations(table: Table) -> Adaptations:
+    """Of all runs that have kept one."""
+    returns: dict[str, list[np.ndarray]] = {}
+    oracles: list[np.ndarray] = []
+    explored: set[str] = set()
+    for row in table.rows:
+        for run in row.runs:
+            path = run.workdir / ADAPTATION_FILE
+            if path.exists():
+                with np.load(path) as file:
+                    returns.setdefault(_label(run.experiment, row), []).append(
+                        file["test_returns"].mean(axis=1)
+                    )
+                    oracles += [file["oracle_returns"]] if "oracle_returns" in file else []
+                explored.add(run.flags.get("adapt.exploration", "0"))
+    return Adaptations(
+        {label: np.concatenate(tables) for label, tables in returns.items()},
+        int(explored.pop()) if len(explored) == 1 else 0,
+        float(np.mean(oracles)) if oracles else None,
+    )
 
 
 def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
@@ -96,10 +139,10 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
     Args:
       table: of the runs.
       folder: made where it is missing.
-      curve: the metric in the figure; None for no figure.
+      curve: the metric in the figure of learning; None for no such figure.
 
     Returns:
-      What was written; no figure if no stage of any run has logged the metric.
+      What was written; no figure of what no run has kept.
 
     Raises:
       UserError: the folder cannot be written.
@@ -120,6 +163,16 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
             curves,
             ylabel=curve.removeprefix("eval/").replace("_", " "),
             ylim=(-0.02, 1.02) if is_rate else None,
+        )
+    adaptations = find_adaptations(table)
+    if adaptations.returns:
+        written.append(folder / "adaptation.png")
+        adaptation_figures.adaptation_curves(
+            written[-1],
+            adaptations.returns,
+            exploration=adaptations.exploration,
+            oracle=adaptations.oracle,
+            title="Adapting to new tasks",
         )
     return written
 

@@ -52,7 +52,7 @@ def adaptation_curves(
         if oracle is not None:
             axes.axhline(oracle, color="#444444", linestyle=":", label="oracle")
         axes.set(xlabel="trajectory in a new task", ylabel="return", title=title)
-        axes.set_xlim(0.5, table.shape[1] + 0.5)
+        axes.set_xlim(0.5, max(table.shape[1] for table in returns.values()) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         figure.legend(loc="outside lower center", ncols=4)
         save_figure(figure, path)

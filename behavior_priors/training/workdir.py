@@ -26,6 +26,7 @@ from behavior_priors.types import UserError
 
 FLAGS_FILE = "flags.txt"
 SUMMARY_FILE = "summary.json"
+ADAPTATION_FILE = "adaptation.npz"
 
 _OWNER = "# experiment: "
 _NAMED_DIFFERENCES = 3

@@ -12,9 +12,15 @@ import pytest
 from PIL import Image
 
 from behavior_priors.training.metrics import JsonlWriter
-from behavior_priors.training.workdir import open_workdir, write_summary
+from behavior_priors.training.workdir import ADAPTATION_FILE, open_workdir, write_summary
 from behavior_priors.types import UserError
-from experiments.report import find_curves, find_workdirs, with_workdirs, write_report
+from experiments.report import (
+    find_adaptations,
+    find_curves,
+    find_workdirs,
+    with_workdirs,
+    write_report,
+)
 from experiments.tables import Table, make_table, read_run, to_csv, to_markdown
 from tests.experiments.conftest import one_line
 from tests.experiments.runs import Program
@@ -123,6 +129,26 @@ def test_without_curves_there_is_no_figure(runs: Path) -> None:
     written = write_report(table(runs, "cap/*"), runs / "out", "eval/success_rate")
     assert [path.name for path in written] == ["report.md", "report.csv"]
     assert sorted(runs.glob("out/*")) == sorted(written)
+
+
+def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
+    assert not find_adaptations(table(runs)).returns
+    for seed in (0, 1):
+        # two tasks, met twice, two trajectories
+        returns = np.array([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 8.0]]])
+        np.savez(
+            runs / "mug" / f"seed{seed}" / ADAPTATION_FILE,
+            test_returns=returns + seed,
+            oracle_returns=np.array([5.0, 6.0 + 2 * seed]),
+        )
+    found = find_adaptations(table(runs))
+    assert list(found.returns) == ["PARROT env=grasp/mug"]
+    np.testing.assert_allclose(
+        found.returns["PARROT env=grasp/mug"], [[2, 3], [0, 4], [3, 4], [1, 5]]
+    )
+    assert (found.oracle, found.exploration) == (6.0, 0)
+    written = write_report(table(runs), runs / "out", None)
+    assert [path.name for path in written] == ["report.md", "report.csv", "adaptation.png"]
 
 
 def test_an_ignored_flag_makes_no_row(runs: Path) -> None:
