@@ -54,7 +54,9 @@ def adaptation_curves(
         axes.set(xlabel="trajectory in a new task", ylabel="return", title=title)
         axes.set_xlim(0.5, max(table.shape[1] for table in returns.values()) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        figure.legend(loc="outside lower center", ncols=4)
+        # as many beside each other as there is room for
+        letters = max(len(label) for label in [*returns, "exploring"])
+        figure.legend(loc="outside lower center", ncols=max(1, 90 // (letters + 9)))
         save_figure(figure, path)
 
 
