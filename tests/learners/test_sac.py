@@ -94,14 +94,8 @@ def linear_batch(x, action, reward, terminated, truncated, next_x) -> Transition
     )
 
 
-def test_all_step_sizes_decay_where_they_are_asked_to() -> None:
-    """The second of two updates is the same, but for the length of its steps: a tenth."""
-    rates = {
-        "critic_learning_rate": 0.1,
-        "policy_learning_rate": 0.01,
-        "temperature_learning_rate": 0.2,
-    }
-    batch = linear_batch(
+def two_last_steps() -> Transition:
+    return linear_batch(
         x=[1.0, 3.0],
         action=[0.5, -1.0],
         reward=[3.0, -1.0],
@@ -109,6 +103,16 @@ def test_all_step_sizes_decay_where_they_are_asked_to() -> None:
         truncated=[False, False],
         next_x=[7.0, 7.0],
     )
+
+
+def test_all_step_sizes_decay_where_they_are_asked_to() -> None:
+    """The second of two updates is the same, but for the length of its steps: a tenth."""
+    rates = {
+        "critic_learning_rate": 0.1,
+        "policy_learning_rate": 0.01,
+        "temperature_learning_rate": 0.2,
+    }
+    batch = two_last_steps()
 
     def second_steps(**decay: int) -> Any:
         learner, state = make_linear(**rates, **decay)
@@ -144,14 +148,7 @@ def test_one_update_by_hand():
         critic=linear_critics((1.0, -0.05, 0.0), (0.0, -0.05, 1.0)),
         target_critic=linear_critics((0.0, 0.0, 0.0), (0.0, 0.0, 4.0)),
     )
-    batch = linear_batch(
-        x=[1.0, 3.0],
-        action=[0.5, -1.0],
-        reward=[3.0, -1.0],
-        terminated=[True, True],
-        truncated=[False, False],
-        next_x=[7.0, 7.0],
-    )
+    batch = two_last_steps()
     state, metrics = learner.update(state, batch)
 
     # Values are (0.975, 3.05) and (0.975, 1.05), the targets (6, -2), the errors therefore
