@@ -10,6 +10,7 @@ of runs that adapt to new tasks, `adaptation.png`.
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,8 @@ class Adaptations(NamedTuple):
     Attributes:
       returns: by label `[runs * tasks, trajectories]`, means over the times that a task was met.
       exploration: trajectories that explored, in all of them; 0 where runs differ.
-      oracle: mean return of whoever knows the task; None where nobody does.
+      oracle: mean return of whoever knows the task; None where nobody does, or where runs are not
+        of one environment.
     """
 
     returns: Mapping[str, np.ndarray]
@@ -112,24 +114,41 @@ class Adaptations(NamedTuple):
 
 
 def find_adaptations(table: Table) -> Adaptations:
-    """Of all runs that have kept one."""
+    """Of all runs that have kept one.
+
+    Raises:
+      UserError: a file cannot be read, or runs of one row differ in their trajectories.
+    """
     returns: dict[str, list[np.ndarray]] = {}
     oracles: list[np.ndarray] = []
     explored: set[str] = set()
+    envs: set[str | None] = set()
     for row in table.rows:
         for run in row.runs:
             path = run.workdir / ADAPTATION_FILE
-            if path.exists():
+            if not path.exists():
+                continue
+            try:
                 with np.load(path) as file:
-                    returns.setdefault(_label(run.experiment, row), []).append(
-                        file["test_returns"].mean(axis=1)
-                    )
+                    kept = file["test_returns"].mean(axis=1)
                     oracles += [file["oracle_returns"]] if "oracle_returns" in file else []
-                explored.add(run.flags.get("adapt.exploration", "0"))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                raise UserError(
+                    f"{path} cannot be read ({error}); run the experiment again"
+                ) from None
+            tables = returns.setdefault(_label(run.experiment, row), [])
+            if tables and tables[0].shape[1] != kept.shape[1]:
+                raise UserError(
+                    f"{path} has {kept.shape[1]} trajectories, other runs of its row have "
+                    f"{tables[0].shape[1]}; do not --ignore adapt.trajectories"
+                )
+            tables.append(kept)
+            explored.add(run.flags.get("adapt.exploration", "0"))
+            envs.add(run.flags.get("env"))
     return Adaptations(
         {label: np.concatenate(tables) for label, tables in returns.items()},
         int(explored.pop()) if len(explored) == 1 else 0,
-        float(np.mean(oracles)) if oracles else None,
+        float(np.mean(oracles)) if oracles and len(envs) == 1 else None,
     )
 
 

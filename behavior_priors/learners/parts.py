@@ -29,7 +29,7 @@ from behavior_priors.types import (
 )
 
 
-def make_adam(rate: float, decay_updates: int | None = None) -> optax.GradientTransformation:
+def make_adam(rate: float, decay_updates: int | None) -> optax.GradientTransformation:
     """Adam, whose step size falls linearly to a tenth over so many updates, and stays there."""
     if decay_updates is None:
         return optax.adam(rate)

@@ -149,6 +149,23 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
     assert (found.oracle, found.exploration) == (6.0, 0)
     written = write_report(table(runs), runs / "out", None)
     assert [path.name for path in written] == ["report.md", "report.csv", "adaptation.png"]
+    # an oracle of another environment is no measure of these
+    np.savez(
+        runs / "cap" / "seed0" / ADAPTATION_FILE,
+        test_returns=np.zeros((1, 1, 3)),
+        oracle_returns=np.array([9.0]),
+    )
+    mixed = find_adaptations(table(runs))
+    assert (list(mixed.returns), mixed.oracle) == (
+        ["PARROT env=grasp/cap", "PARROT env=grasp/mug"],
+        None,
+    )
+    found = [read_run(w) for w in find_workdirs([f"{runs}/mug/seed1", f"{runs}/cap/seed0"])]
+    with pytest.raises(UserError, match=r"3 trajectories, other runs of its row have 2; do not"):
+        find_adaptations(make_table(found, DEFAULT, ignore=["env"]))
+    (runs / "cap" / "seed0" / ADAPTATION_FILE).write_bytes(b"PK damaged")
+    with pytest.raises(UserError, match=r"adaptation.npz cannot be read"):
+        find_adaptations(table(runs))
 
 
 def test_an_ignored_flag_makes_no_row(runs: Path) -> None:
