@@ -17,6 +17,7 @@ from behavior_priors.learners.ppo import PPOState, make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.networks import MLP
 from behavior_priors.types import ActionSpec, ArraySpec, Env, State, Transition
+from tests.learners.compiled import quick_jit
 
 DISCOUNT = 0.8
 CONFIG = PPOConfig(
@@ -32,9 +33,6 @@ CONFIG = PPOConfig(
     min_log_std=-2.0,
 )
 STEPS, ENVS, ROUNDS = 8, 64, 60
-
-# Compiling is nearly all that these tests do.
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @functools.cache
