@@ -16,6 +16,7 @@ from behavior_priors.networks import (
     GaussianPolicy,
     SetEncoder,
     count_parameters,
+    few_rows_dot,
     flatten_observation,
     flatten_things,
     observation_size,
@@ -202,3 +203,36 @@ def test_critics_share_nothing() -> None:
     again = critics.apply(changed, x, action)
     assert (again[0] == values[0]).all()
     assert (again[1] != values[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "inputs", "outputs", "products"),
+    [
+        (1, 300, 300, [1]),
+        (5, 300, 300, [5]),
+        (12, 300, 300, [5, 5, 2]),
+        (32, 128, 128, [32]),
+        (33, 300, 300, [33]),  # no longer few
+        (3, 1024, 1024, [3]),  # not even a row is for one thread
+    ],
+)
+def test_few_rows_meet_wide_layers_in_slices_that_one_thread_takes(
+    rows: int, inputs: int, outputs: int, products: list[int]
+) -> None:
+    x = jax.random.normal(jax.random.key(0), (rows, inputs))
+    kernel = jax.random.normal(jax.random.key(1), (inputs, outputs))
+    over = (((1,), (0,)), ((), ()))
+    made = jax.make_jaxpr(lambda x, kernel: few_rows_dot(x, kernel, over))(x, kernel)
+    found = [e.outvars[0].aval.shape[0] for e in made.eqns if e.primitive.name == "dot_general"]
+    assert found == products
+    np.testing.assert_allclose(few_rows_dot(x, kernel, over), x @ kernel, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_of_a_network_slice_what_one_row_and_many_rows_agree_on() -> None:
+    network = MLP((300, 300, 2))
+    x = jax.random.normal(jax.random.key(0), (12, 4))
+    params = network.init(jax.random.key(1), x)
+    made = jax.make_jaxpr(network.apply)(params, x)
+    assert sum(e.primitive.name == "dot_general" for e in made.eqns) == 1 + 3 + 1
+    each = jax.vmap(lambda row: network.apply(params, row))(x)
+    np.testing.assert_allclose(network.apply(params, x), each, rtol=1e-5, atol=1e-5)

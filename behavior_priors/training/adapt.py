@@ -69,8 +69,11 @@ def make_adapt(env: Env, learner: MetaLearner, config: AdaptConfig) -> AdaptFn:
         def trajectory(context: Context, x: tuple[Array, PRNGKey]) -> tuple[Context, Rollout]:
             number, key = x
             begin_key, describe_key, act_key = jax.random.split(key, 3)
-            exploring = number < config.exploration
-            belief = learner.infer(policy, context._replace(counts=context.counts & ~exploring))
+            belief = jax.lax.cond(
+                number < config.exploration,
+                lambda: learner.infer(policy, jax.tree.map(lambda x: x[:, :1], nothing)),
+                lambda: learner.infer(policy, context),
+            )
             description = describe(belief, describe_key)
 
             def act(states: State, key: PRNGKey) -> Array:

@@ -76,6 +76,18 @@ def test_the_context_is_everything_seen_so_far_of_that_task_and_repeat(ends: boo
     np.testing.assert_allclose(described, np.arange(4)[:, None] * each)
 
 
+def test_who_explores_does_not_look_at_everything_to_believe_in_nothing() -> None:
+    looked_at: list[int] = []
+
+    def infer(_: Any, context: Context) -> TaskBelief:
+        looked_at.append(context.counts.shape[-1])
+        mean = jnp.zeros((len(context.counts), 1))
+        return TaskBelief(mean, mean)
+
+    adapt(infer=infer)
+    assert set(looked_at) == {1, CONFIG.trajectories * LENGTH}
+
+
 def test_other_experience_leads_to_another_belief() -> None:
     env = numbered_tasks()
     config = dataclasses.replace(CONFIG, exploration=1)
