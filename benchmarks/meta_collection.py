@@ -11,6 +11,7 @@ the same actions, observations and rewards.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learner import MetaLearner
+from behavior_priors.learners.pearl import PearlState
 from behavior_priors.networks import flatten_observation
 from behavior_priors.task_replay import make_task_replay
 from behavior_priors.training.meta_experience import (
@@ -69,20 +71,11 @@ def measure_collection(env: Env, configs: Configs, loop: MetaLoopConfig, plan: P
     Raises:
       BenchmarkError: they do not act or move alike.
     """
-    import torch
-
-    from benchmarks.torch_collect import Collector
-
     learner, state = make_drawn(configs, env.observation_spec, env.action_spec)
     tasks = tasks_of(env).sample(jax.random.key(0), loop.tasks_per_iteration)
     stretches = stretches_of(loop, env.episode_length)
-    scales = (np.broadcast_to(x.scale, x.shape) for x in env.observation_spec.values())
-    peer = Collector(configs, arrays(state), np.concatenate(list(scales)), env.episode_length)
-    threads = torch.get_num_threads()
-    # a product of one row is not worth sharing
-    torch.set_num_threads(1)
-    try:
-        equal = compare(env, learner, state.policy, tasks, peer)
+    with collector(env, configs, state) as peer:
+        equal = compare(env, learner, state.policy, tasks, peer, explore=True)
 
         def run_peer() -> None:
             peer.collect(
@@ -94,9 +87,6 @@ def measure_collection(env: Env, configs: Configs, loop: MetaLoopConfig, plan: P
 
         ours = _collector(env, learner, loop, state.policy, tasks)
         seconds = race({"ours": ours, "peer": run_peer}, plan)
-    finally:
-        torch.set_num_threads(threads)
-        peer.env.close()
     work = len(tasks) * len(stretches) * env.episode_length
     return rate_row(
         f"meta_collection/{len(tasks)} tasks against one gymnasium environment and torch",
@@ -108,8 +98,28 @@ def measure_collection(env: Env, configs: Configs, loop: MetaLoopConfig, plan: P
     )
 
 
-def compare(env: Env, learner: MetaLearner, policy: Params, tasks: Task, peer: Any) -> str:
-    """A few exploring steps of each task: says how equal, or raises `BenchmarkError`.
+@contextlib.contextmanager
+def collector(env: Env, configs: Configs, state: PearlState) -> Iterator[Any]:
+    """The peer with a learner's weights; on one thread, as a product of one row is not shared."""
+    import torch
+
+    from benchmarks.torch_collect import Collector
+
+    scales = (np.broadcast_to(x.scale, x.shape) for x in env.observation_spec.values())
+    peer = Collector(configs, arrays(state), np.concatenate(list(scales)), env.episode_length)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield peer
+    finally:
+        torch.set_num_threads(threads)
+        peer.env.close()
+
+
+def compare(
+    env: Env, learner: MetaLearner, policy: Params, tasks: Task, peer: Any, *, explore: bool
+) -> str:
+    """A few steps of each task: says how equal, or raises `BenchmarkError`.
 
     Each of them begins in the same state for both, so that rounding errors do not grow.
     """
@@ -124,12 +134,13 @@ def compare(env: Env, learner: MetaLearner, policy: Params, tasks: Task, peer: A
         for key in jax.random.split(begin_key, COMPARED):
             describe_key, act_key = jax.random.split(key)
             description = jax.random.normal(describe_key, (peer.latent_size,))
-            noise = standard_noise(act_key, 1, env.action_spec.size)[0]
+            drawn = torch.tensor(standard_noise(act_key, 1, env.action_spec.size)[0])
+            noise = drawn if explore else None
             seen = peer.restart(*(np.asarray(x) for x in state.simulation.physics[1:3]))
-            action = peer.act(seen, torch.tensor(np.asarray(description)), torch.tensor(noise))
+            action = peer.act(seen, torch.tensor(np.asarray(description)), noise)
             theirs.append((action, *peer.step(action, float(task))))
             observation = {**state.observation, learner.description: description}
-            mine = act(policy, observation, act_key, explore=True)
+            mine = act(policy, observation, act_key, explore=explore)
             state = step(state, mine)
             flat = flatten_observation(state.observation, env.observation_spec, names)
             ours.append((mine, flat, state.reward))

@@ -1,4 +1,4 @@
-"""Experience of PEARL as its public code makes it: one process, one environment, a call a step.
+"""PEARL as its public code acts: one process, one environment, a call a step, task by task.
 
 With gymnasium's half-cheetah and a policy in torch. Written for the comparison and leaner than that
 code: what has been seen is kept in arrays of full size, where that joins lists at each step.
@@ -59,6 +59,7 @@ class Collector:
         self._size = self.env.action_space.shape[0]
         self._nets = PearlNets(configs, len(scale), self._size)
         torch_parts.load(self._nets, weights)
+        self.prior = torch.zeros(self.latent_size), torch.ones(self.latent_size)
         self.env.reset(seed=0)
         self._rng = np.random.default_rng(0)
 
@@ -75,10 +76,15 @@ class Collector:
         return self.observe(np.concatenate([qpos, qvel]))
 
     @torch.inference_mode()
-    def act(self, observation: np.ndarray, description: torch.Tensor, noise: torch.Tensor) -> Any:
-        """An action `[size]` for standard normal noise `[size]`."""
+    def act(
+        self, observation: np.ndarray, description: torch.Tensor, noise: torch.Tensor | None
+    ) -> Any:
+        """An action `[size]` for standard normal noise `[size]`; the policy's mode without it."""
         x = torch.cat([torch.from_numpy(observation), description])
-        return self._nets.draw(x, noise)[0].numpy()
+        action, log_std = self._nets.gaussian(x)
+        if noise is not None:
+            action = action + log_std.exp() * noise
+        return action.tanh().numpy()
 
     def step(self, action: np.ndarray, speed: float) -> tuple[np.ndarray, float]:
         """What is observed after a step, and the reward of whoever should have that speed."""
@@ -87,18 +93,20 @@ class Collector:
         return self.observe(seen), -abs(info["x_velocity"] - speed) - effort
 
     @torch.inference_mode()
-    def infer(self, memory: Memory, rows: np.ndarray) -> Belief:
-        """What these of the transitions say about their task."""
-        seen = (memory.observation, memory.action, memory.reward)
-        return self._nets.believe(*(torch.from_numpy(x[rows]) for x in seen))
+    def infer(self, memory: Sequence[np.ndarray], rows: np.ndarray | slice) -> Belief:
+        """What these of the transitions say about their task; where they led is not looked at."""
+        return self._nets.believe(*(torch.from_numpy(x[rows]) for x in memory[:3]))
 
-    def episode(self, speed: float, belief: Belief, memory: Memory, start: int) -> None:
+    def episode(
+        self, speed: float, belief: Belief, memory: Memory, start: int, *, explore: bool
+    ) -> None:
         """Writes an episode into the memory from that row on; one description is for all of it."""
         mean, variance = belief
         description = mean + variance.sqrt() * torch.randn(self.latent_size)
         observation = self.observe(self.env.reset()[0])
         for row in range(start, start + self.length):
-            action = self.act(observation, description, torch.randn(self._size))
+            noise = torch.randn(self._size) if explore else None
+            action = self.act(observation, description, noise)
             following, reward = self.step(action, speed)
             memory.observation[row], memory.action[row] = observation, action
             memory.reward[row], memory.next_observation[row] = reward, following
@@ -128,21 +136,43 @@ class Collector:
         as_context: Sequence[bool],
         context_size: int,
     ) -> Memory:
-        steps = len(from_prior) * self.length
-        observed = (len(self._scale),)
-        shapes = observed, (self._size,), (), observed
-        memory = Memory(*(np.empty((steps, *shape), np.float32) for shape in shapes))
+        memory = self._blank(len(from_prior))
         shown: list[np.ndarray] = []
         for number, unknown in enumerate(from_prior):
             start = number * self.length
-            belief = torch.zeros(self.latent_size), torch.ones(self.latent_size)
+            belief = self.prior
             if shown and not unknown:
                 known = np.concatenate(shown)
                 belief = self.infer(memory, self._rng.choice(known, context_size))
-            self.episode(speed, belief, memory, start)
+            self.episode(speed, belief, memory, start, explore=True)
             if as_context[number]:
                 shown.append(np.arange(start, start + self.length))
         return memory
+
+    def adapt(self, speeds: Sequence[float], trajectories: int, exploration: int) -> np.ndarray:
+        """Returns `[tasks, trajectories]` in new tasks, one after the other, of the policy's mode.
+
+        Args:
+          speeds: the tasks.
+          trajectories: of each, an episode each.
+          exploration: of them, the first ones, with descriptions from `N(0, I)`; from then on they
+            are from what all before have shown.
+        """
+        returns = np.empty((len(speeds), trajectories))
+        for task, speed in enumerate(speeds):
+            memory = self._blank(trajectories)
+            for number in range(trajectories):
+                start = number * self.length
+                known = number > 0 and number >= exploration
+                belief = self.infer(memory, slice(start)) if known else self.prior
+                self.episode(speed, belief, memory, start, explore=False)
+                returns[task, number] = memory.reward[start : start + self.length].sum()
+        return returns
+
+    def _blank(self, episodes: int) -> Memory:
+        steps, observed = episodes * self.length, (len(self._scale),)
+        shapes = observed, (self._size,), (), observed
+        return Memory(*(np.empty((steps, *shape), np.float32) for shape in shapes))
 
 
 def _make_env(episode_length: int) -> Any:

@@ -53,6 +53,11 @@ def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
     optimizer.step()
 
 
+def follow(targets: Iterable[torch.Tensor], critics: Iterable[torch.Tensor], rate: float) -> None:
+    """Target critics come that share nearer to the critics."""
+    torch._foreach_lerp_([*targets], [*critics], rate)
+
+
 def load(nets: torch.nn.Module, weights: Arrays) -> None:
     """Copies weights; all of what learns has to be among them."""
     state = {name: torch.tensor(x) for name, x in weights.items()}

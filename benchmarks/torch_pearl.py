@@ -124,7 +124,7 @@ class PearlTrainer:
         torch_parts.descend(self._temperature_adam, temperature_loss)
 
         with torch.no_grad():
-            torch._foreach_lerp_(self._targets, self._critics, sac.target_rate)
+            torch_parts.follow(self._targets, self._critics, sac.target_rate)
         losses = critic_loss, policy_loss, divergence, temperature_loss
         return tuple(x.detach() for x in losses)
 
@@ -159,11 +159,15 @@ class PearlNets(torch.nn.Module):
         variance = precision.sum(-2).reciprocal()
         return variance * (precision * mean).sum(-2), variance
 
+    def gaussian(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The policy's mean and log standard deviation `[..., size]`, before they are squashed."""
+        return torch_parts.gaussian(self.policy(observation), *self.limits)
+
     def draw(
         self, observation: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The policy's actions `[..., size]`, squashed, and their log-density `[...]`."""
-        mean, log_std = torch_parts.gaussian(self.policy(observation), *self.limits)
+        mean, log_std = self.gaussian(observation)
         x = mean + log_std.exp() * noise
         log_slope = 2.0 * (math.log(2.0) - x - functional.softplus(-2.0 * x))
         log_prob = -0.5 * noise.square() - log_std - LOG_ROOT - log_slope

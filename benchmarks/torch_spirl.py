@@ -92,7 +92,7 @@ class SkillNets(torch.nn.Module):
         self.beta = config.beta
         self.embedding = torch.nn.Linear(observation_size + action_size, config.embedding_width)
         self.lstm = torch.nn.LSTM(config.embedding_width, config.lstm_width, batch_first=True)
-        self.lstm.bias_ih_l0.requires_grad_(False).zero_()
+        self.lstm.get_parameter("bias_ih_l0").requires_grad_(False).zero_()
         self.head = torch.nn.Linear(config.lstm_width, 2 * latent)
         self.decoder = torch_parts.mlp(
             observation_size + latent, *config.decoder_widths, action_size
@@ -203,7 +203,7 @@ class KLSACTrainer:
         torch_parts.descend(self._temperature_adam, temperature_loss)
 
         with torch.no_grad():
-            torch._foreach_lerp_(self._targets, self._critics, config.target_rate)
+            torch_parts.follow(self._targets, self._critics, config.target_rate)
         return critic_loss.detach(), policy_loss.detach(), temperature_loss.detach()
 
 

@@ -223,9 +223,56 @@ def test_the_peer_lives_through_all_its_episodes() -> None:
 
 
 def test_evaluations_agree() -> None:
-    row = meta_evaluation.measure_evaluation(cheetahs(), CONFIGS, 5, short_plan())
-    assert row.unit == "evaluations/s"
-    assert row.equal.startswith("mean returns")
+    pytest.importorskip("torch")
+    rows = list(meta_evaluation.measure_evaluation(cheetahs(), CONFIGS, 5, short_plan()))
+    assert [row.unit for row in rows] == ["evaluations/s"] * 2
+    compared = ["actions", "observations", "rewards", "beliefs", "mean returns of each episode"]
+    assert [part.split(" within")[0] for part in rows[0].equal.split(", ")] == compared
+    assert rows[1].equal.startswith("mean returns")
+
+
+@pytest.mark.parametrize(
+    ("name", "defect", "message"),
+    [
+        (
+            "act",
+            lambda make: (
+                lambda self, seen, description, noise: make(self, seen, 1.01 * description, noise)
+            ),
+            "actions",
+        ),
+        (
+            "infer",
+            lambda make: lambda self, memory, rows: make(self, memory, slice(1, rows.stop)),
+            "beliefs",
+        ),
+    ],
+)
+def test_another_adaptation_is_noticed(
+    name: str, defect: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch_collect = pytest.importorskip("benchmarks.torch_collect", exc_type=ImportError)
+    collector = torch_collect.Collector
+    monkeypatch.setattr(collector, name, defect(getattr(collector, name)))
+    with pytest.raises(BenchmarkError, match=message):
+        list(meta_evaluation.measure_evaluation(cheetahs(), CONFIGS, 5, short_plan()))
+
+
+def test_the_peer_adapts_to_what_it_has_seen_with_the_policys_mode() -> None:
+    torch_collect = pytest.importorskip("benchmarks.torch_collect", exc_type=ImportError)
+    env = cheetahs()
+    state = pearl.make_drawn(CONFIGS, env.observation_spec, env.action_spec)[1]
+    peer = torch_collect.Collector(CONFIGS, pearl.arrays(state), np.ones(20), 4)
+    seen: list[Any] = []
+    noises: list[Any] = []
+    infer, act = peer.infer, peer.act
+    peer.infer = lambda memory, rows: (seen.append(rows), infer(memory, rows))[1]
+    peer.act = lambda o, d, noise: (noises.append(noise), act(o, d, noise))[1]
+    returns = peer.adapt([1.0, 2.0], trajectories=4, exploration=2)
+    assert returns.shape == (2, 4)
+    assert np.isfinite(returns).all()
+    assert seen == [slice(8), slice(12)] * 2
+    assert noises == [None] * (2 * 4 * 4)
 
 
 def test_other_returns_are_noticed() -> None:
