@@ -74,14 +74,15 @@ def test_before_the_first_round_all_tasks_are_tried_with_descriptions_from_the_p
 def test_a_round_clears_what_is_shown_of_its_own_tasks_only_and_nothing_that_is_remembered() -> (
     None
 ):
-    state, _ = after(CONFIG)
-    chosen = np.asarray(state.replay.size) > 2 * LENGTH
+    # more initial steps than a round has, so that there is room to show too much
+    state, _ = after(dataclasses.replace(CONFIG, initial_steps=7 * LENGTH))
+    chosen = np.asarray(state.replay.size) > 7 * LENGTH
     assert chosen.sum() == 2
-    assert np.asarray(state.replay.size)[chosen].tolist() == [8 * LENGTH] * 2
+    assert np.asarray(state.replay.size)[chosen].tolist() == [(7 + 6) * LENGTH] * 2
     # prior and posterior steps are shown, extra ones are not; others show what they showed before
     assert np.asarray(state.context.size)[chosen].tolist() == [3 * LENGTH] * 2
-    assert np.asarray(state.context.size)[~chosen].tolist() == [2 * LENGTH] * 3
-    assert int(state.steps) == (TASKS * 2 + 2 * 6) * LENGTH
+    assert np.asarray(state.context.size)[~chosen].tolist() == [7 * LENGTH] * 3
+    assert int(state.steps) == (TASKS * 7 + 2 * 6) * LENGTH
 
 
 @pytest.mark.parametrize("first_from_prior", [True, False])
