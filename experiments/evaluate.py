@@ -10,11 +10,9 @@ from pathlib import Path
 
 import jax
 
-from behavior_priors.learner import MetaLearner
 from behavior_priors.training import flags
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
-from experiments import pictures
 from experiments.restore import restore_run
 from experiments.stages import stage_keys
 
@@ -30,7 +28,7 @@ class EvaluateConfig:
       methods: which of the run's methods; empty for all of them.
       seed: of the episodes; none for those of the run's own final evaluation.
       video: write videos into the workdir.
-      video_episodes: episodes in a video.
+      video_episodes: episodes in a video; in a run of many tasks, test tasks.
     """
 
     checkpoint: str
@@ -48,24 +46,19 @@ def main() -> None:
         raise UserError("--episodes and --video_episodes should be at least 1")
     workdir = Path(config.checkpoint)
     run = restore_run(workdir, config.methods)
-    if config.video and any(isinstance(x.learner, MetaLearner) for x in run.methods.values()):
-        raise UserError(
-            "--video is for runs that learn one task; figures/ of this one shows how it adapts"
-        )
     key = jax.random.key(config.seed or 0)
     if config.seed is None:
         key = stage_keys(run.config.seed)["evaluate"]
-    results, trained = {}, {}
+    results = {}
     for method, learned in run.methods.items():
         evaluate = run.evaluation(learned, config.episodes)
         for name, value in evaluate(learned.policy, key).items():
             results[f"{method}/{name}"] = float(value)
             print(f"{method}/{name} {float(value):.4f}")
         results[f"{method}/steps"] = learned.step
-        trained[method] = (learned.env, learned.learner, learned.policy)
     write_json_atomic(workdir / "evaluation.json", results)
     if config.video:
-        pictures.videos(workdir / "videos", trained, key, config.video_episodes)
+        run.videos(workdir / "videos", run.methods, key, config.video_episodes)
         print(f"videos in {workdir / 'videos'}")
 
 

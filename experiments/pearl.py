@@ -4,14 +4,14 @@
 
 The same command continues a run that was killed. The tasks are in `tasks.npz` of the workdir, the
 learner in `pearl/`; results are in `summary.json`, those of every test task and trajectory in
-`adaptation.npz`, figures in `figures/`.
+`adaptation.npz`, figures in `figures/`, a video of some test tasks in `videos/`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -44,7 +44,7 @@ from behavior_priors.training.workdir import (
     open_workdir,
     write_summary,
 )
-from behavior_priors.types import Env, Params
+from behavior_priors.types import Env, Params, PRNGKey, Task
 from experiments import meta_pictures
 from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns, read_tasks
 from experiments.stages import Trained, restore_trained, stage_keys
@@ -149,13 +149,37 @@ def evaluation(
     config: PearlExperimentConfig, workdir: Path, trained: Trained, episodes: int
 ) -> EvaluateFn:
     """Adaptation to the run's own test tasks, often enough for so many episodes."""
-    learner = trained.learner
-    assert isinstance(learner, MetaLearner)
-    drawn = draw_tasks(trained.env, config.train_tasks, config.test_tasks, config.task_seed)
-    tasks = read_tasks(workdir, drawn).test
+    tasks = _test_tasks(config, workdir, trained.env)
     once = len(jax.tree.leaves(tasks)[0]) * config.adapt.trajectories
     adapt = dataclasses.replace(config.adapt, repeats=math.ceil(episodes / once))
-    return make_meta_evaluate(trained.env, learner, tasks, adapt)
+    return make_meta_evaluate(trained.env, _meta(trained), tasks, adapt)
+
+
+def videos(
+    config: PearlExperimentConfig,
+    workdir: Path,
+    folder: Path,
+    trained: Mapping[str, Trained],
+    key: PRNGKey,
+    episodes: int,
+) -> None:
+    """A video of each method in so many of the run's own test tasks."""
+    for method, learned in trained.items():
+        env, tasks = learned.env, _test_tasks(config, workdir, learned.env)
+        learner, policy = _meta(learned), learned.policy
+        meta_pictures.adaptation_video(
+            folder, method, env, learner, policy, tasks, config.adapt, key, episodes
+        )
+
+
+def _meta(trained: Trained) -> MetaLearner:
+    assert isinstance(trained.learner, MetaLearner)
+    return trained.learner
+
+
+def _test_tasks(config: PearlExperimentConfig, workdir: Path, env: Env) -> Task:
+    drawn = draw_tasks(env, config.train_tasks, config.test_tasks, config.task_seed)
+    return read_tasks(workdir, drawn).test
 
 
 def main() -> None:
@@ -202,6 +226,16 @@ def main() -> None:
     with watch.span("pictures"):
         meta_pictures.draw_all(
             workdir, METHOD, env, meta.tasks.test, tested, oracle, config.adapt.exploration
+        )
+        meta_pictures.adaptation_video(
+            workdir / "videos",
+            METHOD,
+            env,
+            meta.learner,
+            policy,
+            meta.tasks.test,
+            config.adapt,
+            keys["evaluate"],
         )
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())

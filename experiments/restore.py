@@ -11,21 +11,23 @@ from behavior_priors.training import flags
 from behavior_priors.training.evaluate import EvaluateFn, make_evaluate, policy_of
 from behavior_priors.training.workdir import FLAGS_FILE, read_owner
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
-from experiments import parrot, pearl, spirl
+from experiments import parrot, pearl, pictures, spirl
 from experiments.stages import Trained
 
 EXPERIMENTS: Mapping[str, Any] = {"parrot": parrot, "spirl": spirl, "pearl": pearl}
 """By name. Each has a `CONFIG`, `task_env(config)`, `methods_of(config)` and `restore`; and where
-that is not a number of episodes, `evaluation(config, workdir, trained, episodes)`."""
+a number of episodes of one task is not what it is judged and shown by, `evaluation(config, workdir,
+trained, episodes)` and `videos(config, workdir, folder, trained, key, episodes)`."""
 
 
 class RestoredRun(NamedTuple):
-    """A run's flags, the task, what each method has learned, and how that is judged."""
+    """A run's flags, the task, what each method has learned, how that is judged and shown."""
 
     config: Any
     env: Env
     methods: Mapping[str, Trained]
     evaluation: Callable[[Trained, int], EvaluateFn]
+    videos: Callable[[Path, Mapping[str, Trained], PRNGKey, int], None]
 
 
 def restore_run(workdir: Path, methods: Sequence[str] = (), flag: str = "methods") -> RestoredRun:
@@ -56,14 +58,20 @@ def restore_run(workdir: Path, methods: Sequence[str] = (), flag: str = "methods
                 f"--{flag}={method} is not in {workdir}; use some of: {', '.join(known)}"
             )
     trained = experiment.restore(config, workdir, tuple(methods) or known)
-    evaluation = _episodes_of
+    evaluation, videos = _episodes_of, _videos_of
     if hasattr(experiment, "evaluation"):
         evaluation = functools.partial(experiment.evaluation, config, workdir)
-    return RestoredRun(config, experiment.task_env(config), trained, evaluation)
+        videos = functools.partial(experiment.videos, config, workdir)
+    return RestoredRun(config, experiment.task_env(config), trained, evaluation, videos)
 
 
 def _episodes_of(trained: Trained, episodes: int) -> EvaluateFn:
     return make_evaluate(trained.env, trained.learner, episodes, stochastic=True)
+
+
+def _videos_of(folder: Path, trained: Mapping[str, Trained], key: PRNGKey, episodes: int) -> None:
+    policies = {name: (x.env, x.learner, x.policy) for name, x in trained.items()}
+    pictures.videos(folder, policies, key, episodes)
 
 
 def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> DemonstrateFn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 
 from behavior_priors.envs.physics.base import Physics, PhysicsState
@@ -12,35 +13,47 @@ _LIGHT = np.array([0.35, -0.45, 0.82], np.float32)
 _LIGHT = _LIGHT / np.linalg.norm(_LIGHT)
 _AMBIENT = 0.42
 _SHADOW = 0.55
+_ODD_SQUARE = 0.8
 _SKY = np.array([[0.93, 0.95, 0.97], [0.70, 0.76, 0.83]], np.float32)  # at the bottom and the top
 
 
 def camera_rays(
-    model: object, camera: str, width: int, height: int
+    model: mujoco.MjModel, camera: str, width: int, height: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """One ray a pixel, row by row from the top left.
 
     Args:
-      model: a `mujoco.MjModel` with a fixed camera of that name.
+      model: a `mujoco.MjModel` with a camera of that name, fixed or moving along with a body.
       camera: the camera's name.
       width: pixels.
       height: pixels.
 
     Returns:
-      The camera's position `[3]` and unit directions `[height * width, 3]`, in the world's frame.
+      The camera's position `[3]` and unit directions `[height * width, 3]`, in the world's frame,
+      where the body is where the model has it.
     """
-    fixed = model.camera(camera)  # type: ignore[attr-defined]
-    half = np.tan(np.deg2rad(fixed.fovy[0]) / 2)
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    placed = data.camera(camera)
+    half = np.tan(np.deg2rad(model.camera(camera).fovy[0]) / 2)
     x = (np.arange(width) + 0.5) / height * 2 - width / height
     y = 1 - (np.arange(height) + 0.5) / height * 2
     grid = np.stack(np.broadcast_arrays(x[None] * half, y[:, None] * half, -1.0), axis=-1)
-    directions = grid.reshape(-1, 3) @ fixed.mat0.reshape(3, 3).T
+    directions = grid.reshape(-1, 3) @ placed.xmat.reshape(3, 3).T
     directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    return fixed.pos.astype(np.float32), directions.astype(np.float32)
+    return placed.xpos.astype(np.float32), directions.astype(np.float32)
 
 
 def render_scene(
-    physics: Physics, state: PhysicsState, scene: Array, camera: str, *, width: int, height: int
+    physics: Physics,
+    state: PhysicsState,
+    scene: Array,
+    camera: str,
+    *,
+    width: int,
+    height: int,
+    shift: Array | None = None,
+    squares: float | None = None,
 ) -> Array:
     """What a camera sees: colours, Lambert's light, one shadow ray a pixel.
 
@@ -51,24 +64,31 @@ def render_scene(
       camera: the camera's name.
       width: pixels.
       height: pixels.
+      shift: `[3]`, metres by which the camera has moved along with a body.
+      squares: metres, of squares on planes, by which motion shows.
 
     Returns:
       An image `[height, width, 3]`, uint8.
     """
-    origin, directions = camera_rays(physics.models[0], camera, width, height)
+    place, directions = camera_rays(physics.models[0], camera, width, height)
+    origin = jnp.asarray(place) + (0.0 if shift is None else shift)
     colors = jnp.asarray(np.stack([m.geom_rgba[:, :3] for m in physics.models]), jnp.float32)
-    origins = jnp.broadcast_to(jnp.asarray(origin), directions.shape)
+    origins = jnp.broadcast_to(origin, directions.shape)
     hits = physics.ray(state, scene, origins, jnp.asarray(directions))
     hit = hits.geom >= 0
     facing = -jnp.sign(jnp.sum(hits.normal * directions, axis=-1, keepdims=True))
     normal = hits.normal * facing
     lambert = jnp.clip(normal @ _LIGHT, 0.0, 1.0)
 
-    point = jnp.asarray(origin) + hits.distance[:, None] * directions + 1e-4 * normal
+    point = origin + hits.distance[:, None] * directions + 1e-4 * normal
     to_light = jnp.broadcast_to(jnp.asarray(_LIGHT), point.shape)
     shadowed = physics.ray(state, scene, point, to_light).geom >= 0
     light = _AMBIENT + (1.0 - _AMBIENT) * lambert * jnp.where(shadowed, 1.0 - _SHADOW, 1.0)
 
+    if squares is not None:
+        flat = jnp.asarray(physics.models[0].geom_type == mujoco.mjtGeom.mjGEOM_PLANE)[hits.geom]
+        odd = jnp.floor(point[:, :2] / squares).sum(axis=-1) % 2 == 1
+        light = light * jnp.where(flat & odd, _ODD_SQUARE, 1.0)
     surface = colors[scene][hits.geom] * light[:, None]
     up = jnp.clip(0.5 + directions[:, 2:], 0.0, 1.0)
     image = jnp.where(hit[:, None], surface, _SKY[0] + (_SKY[1] - _SKY[0]) * up)

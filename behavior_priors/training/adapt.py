@@ -87,7 +87,7 @@ def make_adapt(env: Env, learner: MetaLearner, config: AdaptConfig) -> AdaptFn:
                     seen, new, number * length, axis=1
                 ),
                 context,
-                episodes_as_context(episodes),
+                episodes_as_context(env, episodes),
             )
             return context, episodes
 
@@ -161,16 +161,17 @@ def blank_context(env: Env, shape: tuple[int, ...]) -> Context:
     )
 
 
-def episodes_as_context(episodes: Rollout) -> Context:
-    """Episodes `[E]`, judged by what a context shows, as contexts `[E, T]`."""
+def episodes_as_context(env: Env, episodes: Rollout) -> Context:
+    """Episodes `[E]`, judged by what a context shows, as contexts `[E, T]` of what is observed."""
+    observed = {name: episodes.observation[name] for name in env.observation_spec}
     steps = jnp.arange(episodes.reward.shape[1])
     # the step in which a simulation diverged has no meaning
     known = episodes.length - episodes.final.diverged
     return Context(
-        observation={name: x[:, :-1] for name, x in episodes.observation.items()},
+        observation={name: x[:, :-1] for name, x in observed.items()},
         action=episodes.action,
         reward=episodes.reward,
-        next_observation={name: x[:, 1:] for name, x in episodes.observation.items()},
+        next_observation={name: x[:, 1:] for name, x in observed.items()},
         counts=jax.vmap(lambda length: steps < length)(known),
     )
 

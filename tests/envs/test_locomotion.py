@@ -106,6 +106,31 @@ def test_engines_agree() -> None:
     np.testing.assert_allclose(after[0].reward, after[1].reward, atol=1e-2)
 
 
+@pytest.mark.parametrize("member", ["cheetah_velocity", "ant_goal", "walker_params"])
+def test_the_camera_goes_along_and_squares_on_the_floor_show_it(member: str) -> None:
+    env = make_env(f"locomotion/{member}", engine="c")
+    render = env.render
+    assert render is not None
+    picture = jax.jit(lambda state: render(state, 48, 36))
+
+    def moved(state: State, by: float) -> State:
+        """The same, so many metres ahead."""
+        moving = state.simulation
+        physics = moving.physics._replace(qpos=moving.physics.qpos.at[0].add(by))
+        place = moving.place.at[0].add(by)
+        return state._replace(simulation=moving._replace(physics=physics, place=place))
+
+    state = jax.jit(env.reset)(jax.random.key(0))
+    here, one, two = (np.asarray(picture(moved(state, by))) for by in (0.0, 1.0, 2.0))
+    assert (here.shape, here.dtype) == ((36, 48, 3), np.uint8)
+    # squares of a metre: after one they have changed places, after two all is as it was
+    body = np.abs(here.astype(int) - two).max(-1) > 2
+    assert body.mean() < 0.02
+    floor = (here != one).any(-1)
+    assert 0.3 < floor.mean() < 0.9
+    assert not floor[: 36 // 4].any()  # the sky
+
+
 def test_what_there_is_not() -> None:
     with pytest.raises(UserError, match="locomotion has: cheetah_velocity, cheetah_direction"):
         make_env("locomotion/horse")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from behavior_priors.envs import probes
 from behavior_priors.envs.base import reset_many, step_and_reset
-from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.envs.registry import make_env
+from behavior_priors.envs.wrappers import FRAME, decode_action, film
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.types import ActionSpec, Env, Prior
 
@@ -107,3 +109,24 @@ def test_a_policy_over_latents_starts_as_the_base_distribution(bound: float | No
     assert abs(np.corrcoef(gaussian[:, 0], observation["cue"][:, 0])[0, 1]) < 4 / 64
     greedy = learner.act(policy, observation, jax.random.key(1), explore=False)
     assert (np.asarray(greedy) == 0).all()
+
+
+def test_a_filmed_environment_is_the_same_one_with_images_that_no_spec_tells_of() -> None:
+    env = make_env("point/sparse")
+    filmed = film(env, 12, 9)
+    assert filmed.observation_spec is env.observation_spec
+    assert env.tasks is not None
+    assert filmed.tasks is not None
+    goal, action = jnp.array([0.0, 1.0]), jnp.array([1.0, 0.5])
+    render = env.render
+    assert render is not None
+    for plain, shown in (
+        (env.reset(jax.random.key(0)), filmed.reset(jax.random.key(0))),
+        (env.tasks.begin(goal, jax.random.key(0)), filmed.tasks.begin(goal, jax.random.key(0))),
+    ):
+        for state, other in ((plain, shown), (env.step(plain, action), filmed.step(shown, action))):
+            image = other.observation[FRAME]
+            assert (image.shape, image.dtype) == ((9, 12, 3), jnp.uint8)
+            np.testing.assert_array_equal(image, render(state, 12, 9))
+            rest = {name: x for name, x in other.observation.items() if name != FRAME}
+            chex.assert_trees_all_equal(other._replace(observation=rest), state)

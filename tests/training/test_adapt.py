@@ -135,14 +135,14 @@ def test_a_context_ends_with_its_episode() -> None:
     env = numbered_tasks(ends=True)
     episodes = adapt(ends=True).episodes
     first = jax.tree.map(lambda x: x[0], episodes)
-    context = episodes_as_context(first)
+    context = episodes_as_context(env, first)
     assert context.counts.sum(-1).tolist() == [2] * 3 + [4] * 3
     blank = blank_context(env, (6, LENGTH))
     shapes = [jax.tree.map(lambda x: (x.shape, x.dtype), c) for c in (context, blank)]
     assert shapes[0] == shapes[1]
     # a step in which the simulation diverged has no meaning
     diverged = first._replace(final=first.final._replace(diverged=jnp.ones(6, bool)))
-    assert episodes_as_context(diverged).counts.sum(-1).tolist() == [1] * 3 + [3] * 3
+    assert episodes_as_context(env, diverged).counts.sum(-1).tolist() == [1] * 3 + [3] * 3
 
 
 @pytest.mark.parametrize(

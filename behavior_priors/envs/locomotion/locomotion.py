@@ -29,7 +29,11 @@ from behavior_priors.envs.locomotion.families import TASK_FAMILIES, Step, any_he
 from behavior_priors.envs.locomotion.parameters import draw_numbers, random_models
 from behavior_priors.envs.physics import make_physics
 from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
+from behavior_priors.envs.rendering import render_scene
 from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, Task, Tasks, UserError
+
+CAMERA = "track"
+"""Of all of gymnasium's models; it moves along with the body."""
 
 
 class Moving(NamedTuple):
@@ -125,6 +129,19 @@ def make_locomotion(
             simulation=Moving(after, place, task),
         )
 
+    def render(state: State, width: int, height: int) -> Array:
+        moving = state.simulation
+        return render_scene(
+            physics,
+            moving.physics,
+            scene_of(moving.task),
+            CAMERA,
+            width=width,
+            height=height,
+            shift=jnp.append(moving.place, 0.0),
+            squares=1.0,
+        )
+
     return Env(
         name=name,
         observation_spec=body.observation_spec,
@@ -132,6 +149,7 @@ def make_locomotion(
         episode_length=episode_length,
         reset=reset,
         step=step,
+        render=render,
         measures_success=False,
         info={"engine": physics.engine, "control_hz": round(1.0 / seconds, 3), **bodies},
         tasks=Tasks(sample, begin, lambda state: state.simulation.task),
