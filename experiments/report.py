@@ -84,7 +84,7 @@ def find_curves(table: Table, metric: str) -> dict[str, list[figures.Run]]:
             for path in sorted(run.workdir.glob("*/metrics.jsonl")):
                 points = [r for r in read_jsonl(path) if r.get(metric) is not None]
                 if points:
-                    label = _label(path.parent.name, row)
+                    label = _label(path.parent.name, row, table)
                     steps, values = ([r[n] for r in points] for n in ("step", metric))
                     curves.setdefault(label, []).append(
                         (np.array(steps, float), np.array(values, float))
@@ -92,10 +92,21 @@ def find_curves(table: Table, metric: str) -> dict[str, list[figures.Run]]:
     return curves
 
 
-def _label(method: str, row: Row) -> str:
-    """Of a line in a figure: the method, and what the row differs in from the others."""
-    differing = [f"{n}={x}" for n, x in row.settings.items() if n != "experiment"]
-    return " ".join([LABELS.get(method, method), *differing])
+def _label(method: str, row: Row, table: Table) -> str:
+    """Of a line in a figure: the method, and what the row has that most of the others have not.
+
+    Names are without the groups of their flags, where that says which flag is meant.
+    """
+    names = [name for name in row.settings if name != "experiment"]
+    short = [name.rpartition(".")[2] for name in names]
+    differing = []
+    for name, last in zip(names, short, strict=True):
+        alike = sum(other.settings[name] == row.settings[name] for other in table.rows)
+        if 2 * alike <= len(table.rows):
+            differing.append(f"{last if short.count(last) == 1 else name}={row.settings[name]}")
+    if names and not differing:
+        differing = ["as most others"]
+    return ", ".join([LABELS.get(method, method), *differing])
 
 
 class Adaptations(NamedTuple):
@@ -136,7 +147,7 @@ def find_adaptations(table: Table) -> Adaptations:
                 raise UserError(
                     f"{path} cannot be read ({error}); run the experiment again"
                 ) from None
-            tables = returns.setdefault(_label(run.experiment, row), [])
+            tables = returns.setdefault(_label(run.experiment, row, table), [])
             if tables and tables[0].shape[1] != kept.shape[1]:
                 raise UserError(
                     f"{path} has {kept.shape[1]} trajectories, other runs of its row have "

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
-from behavior_priors.training.figures import COLORS, LINE_STYLES, STYLE, save_figure
+from behavior_priors.training.figures import COLORS, LINE_STYLES, STYLE, legend_below, save_figure
 from behavior_priors.training.statistics import stratified_bootstrap_interval
 
 
@@ -56,7 +56,7 @@ def adaptation_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         # as many beside each other as there is room for
         letters = max(len(label) for label in [*returns, "exploring"])
-        figure.legend(loc="outside lower center", ncols=max(1, 90 // (letters + 9)))
+        legend_below(figure, ncols=max(1, 90 // (letters + 9)))
         save_figure(figure, path)
 
 

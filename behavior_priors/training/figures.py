@@ -38,6 +38,12 @@ STYLE: Any = {
     "savefig.dpi": 160,
 }
 
+LETTERS_PER_INCH = 9.5
+"""Of a legend of full size."""
+
+LINE_OF_A_LEGEND = 6
+"""Letters that would stand where a piece of the line does."""
+
 Run = tuple[np.ndarray, np.ndarray]
 """Steps `[n]`, increasing, and values `[n]`."""
 
@@ -89,8 +95,17 @@ def learning_curves(
         axes.margins(x=0)
         axes.set_xlim(left=0.0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        figure.legend(loc="outside lower center", ncols=1)
+        legend_below(figure, ncols=1)
         save_figure(figure, path)
+
+
+def legend_below(figure: Figure, ncols: int) -> None:
+    """The legend of all lines, below, as large as the longest text lets it be."""
+    lines = [axes.get_legend_handles_labels()[1] for axes in figure.axes]
+    letters = max((len(text) for texts in lines for text in texts), default=0) + LINE_OF_A_LEGEND
+    room = LETTERS_PER_INCH * figure.get_size_inches()[0] / ncols
+    size = STYLE["legend.fontsize"] * min(1.0, room / letters)
+    figure.legend(loc="outside lower center", ncols=ncols, fontsize=size)
 
 
 def success_bars(

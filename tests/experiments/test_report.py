@@ -118,11 +118,28 @@ def test_keys_are_chosen_by_pattern(runs: Path) -> None:
 
 def test_curves_are_those_of_complete_runs(runs: Path) -> None:
     curves = find_curves(table(runs), "eval/success_rate")
-    assert list(curves) == ["SAC env=grasp/mug"]
-    ends = [(steps[-1], values[-1]) for steps, values in curves["SAC env=grasp/mug"]]
+    assert list(curves) == ["SAC, env=grasp/mug"]
+    ends = [(steps[-1], values[-1]) for steps, values in curves["SAC, env=grasp/mug"]]
     assert ends == [(300.0, 0.25), (300.0, 0.75)]
-    np.testing.assert_array_equal(curves["SAC env=grasp/mug"][1][1], [0.0, 0.375, 0.75])
+    np.testing.assert_array_equal(curves["SAC, env=grasp/mug"][1][1], [0.0, 0.375, 0.75])
     assert find_curves(table(runs), "eval/nope") == {}
+
+
+def test_a_line_is_called_after_what_most_others_do_not_have(runs: Path) -> None:
+    settings: list[dict[str, str]] = [
+        {"experiment": "pearl", "loop.order": "random", "context.size": "5", "loop.size": "1"},
+        {"experiment": "pearl", "loop.order": "random", "context.size": "5", "loop.size": "2"},
+        {"experiment": "pearl", "loop.order": "lived", "context.size": "9", "loop.size": "1"},
+    ]
+    found = table(runs, "mug/*")
+    rows = [found.rows[0]._replace(settings=x) for x in settings]
+    curves = find_curves(found._replace(rows=rows), "eval/success_rate")
+    # two flags are called size
+    assert list(curves) == [
+        "SAC, as most others",
+        "SAC, loop.size=2",
+        "SAC, order=lived, context.size=9",
+    ]
 
 
 def test_without_curves_there_is_no_figure(runs: Path) -> None:
@@ -142,9 +159,9 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
             oracle_returns=np.array([5.0, 6.0 + 2 * seed]),
         )
     found = find_adaptations(table(runs))
-    assert list(found.returns) == ["PARROT env=grasp/mug"]
+    assert list(found.returns) == ["PARROT, env=grasp/mug"]
     np.testing.assert_allclose(
-        found.returns["PARROT env=grasp/mug"], [[2, 3], [0, 4], [3, 4], [1, 5]]
+        found.returns["PARROT, env=grasp/mug"], [[2, 3], [0, 4], [3, 4], [1, 5]]
     )
     assert (found.oracle, found.exploration) == (6.0, 0)
     written = write_report(table(runs), runs / "out", None)
@@ -157,7 +174,7 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
     )
     mixed = find_adaptations(table(runs))
     assert (list(mixed.returns), mixed.oracle) == (
-        ["PARROT env=grasp/cap", "PARROT env=grasp/mug"],
+        ["PARROT, env=grasp/cap", "PARROT, env=grasp/mug"],
         None,
     )
     found = [read_run(w) for w in find_workdirs([f"{runs}/mug/seed1", f"{runs}/cap/seed0"])]

@@ -63,6 +63,21 @@ def test_learning_curves_show_means_and_ranges(tmp_path: Path, drawn: list[Any])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("environment steps", "success rate")
 
 
+@pytest.mark.parametrize("letters", [3, 60, 120, 200])
+def test_a_legend_stays_within_its_figure_however_long_its_texts_are(
+    tmp_path: Path, drawn: list[Any], letters: int
+) -> None:
+    run = np.array([0, 100]), np.array([0.0, 1.0])
+    curves = {("context_order=in_order, " * 10)[:letters]: [run], "PARROT": [run]}
+    figures.learning_curves(tmp_path / "a.png", curves, ylabel="return")
+    (legend,) = drawn[0].legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= drawn[0].bbox.width
+    assert box.width > 0.2 * drawn[0].bbox.width
+    assert legend.get_texts()[0].get_fontsize() == 13 or letters > 60
+
+
 def test_twelve_runs_get_a_bootstrap_band(tmp_path: Path, drawn: list[Any]) -> None:
     runs = [(np.arange(2), np.array([0.0, value])) for value in range(12)]
     figures.learning_curves(tmp_path / "curves.png", {"PARROT": runs}, ylabel="return")
