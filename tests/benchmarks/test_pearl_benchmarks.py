@@ -183,6 +183,13 @@ def test_collections_are_equal() -> None:
     ]
 
 
+def break_the_peer(name: str, defect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a method of what collects in torch another one."""
+    torch_collect = pytest.importorskip("benchmarks.torch_collect", exc_type=ImportError)
+    collector = torch_collect.Collector
+    monkeypatch.setattr(collector, name, defect(getattr(collector, name)))
+
+
 @pytest.mark.parametrize(
     ("name", "defect", "message"),
     [
@@ -197,9 +204,7 @@ def test_collections_are_equal() -> None:
 def test_another_environment_is_noticed(
     name: str, defect: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch_collect = pytest.importorskip("benchmarks.torch_collect", exc_type=ImportError)
-    collector = torch_collect.Collector
-    monkeypatch.setattr(collector, name, defect(getattr(collector, name)))
+    break_the_peer(name, defect, monkeypatch)
     with pytest.raises(BenchmarkError, match=message):
         meta_collection.measure_collection(cheetahs(), CONFIGS, LOOP, short_plan())
 
@@ -251,9 +256,7 @@ def test_evaluations_agree() -> None:
 def test_another_adaptation_is_noticed(
     name: str, defect: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    torch_collect = pytest.importorskip("benchmarks.torch_collect", exc_type=ImportError)
-    collector = torch_collect.Collector
-    monkeypatch.setattr(collector, name, defect(getattr(collector, name)))
+    break_the_peer(name, defect, monkeypatch)
     with pytest.raises(BenchmarkError, match=message):
         list(meta_evaluation.measure_evaluation(cheetahs(), CONFIGS, 5, short_plan()))
 
