@@ -46,6 +46,8 @@ def main() -> None:
         raise UserError("--episodes and --video_episodes should be at least 1")
     workdir = Path(config.checkpoint)
     run = restore_run(workdir, config.methods)
+    if config.video and run.env.render is None:
+        raise UserError(f"--video: {run.env.name} cannot be drawn; leave it out")
     key = jax.random.key(config.seed or 0)
     if config.seed is None:
         key = stage_keys(run.config.seed)["evaluate"]

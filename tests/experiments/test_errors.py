@@ -5,10 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from behavior_priors.envs import probes
+from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.types import UserError
+from experiments import evaluate
 from tests.experiments import runs
 from tests.experiments.conftest import Refused, one_line
 from tests.experiments.forks import Forks
@@ -226,3 +231,11 @@ def test_a_workdir_of_a_run_with_other_flags(copy: Path, refused: Refused) -> No
     arguments = (*SHORT, "--workdir=run", "--seed=1", "--loop.batch_size=65")
     names = ("--workdir=run", "--loop.batch_size is 64 there and 65 here", "--seed is 0 there")
     refused(copy, "parrot", *arguments, names=(*names, "another --workdir"))
+
+
+def test_what_cannot_be_drawn_makes_no_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = SimpleNamespace(env=probes.observed_reward(bound=None).env)
+    monkeypatch.setattr(evaluate, "restore_run", lambda *_: run)
+    monkeypatch.setattr(flags, "read", lambda _: evaluate.EvaluateConfig("run", video=True))
+    with pytest.raises(UserError, match=f"--video: {run.env.name} cannot be drawn; leave it out"):
+        evaluate.main()
