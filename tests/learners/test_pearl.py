@@ -173,6 +173,36 @@ def test_the_divergence_pulls_beliefs_to_the_prior() -> None:
     assert divergences[2] < 0.1
 
 
+def test_the_divergence_counts_as_its_weight_says_a_mean_over_tasks() -> None:
+    weight, seen = 2.0, experience(jax.random.key(1), 8)
+    context = as_context(seen)
+
+    def gradient(weight: float) -> tuple[Any, PearlState, Any]:
+        """Of the first update, of which Adam's first moment is a tenth."""
+        learner = make(PearlConfig(weight))
+        state = learner.init(jax.random.key(0))
+        after, metrics = jax.jit(learner.update)(state, context, seen)
+        first: Any = after.encoder_optimizer
+        return jax.tree.map(lambda x: 10.0 * x, first[0].mu), state, metrics
+
+    def mean_divergence(params: Any) -> jax.Array:
+        belief = make().infer({"encoder": params}, context)
+        assert belief.mean.shape == (3, 2)
+        nats = 0.5 * (belief.variance + belief.mean**2 - 1.0 - jnp.log(belief.variance))
+        return nats.sum() / 3
+
+    (ours, state, metrics), (without, _, _) = gradient(weight), gradient(0.0)
+    value, slope = jax.value_and_grad(mean_divergence)(state.policy["encoder"])
+    np.testing.assert_allclose(metrics["belief_divergence"], value, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b, c: np.testing.assert_allclose(a - b, weight * c, rtol=1e-3, atol=1e-4),
+        ours,
+        without,
+        slope,
+    )
+    assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(slope)) > 0.1
+
+
 def test_a_description_without_doubt_is_the_mean_and_learns() -> None:
     learner = make(context=dataclasses.replace(CONTEXT, deterministic=True))
     state, metrics = train(learner, 20)
