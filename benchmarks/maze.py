@@ -24,11 +24,12 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-from behavior_priors.data.collect import collect
+from behavior_priors.data.collect import COLLECT, collect
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.envs.maze import point
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.keys import named_key
 from behavior_priors.types import Env, State
 from benchmarks.harness import (
     BenchmarkError,
@@ -154,7 +155,7 @@ def measure_data(env: Env, episodes: int, plan: Plan) -> Row:
     peer: list[float] = []
     begin = plan.clock()
 
-    def after_round(kept: int, tried: int) -> None:
+    def after_round(kept: int, usable: int, tried: int) -> None:
         nonlocal begin
         ours.append(plan.clock() - begin)
         begin = plan.clock()
@@ -172,7 +173,7 @@ def measure_data(env: Env, episodes: int, plan: Plan) -> Row:
             keep_failures=True,
             on_round=after_round,
         ).read_array("action")
-    first = jax.device_get(run(jax.random.fold_in(jax.random.key(0), 0)))
+    first = jax.device_get(run(jax.random.fold_in(named_key(0, COLLECT), 0)))
     actions = [x[:n] for x, n in zip(first.action, first.length, strict=True)]
     expected = np.concatenate(actions)
     found = stored[: len(expected)]

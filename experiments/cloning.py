@@ -12,18 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import jax
-
 from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.keys import named_key
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.training import flags
 from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.run import RunConfig, run_fit
-from behavior_priors.types import Env, Params, Prior, PRNGKey
-from experiments.stages import load_for_fit, print_scores
+from behavior_priors.types import Env, Params, Prior
+from experiments.stages import evaluation_key, load_for_fit, print_scores
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,6 @@ def clone(
     env: Env,
     reader: EpisodeReader,
     folder: Path,
-    keys: Mapping[str, PRNGKey],
     all_flags: Mapping[str, Any],
 ) -> tuple[Params, dict[str, float]]:
     """Fits a policy to demonstrations in a folder, and evaluates it on the task.
@@ -128,7 +126,6 @@ def clone(
       env: the new task.
       reader: the demonstrations, of other tasks.
       folder: of this stage, which goes on from what it finds there.
-      keys: of the experiment's stages.
       all_flags: for wandb.
 
     Returns:
@@ -139,14 +136,14 @@ def clone(
         make_clone(config, env),
         config.bc.fit,
         *load_data(config, env, reader),
-        # not the draws that the prior is trained with
-        jax.random.fold_in(keys["fit"], 1),
+        named_key(config.seed, "fit", "bc"),
         run=config.run,
         flags=all_flags,
     )
     learner = make_sac(config.sac, env.observation_spec, env.action_spec)
     evaluate = make_evaluate(env, learner, config.eval_episodes, stochastic=True)
-    scores = {n: float(x) for n, x in evaluate(state.best_params, keys["evaluate"]).items()}
+    metrics = evaluate(state.best_params, evaluation_key(config.seed))
+    scores = {n: float(x) for n, x in metrics.items()}
     print_scores("bc", scores, config.eval_episodes)
     scores |= {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
     return state.best_params, {f"bc/{name}": x for name, x in scores.items()}

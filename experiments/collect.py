@@ -64,16 +64,19 @@ def main() -> None:
             raise UserError(f"--{name}={getattr(config, name)} should be at least 1")
     began = time.perf_counter()
 
-    def say(word: str, number: int, of: int) -> None:
-        seconds = format_seconds(time.perf_counter() - began)
-        print(f"{word} {number} of {of} episodes  {seconds}", flush=True)
+    def say(words: str) -> None:
+        print(f"{words}  {format_seconds(time.perf_counter() - began)}", flush=True)
+
+    def say_kept(kept: int, usable: int, tried: int) -> None:
+        share = f"{usable / tried:.0%} of {tried} usable"
+        say(f"kept {kept} of {config.episodes} episodes  {share}")
 
     if config.verify:
         reader = EpisodeReader(config.output)
         env = make_env(reader.metadata.environment, engine=config.engine)
         if [list(s) for s in reader.metadata.scenes] != env.info["scenes"]:
             raise UserError(f"{config.output}: its scenes are not those of {env.name} any more")
-        same, total = verify(env, reader, lambda n, of: say("repeated", n, of))
+        same, total = verify(env, reader, lambda n, of: say(f"repeated {n} of {of} episodes"))
         print(f"{same} of {total} episodes repeat bit for bit")
         return
     env, policy = _demonstrated(config)
@@ -86,7 +89,7 @@ def main() -> None:
         round_size=config.side_by_side,
         policy=policy,
         keep_failures=config.keep_failures,
-        on_round=lambda n, of: say("kept", n, of),
+        on_round=say_kept,
     )
     print(f"{reader.num_episodes} episodes, {reader.num_steps} steps in {config.output}")
 

@@ -24,6 +24,7 @@ from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.manipulation.poses import make_find_poses
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
+from behavior_priors.keys import named_key
 from behavior_priors.training import flags
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import Env, State, UserError
@@ -95,7 +96,7 @@ def compare(first: Env, second: Env, episodes: int, seed: int) -> Comparison:
       episodes: how many.
       seed: of the episodes.
     """
-    reset_key, act_key = jax.random.split(jax.random.key(seed))
+    reset_key, act_key = jax.random.split(named_key(seed, "compare"))
     initial = jax.jit(lambda key: reset_many(first, key, episodes))(reset_key)
     results = [_run(env, initial, act_key) for env in (first, second)]
     success = np.stack([result[1] for result in results])

@@ -19,6 +19,7 @@ import numpy as np
 
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.keys import named_key
 from behavior_priors.training import figures, flags
 from behavior_priors.training.statistics import Estimate, success_rate
 from behavior_priors.training.workdir import write_json_atomic
@@ -73,7 +74,7 @@ def judge(env: Env, episodes: int, seed: int, by: By = "object") -> dict[str, Es
 
     tried: Counter[str] = Counter()
     succeeded: Counter[str] = Counter()
-    key = jax.random.key(seed)
+    key = named_key(seed, "judge")
     for round_number in range(-(-episodes // ROUND)):
         result = jax.device_get(run(jax.random.fold_in(key, round_number)))
         for number, slot, success in zip(*map(np.asarray, result), strict=True):

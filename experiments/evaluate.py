@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import jax
-
+from behavior_priors.keys import named_key
 from behavior_priors.training import flags
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
 from experiments.restore import restore_run
-from experiments.stages import stage_keys
+from experiments.stages import evaluation_key
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,18 @@ def main() -> None:
     run = restore_run(workdir, config.methods)
     if config.video and run.env.render is None:
         raise UserError(f"--video: {run.env.name} cannot be drawn; leave it out")
-    key = jax.random.key(config.seed or 0)
-    if config.seed is None:
-        key = stage_keys(run.config.seed)["evaluate"]
+    seed = run.config.seed if config.seed is None else config.seed
     results = {}
     for method, learned in run.methods.items():
         evaluate = run.evaluation(learned, config.episodes)
-        for name, value in evaluate(learned.policy, key).items():
+        for name, value in evaluate(learned.policy, evaluation_key(seed)).items():
             results[f"{method}/{name}"] = float(value)
             print(f"{method}/{name} {float(value):.4f}")
         results[f"{method}/steps"] = learned.step
     write_json_atomic(workdir / "evaluation.json", results)
     if config.video:
-        run.videos(workdir / "videos", run.methods, key, config.video_episodes)
+        video_key = named_key(seed, "video")
+        run.videos(workdir / "videos", run.methods, video_key, config.video_episodes)
         print(f"videos in {workdir / 'videos'}")
 
 

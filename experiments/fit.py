@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.keys import named_key
 from behavior_priors.networks import count_parameters
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
@@ -25,7 +26,7 @@ from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, check_run_config
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec, Prior, UserError
-from experiments.stages import load_for_fit, stage_keys, train_prior
+from experiments.stages import load_for_fit, train_prior
 
 PRIORS = ("real_nvp", "gaussian")
 
@@ -104,7 +105,7 @@ def main() -> None:
         flags_text=flags.to_text(config),
         may_differ=("workdir",),
     )
-    key, watch = stage_keys(config.seed)["fit"], Stopwatch()
+    watch = Stopwatch()
     results: dict[str, float] = {}
     for name, prior in priors.items():
         with watch.span(name):
@@ -113,12 +114,12 @@ def main() -> None:
                 workdir / name,
                 config.fit,
                 data,
-                key,
+                named_key(config.seed, "fit", name),
                 run=config.run,
                 all_flags=dataclasses.asdict(config),
             )
         facts = {key.removeprefix("prior/"): value for key, value in facts.items()}
-        facts["parameters"] = count_parameters(jax.eval_shape(prior.init, key))
+        facts["parameters"] = count_parameters(jax.eval_shape(prior.init, jax.random.key(0)))
         results |= {f"{name}/{key}": value for key, value in facts.items()}
         print(
             f"{name}: {facts['validation_nll']:.4g} nats an action on held-out episodes, best "

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.keys import named_key
 from behavior_priors.training.adapt import policy_returns
 from behavior_priors.training.meta_experience import tasks_of
 from behavior_priors.training.workdir import disk_full_is_user_error
@@ -30,7 +31,8 @@ def draw_tasks(env: Env, train: int, test: int, seed: int) -> SplitTasks:
     Raises:
       UserError: the environment is but one task.
     """
-    tasks = jax.jit(tasks_of(env).sample, static_argnums=1)(jax.random.key(seed), train + test)
+    sample = jax.jit(tasks_of(env).sample, static_argnums=1)
+    tasks = sample(named_key(seed, "tasks"), train + test)
     first = jax.tree.map(lambda x: x[:train], tasks)
     return SplitTasks(first, jax.tree.map(lambda x: x[train:], tasks) if test else first)
 

@@ -20,6 +20,7 @@ from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.wrappers import decode_action, decoder
+from behavior_priors.keys import named_key
 from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
@@ -44,7 +45,6 @@ from experiments.stages import (
     report_policies,
     restore_prior,
     restore_trained,
-    stage_keys,
     train_prior,
     uniform_actions,
 )
@@ -224,7 +224,7 @@ def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(ParrotConfig)
     # everything that can be refused is refused before anything is written
-    env, keys = task_env(config), stage_keys(config.seed)
+    env = task_env(config)
     check_config(config, env)
     data_env = None
     if needs_data(config.methods) and config.data is None:
@@ -257,19 +257,21 @@ def main() -> None:
                 workdir / "prior",
                 config.fit,
                 load_data(config, env, reader),
-                keys["fit"],
+                named_key(config.seed, "fit", "prior"),
                 run=config.run,
                 all_flags=dataclasses.asdict(config),
             )
         with watch.span("report"):
             latent = (decode_action(report_env, *prior, None), random_latents(prior[0].latent_size))
             policies = {"prior": latent, "random": (report_env, uniform_actions(report_env))}
-            report = report_policies(policies, keys["report"], config.report_episodes)
+            report = report_policies(
+                policies, named_key(config.seed, "report"), config.report_episodes
+            )
         results |= facts | {"prior/episodes": reader.num_episodes} | report
     if cloning.is_needed(config.methods):
         with watch.span("bc"):
             all_flags = dataclasses.asdict(config)
-            cloned, scores = cloning.clone(config, env, reader, workdir / "bc", keys, all_flags)
+            cloned, scores = cloning.clone(config, env, reader, workdir / "bc", all_flags)
         results |= scores
 
     trained = {}
@@ -281,9 +283,11 @@ def main() -> None:
     with watch.span("pictures"):
         pictures.learning_curves([workdir], workdir / "figures", config.methods, env)
         if prior is not None:
-            pictures.gripper_trajectories(workdir / "figures", env, *prior, keys["picture"])
+            picture_key = named_key(config.seed, "picture")
+            pictures.gripper_trajectories(workdir / "figures", env, *prior, picture_key)
         if config.video_episodes:
-            pictures.videos(workdir / "videos", trained, keys["evaluate"], config.video_episodes)
+            video_key = named_key(config.seed, "video")
+            pictures.videos(workdir / "videos", trained, video_key, config.video_episodes)
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())
     path = write_summary(workdir, results, seed=config.seed, engine=env.info["engine"])

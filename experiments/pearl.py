@@ -21,6 +21,7 @@ import numpy as np
 
 from behavior_priors.checks import check_ranges
 from behavior_priors.envs.registry import make_env
+from behavior_priors.keys import named_key
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlConfig, check_pearl_config, make_pearl
 from behavior_priors.learners.sac_config import SACConfig
@@ -47,7 +48,7 @@ from behavior_priors.training.workdir import (
 from behavior_priors.types import Env, Params, PRNGKey, Task
 from experiments import meta_pictures
 from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns, read_tasks
-from experiments.stages import Trained, restore_trained, stage_keys
+from experiments.stages import Trained, evaluation_key, restore_trained
 
 METHOD = "pearl"
 
@@ -194,12 +195,13 @@ def main() -> None:
         may_differ=("workdir",),
     )
     meta = meta._replace(tasks=keep_tasks(workdir, meta.tasks))
-    keys, watch = stage_keys(config.seed), Stopwatch()
+    watch = Stopwatch()
     results: dict[str, float] = {}
     oracle = None
     if config.oracle_episodes:
         with watch.span("oracle"):
-            oracle = oracle_returns(env, meta.tasks.test, config.oracle_episodes, keys["report"])
+            oracle_key = named_key(config.seed, "oracle")
+            oracle = oracle_returns(env, meta.tasks.test, config.oracle_episodes, oracle_key)
     if oracle is not None:
         results["oracle/return_mean"] = float(oracle.mean())
         print(f"oracle   return {oracle.mean():.4g}  ({len(oracle)} test tasks)", flush=True)
@@ -207,8 +209,9 @@ def main() -> None:
     results |= learned
     with watch.span("evaluate"):
         adapt = jax.jit(make_adapt(env, meta.learner, config.adapt))
-        tested = adapt(policy, meta.tasks.test, keys["evaluate"])
-        trained = adapt(policy, meta.tasks.train, keys["evaluate"])
+        tested = adapt(policy, meta.tasks.test, evaluation_key(config.seed))
+        train_key = named_key(config.seed, "evaluate", "training tasks")
+        trained = adapt(policy, meta.tasks.train, train_key)
     results |= scores(tested, trained)
     np.savez(
         workdir / ADAPTATION_FILE,
@@ -235,7 +238,7 @@ def main() -> None:
             policy,
             meta.tasks.test,
             config.adapt,
-            keys["evaluate"],
+            named_key(config.seed, "video"),
         )
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())
@@ -257,7 +260,7 @@ def learn(
             loop,
             schedule,
             make_meta_evaluate(env, learner, tasks.test, config.adapt),
-            stage_keys(config.seed)["learn"],
+            named_key(config.seed, "learn", METHOD),
             run=config.run,
             stopwatch=seconds,
             flags=dataclasses.asdict(config),

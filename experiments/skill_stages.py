@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from behavior_priors.data.dataset import check_compatible, load_windows, split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.keys import named_key
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_vae
 from behavior_priors.training import flags
@@ -22,7 +23,7 @@ from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.run import RunConfig, run_fit
 from behavior_priors.training.workdir import FLAGS_FILE, read_owner
 from behavior_priors.types import Env, Params, Prior, SkillModel, UserError
-from experiments.stages import load_for_fit, stage_keys
+from experiments.stages import load_for_fit
 
 WITH_SKILLS, WITH_CLONE = ("spirl", "ssp"), ("flat_prior", "bc_sac", "bc_ppo")
 """Methods that act through skills, and methods that know single actions of the data."""
@@ -95,7 +96,7 @@ def learn_from_data(
     config: Experiment, env: Env, reader: EpisodeReader | None, workdir: Path
 ) -> tuple[Learned, dict[str, Any]]:
     """What the method needs to know from data, and how well that was learned."""
-    key, everything = stage_keys(config.seed)["fit"], dataclasses.asdict(cast(Any, config))
+    everything = dataclasses.asdict(cast(Any, config))
     if config.method in WITH_SKILLS:
         skills = make_skills(config, env)
         if config.skills is not None:
@@ -103,6 +104,7 @@ def learn_from_data(
         assert reader is not None
         data = load_skill_data(config, env, reader)
         folder, fit = workdir / "skills", config.fit
+        key = named_key(config.seed, "fit", "skills")
         state = run_fit(folder, skills, fit, *data, key, run=config.run, flags=everything)
         facts = {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
         facts = {f"skills/{name}": value for name, value in facts.items()}
@@ -111,6 +113,7 @@ def learn_from_data(
         assert reader is not None
         clone, data = make_clone(config, env), load_clone_data(config, env, reader)
         folder, fit = workdir / "clone", config.clone_fit
+        key = named_key(config.seed, "fit", "clone")
         state = run_fit(folder, clone, fit, *data, key, run=config.run, flags=everything)
         facts = {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
         facts = {f"clone/{name}": value for name, value in facts.items()}

@@ -18,17 +18,13 @@ import jax
 from behavior_priors.checks import check_ranges
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
-from behavior_priors.learners.kl_sac import (
-    check_divergence,
-)
+from behavior_priors.keys import named_key
+from behavior_priors.learners.kl_sac import check_divergence
 from behavior_priors.training import flags
 from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import check_run_config
 from behavior_priors.training.workdir import open_workdir, write_summary
-from behavior_priors.types import (
-    Env,
-    UserError,
-)
+from behavior_priors.types import Env, UserError
 from experiments import pictures
 from experiments.skill_stages import (
     WITH_CLONE,
@@ -49,7 +45,6 @@ from experiments.stages import (
     related_env,
     report_policies,
     restore_trained,
-    stage_keys,
 )
 
 CONFIG = SpirlConfig
@@ -108,7 +103,7 @@ def main() -> None:
     """Runs the experiment that the command line describes."""
     config = flags.read(SpirlConfig)
     # everything that can be refused is refused before anything is written
-    env, keys = task_env(config), stage_keys(config.seed)
+    env = task_env(config)
     check_config(config, env)
     needs_skills = config.method in WITH_SKILLS and config.skills is None
     needs_data = needs_skills or config.method in WITH_CLONE
@@ -138,8 +133,10 @@ def main() -> None:
     if learned.skills is not None and config.report_episodes:
         with watch.span("report"):
             policies = untaught(report_env, learned)
-            results |= report_policies(policies, keys["report"], config.report_episodes)
-            pictures.maze_paths(workdir / "figures", policies, keys["picture"])
+            results |= report_policies(
+                policies, named_key(config.seed, "report"), config.report_episodes
+            )
+            pictures.maze_paths(workdir / "figures", policies, named_key(config.seed, "picture"))
     acted_env, learner = make_method(config, env, learned)
     trained, scores = learn(config.method, config, acted_env, learner, workdir, watch)
     results |= scores
@@ -149,7 +146,7 @@ def main() -> None:
             pictures.videos(
                 workdir / "videos",
                 {config.method: trained},
-                keys["evaluate"],
+                named_key(config.seed, "video"),
                 config.video_episodes,
             )
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}

@@ -19,6 +19,7 @@ from behavior_priors.data.dataset import check_compatible, load_transitions, spl
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
+from behavior_priors.keys import named_child, named_key
 from behavior_priors.learner import Actor, Learner, MetaLearner, OnPolicyLearner
 from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
@@ -40,8 +41,6 @@ from behavior_priors.types import (
     UserError,
 )
 
-STAGES = ("fit", "report", "learn", "evaluate", "picture")
-
 
 class TrainedPrior(NamedTuple):
     """A prior and its parameters."""
@@ -50,9 +49,9 @@ class TrainedPrior(NamedTuple):
     params: Params
 
 
-def stage_keys(seed: int) -> dict[str, PRNGKey]:
-    """One source of randomness a stage, so that stages do not depend on each other's draws."""
-    return dict(zip(STAGES, jax.random.split(jax.random.key(seed), len(STAGES)), strict=True))
+def evaluation_key(seed: int) -> PRNGKey:
+    """Key of a run's final evaluation: all of its methods are met with the same episodes."""
+    return named_key(seed, "evaluate")
 
 
 def related_env(env: Env, kind: str, name: str | None, engine: str) -> Env:
@@ -88,9 +87,9 @@ def get_demonstrations(env: Env, folder: Path, episodes: int, seed: int) -> Epis
     """Collects a dataset in a folder, or completes the one that was begun there."""
     began = time.perf_counter()
 
-    def say(kept: int, tried: int) -> None:
+    def say(kept: int, usable: int, tried: int) -> None:
         seconds = format_seconds(time.perf_counter() - began)
-        share = f"kept {kept / tried:.0%}"
+        share = f"{usable / tried:.0%} of {tried} usable"
         print(f"collect  {kept}/{episodes} episodes  {share}  {seconds}", flush=True)
 
     return collect(env, folder, episodes, seed, resume=True, on_round=say)
@@ -199,7 +198,7 @@ def learn(
     watch: Stopwatch,
 ) -> tuple[tuple[Env, Actor, Params], dict[str, float]]:
     """Trains a method in its folder and evaluates it: what acts, and its scores `METHOD/...`."""
-    keys, seconds = stage_keys(config.seed), Stopwatch()
+    seconds = Stopwatch()
     all_flags = dataclasses.asdict(cast(Any, config))
     loop, schedule = make_loop_of(config, env, learner)
     with watch.span(method):
@@ -209,14 +208,15 @@ def learn(
             loop,
             schedule,
             make_evaluate(env, learner, config.run.eval_episodes, stochastic=False),
-            keys["learn"],
+            named_key(config.seed, "learn", method),
             run=config.run,
             stopwatch=seconds,
             flags=all_flags,
         )
     with watch.span("evaluate"):
         evaluate = make_evaluate(env, learner, config.eval_episodes, stochastic=True)
-        scores = {n: float(x) for n, x in evaluate(state.learner.policy, keys["evaluate"]).items()}
+        metrics = evaluate(state.learner.policy, evaluation_key(config.seed))
+        scores = {n: float(x) for n, x in metrics.items()}
     print_scores(method, scores, config.eval_episodes)
     scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
     scores |= {f"seconds/{name}": x for name, x in seconds.seconds().items()}
@@ -231,7 +231,7 @@ def report_policies(
 
     Args:
       policies: by a label, and where each acts.
-      key: consumed; the same resets for all.
+      key: consumed.
       episodes: of each.
 
     Returns:
@@ -241,7 +241,7 @@ def report_policies(
     results: dict[str, float] = {}
     for label, (env, policy) in policies.items():
         word = env.info.get("success", "success")
-        report = interaction_report(env, policy, key, episodes)
+        report = interaction_report(env, policy, named_child(key, label), episodes)
         rates = {name.replace("success", word): float(x) for name, x in report.items()}
         results |= {f"{label}/{name}": x for name, x in rates.items()}
         words = [

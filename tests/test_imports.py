@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("behavior_priors", "experiments", "launch", "benchmarks")
 
-BASE = {"types", "checks", "learner", "distributions", "networks", "replay", "task_replay"}
+BASE = {"types", "checks", "keys", "learner", "distributions", "networks", "replay", "task_replay"}
 LIBRARY = BASE | {"objectives", "priors", "learners", "envs", "data"}
 
 # Rooms of the package and outside it, and the rooms that each may import besides itself.
@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "xla": set(),
     "checks": {"types"},
+    "keys": {"types"},
     "learner": {"types"},
     "distributions": {"types"},
     "networks": {"types"},
@@ -27,8 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "objectives": BASE,
     "priors": BASE | {"objectives"},
     "learners": BASE | {"objectives"},
-    "envs": {"types"},
-    "data": {"types", "envs"},
+    "envs": {"types", "keys"},
+    "data": {"types", "keys", "envs"},
     "training": LIBRARY,
     "experiments": LIBRARY | {"training"},
     "launch": LIBRARY | {"training", "experiments"},

@@ -14,13 +14,21 @@ from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch, pad
 from behavior_priors.data.metadata import EpisodeMetadata
 from behavior_priors.envs.rollout import Rollout, replay_actions, rollout
+from behavior_priors.keys import named_key
 from behavior_priors.types import Env, State, UserError
 
 ROUND = 256
 """Episodes tried at once, unless something else is asked for; the ones kept make a shard."""
 
-ProgressFn = Callable[[int, int], None]
-"""`(episodes kept so far, episodes tried so far)`."""
+COLLECT = "collect"
+"""The use of a seed that demonstrations are drawn by."""
+
+CollectProgressFn = Callable[[int, int, int], None]
+"""`(episodes kept, usable ones, episodes tried)` so far. More are usable than are kept where the
+last round has more than were still missing."""
+
+VerifyProgressFn = Callable[[int, int], None]
+"""`(episodes that repeat, episodes tried)` so far."""
 
 
 def collect(
@@ -33,7 +41,7 @@ def collect(
     round_size: int = ROUND,
     policy: str = "scripted",
     keep_failures: bool = False,
-    on_round: ProgressFn | None = None,
+    on_round: CollectProgressFn | None = None,
 ) -> EpisodeReader:
     """Collects demonstrations that end in success, as PARROT does (Singh et al. 2021, appendix A).
 
@@ -77,18 +85,19 @@ def collect(
     writer = (EpisodeWriter.resume if resume else EpisodeWriter.create)(directory, metadata)
     demonstrator = env.demonstrate
     demonstrate = jax.jit(lambda key: rollout(env, demonstrator, key, round_size))
-    key = jax.random.key(seed)
+    key = named_key(seed, COLLECT)
     while not writer.complete:
         batch = _kept(
             env, keep_failures, demonstrate(jax.random.fold_in(key, writer.totals.num_shards))
         )
-        missing = episodes - writer.totals.num_episodes
-        writer.write(_first(batch, missing))
+        before = writer.totals.num_episodes
+        usable = before + len(batch["length"])
+        writer.write(_first(batch, episodes - before))
         tried = writer.totals.num_shards * round_size
         if writer.totals.num_episodes == 0 and tried >= 10 * round_size:
             raise UserError(f"{env.name}: the demonstrator failed in all of {tried} episodes")
         if on_round is not None:
-            on_round(writer.totals.num_episodes, tried)
+            on_round(writer.totals.num_episodes, usable, tried)
         if writer.totals.num_episodes >= episodes:
             writer.finish()
     return EpisodeReader(directory)
@@ -163,13 +172,15 @@ def restore_states(env: Env, episodes: EpisodeBatch) -> State:
     )
 
 
-def verify(env: Env, reader: EpisodeReader, on_round: ProgressFn | None = None) -> tuple[int, int]:
+def verify(
+    env: Env, reader: EpisodeReader, on_round: VerifyProgressFn | None = None
+) -> tuple[int, int]:
     """Re-executes every stored episode.
 
     Args:
       env: the one that the data was collected in; its episodes live in its states.
       reader: the dataset.
-      on_round: called with (episodes that repeat, episodes tried).
+      on_round: called after every round.
 
     Returns:
       How many episodes give the stored observations again, bit for bit, and how many there are.

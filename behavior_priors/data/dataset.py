@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from behavior_priors.data.episodes import EpisodeReader, EpisodeSelection
+from behavior_priors.keys import named_generator
 from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec, UserError
 
 
@@ -125,7 +126,7 @@ def split_by_episode(
             f"{num_episodes} episodes cannot be split with validation_fraction="
             f"{validation_fraction}; at least 2 episodes and a fraction between 0 and 1 are needed"
         )
-    order = np.random.default_rng(seed).permutation(num_episodes)
+    order = named_generator(seed, "split").permutation(num_episodes)
     return np.sort(order[num_validation:]), np.sort(order[:num_validation])
 
 

@@ -160,13 +160,12 @@ def make_actor_critic(
         return apply_value(value, x, jnp.zeros((*x.shape[:-1], 0)))
 
     def init(key: PRNGKey) -> SACState:
-        state_key, policy_key, critic_key = jax.random.split(key, 3)
+        state_key, policy_key, critic_key, value_key = jax.random.split(key, 4)
         critic_input = jnp.zeros(observation_size(observation_spec, critic_names))
         policy = init_policy(policy_key)
         critic = critic_network.init(critic_key, critic_input, jnp.zeros(size))
         value: Params = ()
         if config.value_network:
-            value_key = jax.random.fold_in(critic_key, 1)
             value = value_network.init(value_key, critic_input, jnp.zeros(0))
         log_temperature = jnp.asarray(math.log(config.initial_temperature), jnp.float32)
         return SACState(

@@ -139,7 +139,7 @@ def make_pearl(
     def update(
         state: PearlState, context: Context, batch: Transition
     ) -> tuple[PearlState, Metrics]:
-        key, describe_key, target_key, policy_key = jax.random.split(state.key, 4)
+        key, describe_key, target_key, value_key, policy_key = jax.random.split(state.key, 5)
         step = state.step + 1
         before = dataclasses.replace(state.rest, policy=state.policy["actor"], step=step)
 
@@ -164,9 +164,7 @@ def make_pearl(
         actor_critic = parts.step_critic(before, gradients[0])
         params, encoder_optimizer = descend(adam, gradients[1], state.encoder_optimizer, params)
         described = join(batch, jax.lax.stop_gradient(description))
-        actor_critic, value_metrics = parts.step_value(
-            actor_critic, described, jax.random.fold_in(policy_key, 1)
-        )
+        actor_critic, value_metrics = parts.step_value(actor_critic, described, value_key)
         actor_critic, paid, policy_metrics = parts.step_policy(actor_critic, described, policy_key)
         actor_critic, temperature_metrics = parts.step_temperature(actor_critic, paid)
         actor_critic = parts.step_target(actor_critic)

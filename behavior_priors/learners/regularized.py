@@ -50,14 +50,14 @@ def make_regularized(
     parts = make_actor_critic(config, observation_spec, action_spec, penalty, initial_policy)
 
     def update(state: SACState, batch: Transition) -> tuple[SACState, Metrics]:
-        key, critic_key, policy_key = jax.random.split(state.key, 3)
+        key, critic_key, value_key, policy_key = jax.random.split(state.key, 4)
         state = dataclasses.replace(state, key=key, step=state.step + 1)
         target = parts.target(state, batch, critic_key)
         gradient, critic_metrics = jax.grad(parts.critic_loss, has_aux=True)(
             state.critic, batch, target
         )
         state = parts.step_critic(state, gradient)
-        state, value_metrics = parts.step_value(state, batch, jax.random.fold_in(policy_key, 1))
+        state, value_metrics = parts.step_value(state, batch, value_key)
         state, paid, policy_metrics = parts.step_policy(state, batch, policy_key)
         state, temperature_metrics = parts.step_temperature(state, paid)
         state = parts.step_target(state)

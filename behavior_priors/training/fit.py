@@ -13,6 +13,7 @@ import optax
 
 from behavior_priors.checks import check_ranges, check_rules
 from behavior_priors.data.dataset import Windows
+from behavior_priors.keys import named_key
 from behavior_priors.types import Array, InitFn, Metrics, Params, PriorLossFn, PRNGKey, UserError
 
 VALIDATION_CHUNK = 4096
@@ -172,7 +173,7 @@ def _evaluate(prior: Trainable, params: Params, data: Data) -> Metrics:
     examples = _examples(data)
     chunk = min(examples, VALIDATION_CHUNK)
     chunks, rest = divmod(examples, chunk)
-    keys = jax.random.split(jax.random.key(0), chunks + 1)
+    keys = jax.random.split(named_key(0, "validation", prior.name), chunks + 1)
 
     def evaluate(rows_and_key: tuple[Array, PRNGKey]) -> Metrics:
         rows, key = rows_and_key

@@ -18,6 +18,7 @@ from behavior_priors.data.collect import collect
 from behavior_priors.data.dataset import load_transitions, split_by_episode
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.keys import named_key
 from behavior_priors.training import flags
 from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import FitConfig, fit
@@ -65,23 +66,22 @@ def main() -> None:
         jax.tree.map(jnp.asarray, load_transitions(episodes, tuple(env.observation_spec), part))
         for part in split_by_episode(episodes.num_episodes, 0.1, config.seed)
     )
-    fit_key, learn_key, evaluate_key = jax.random.split(jax.random.key(config.seed), 3)
 
     prior = make_cvae(config.cvae, env.observation_spec, env.action_spec)
-    fitted = fit(prior, config.fit, train, validation, fit_key)
+    fitted = fit(prior, config.fit, train, validation, named_key(config.seed, "fit"))
     print(f"prior: validation loss {float(fitted.best_loss):.3f}", flush=True)
 
     latent_env = decode_action(env, prior, fitted.best_params, config.bound)
     learner = make_td3(config.td3, latent_env.observation_spec, latent_env.action_spec)
     loop = make_loop(latent_env, learner, config.loop)
-    state = loop.init(learn_key)
+    state = loop.init(named_key(config.seed, "learn"))
     while int(state.steps) < config.loop.steps:
         state, metrics = loop.run_epoch(state)
         success = float(metrics["episode/success"])
         print(f"{int(state.steps)} steps: success {success:.1%} while exploring", flush=True)
 
     evaluate = make_evaluate(latent_env, learner, config.eval_episodes, stochastic=False)
-    scores = evaluate(state.learner.policy, evaluate_key)
+    scores = evaluate(state.learner.policy, named_key(config.seed, "evaluate"))
     print(f"success {float(scores['success_rate']):.1%} of {config.eval_episodes} episodes")
 
 

@@ -84,7 +84,8 @@ def test_a_killed_collection_is_completed_identically(
 ) -> None:
     rounds = []
 
-    def on_round(kept: int, tried: int) -> None:
+    def on_round(kept: int, usable: int, tried: int) -> None:
+        assert kept == usable
         rounds.append((kept, tried))
         if len(rounds) == killed_after:
             raise Killed

@@ -25,6 +25,7 @@ from behavior_priors.envs.maze.tasks import (
     fixed_task,
     random_task,
 )
+from behavior_priors.keys import named_child
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -200,7 +201,9 @@ def _make_env(
         where, (position, velocity, _) = map_of(state.simulation), state.simulation
         cell = layout.next_cell(where.walls, where.ways, jnp.int32(jnp.floor(position)))
         jitter = jax.random.uniform(
-            jax.random.fold_in(state.key, cell[0] * size + cell[1]), (2,), minval=-1.0
+            jax.random.fold_in(named_child(state.key, "jitter"), cell[0] * size + cell[1]),
+            (2,),
+            minval=-1.0,
         )
         target = cell.astype(jnp.float32) + 0.5 + JITTER * jitter
         return jnp.clip(GAINS[0] * (target - position) - GAINS[1] * velocity, -1.0, 1.0)
