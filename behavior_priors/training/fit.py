@@ -50,9 +50,10 @@ class FitConfig:
       weight_decay: decoupled from the gradient, as in AdamW.
       gradient_clip: largest global norm of a gradient; None for no limit.
       validation_fraction: share of the episodes that is held out when the data is split.
-      keep: best for the parameters with the lowest validation loss; last for the latest, where the
-        loss of different epochs does not compare, as that of a skill model: its prior's part grows
-        while skills become more precise.
+      keep: best for the parameters with the lowest validation loss; late for those among the second
+        half of the epochs, since few demonstrations are known by heart after some hundred steps;
+        last for the latest, where the loss of different epochs does not compare, as that of a skill
+        model: its prior's part grows while skills become more precise.
     """
 
     steps: int = 10_000
@@ -63,7 +64,7 @@ class FitConfig:
     weight_decay: float = 0.0
     gradient_clip: float | None = None
     validation_fraction: float = 0.1
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best", "late", "last"] = "best"
 
 
 @jax.tree_util.register_dataclass
@@ -191,8 +192,10 @@ def _evaluate(prior: Trainable, params: Params, data: Data) -> Metrics:
 
 
 def _keep(config: FitConfig, state: FitState, loss: Array) -> FitState:
-    """Takes the current parameters as the best if `loss` is finite and the lowest so far."""
-    is_best = jnp.isfinite(loss) & ((loss < state.best_loss) | (config.keep == "last"))
+    """Takes the current parameters as the best if `loss` is finite and the config says so."""
+    steps_without_choice = {"best": 0, "late": config.steps // 2, "last": config.steps}[config.keep]
+    is_lowest = loss < state.best_loss
+    is_best = jnp.isfinite(loss) & (is_lowest | (state.step <= steps_without_choice))
     best_params, best_loss, best_step = jax.tree.map(
         lambda new, old: jnp.where(is_best, new, old),
         (state.params, loss, state.step),

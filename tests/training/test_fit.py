@@ -109,6 +109,17 @@ def test_the_last_may_be_kept_instead() -> None:
     assert state.best_loss == pytest.approx(history[-1]["validation/loss"])
 
 
+def test_late_looks_at_the_second_half_only() -> None:
+    # the loss is lowest after the first epoch and rises from there on
+    config = replace(PROBE, keep="late")
+    state, history = _train(_probe(_squares, 0.0), config, _data(1.0), _data(0.3))
+    losses = [metrics["validation/loss"] for metrics in history]
+    half = PROBE.steps // PROBE.steps_per_epoch // 2
+    assert min(losses) < losses[half - 1] == min(losses[half - 1 :])
+    assert state.best_step == PROBE.steps // 2
+    assert state.best_loss == pytest.approx(losses[half - 1])
+
+
 def test_metrics_are_the_losses_own() -> None:
     _, history = _train(_probe(_squares, 0.5), PROBE, _data(1.0), _data(0.0))
     for metrics in history:
