@@ -16,7 +16,7 @@ from pathlib import Path
 from behavior_priors.data.collect import ROUND, collect, verify
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
-from behavior_priors.training import flags
+from behavior_priors.training import flags, termination
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.types import Env, UserError
 from experiments.restore import as_demonstrator, restore_run
@@ -66,6 +66,7 @@ def main() -> None:
 
     def say(words: str) -> None:
         print(f"{words}  {format_seconds(time.perf_counter() - began)}", flush=True)
+        termination.check()
 
     def say_kept(kept: int, usable: int, tried: int) -> None:
         share = f"{usable / tried:.0%} of {tried} usable"
@@ -80,17 +81,18 @@ def main() -> None:
         print(f"{same} of {total} episodes repeat bit for bit")
         return
     env, policy = _demonstrated(config)
-    reader = collect(
-        env,
-        Path(config.output),
-        config.episodes,
-        config.seed,
-        resume=config.resume,
-        round_size=config.side_by_side,
-        policy=policy,
-        keep_failures=config.keep_failures,
-        on_round=say_kept,
-    )
+    with termination.deferred():
+        reader = collect(
+            env,
+            Path(config.output),
+            config.episodes,
+            config.seed,
+            resume=config.resume,
+            round_size=config.side_by_side,
+            policy=policy,
+            keep_failures=config.keep_failures,
+            on_round=say_kept,
+        )
     print(f"{reader.num_episodes} episodes, {reader.num_steps} steps in {config.output}")
 
 

@@ -215,7 +215,6 @@ def main() -> None:
         print(line)
     if config.output is not None:
         path = Path(config.output)
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(path, {**asdict(config), **asdict(result)})
 
 

@@ -108,7 +108,6 @@ def main() -> None:
     )
     if config.output is not None:
         folder = Path(config.output)
-        folder.mkdir(parents=True, exist_ok=True)
         write_json_atomic(
             folder / "demonstrator.json", {name: rate._asdict() for name, rate in rates.items()}
         )

@@ -1,13 +1,19 @@
 """Restores a run and evaluates its policies.
 
-python -m experiments.evaluate --checkpoint=runs/parrot/quick/seed0 --episodes=400 --video
+    python -m experiments.evaluate --checkpoint=runs/parrot/quick/seed0 --episodes=400 --video
+
+Results are printed, and written into the run's folder where that can be written to. The run may be
+under way.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from behavior_priors.files import READ_ONLY
 from behavior_priors.keys import named_key
 from behavior_priors.training import flags
 from behavior_priors.training.workdir import write_json_atomic
@@ -47,6 +53,8 @@ def main() -> None:
     run = restore_run(workdir, config.methods)
     if config.video and run.env.render is None:
         raise UserError(f"--video: {run.env.name} cannot be drawn; leave it out")
+    if config.video and not os.access(workdir, os.W_OK):
+        raise UserError(f"--video: {workdir} cannot be written to; leave it out, or copy the run")
     seed = run.config.seed if config.seed is None else config.seed
     results = {}
     for method, learned in run.methods.items():
@@ -55,7 +63,13 @@ def main() -> None:
             results[f"{method}/{name}"] = float(value)
             print(f"{method}/{name} {float(value):.4f}")
         results[f"{method}/steps"] = learned.step
-    write_json_atomic(workdir / "evaluation.json", results)
+    try:
+        write_json_atomic(workdir / "evaluation.json", results)
+    except UserError as error:
+        # whoever may only read a run has read above what there is to know
+        if getattr(error.__cause__, "errno", None) not in READ_ONLY:
+            raise
+        print(f"note: {error}", file=sys.stderr)
     if config.video:
         video_key = named_key(seed, "video")
         run.videos(workdir / "videos", run.methods, video_key, config.video_episodes)

@@ -41,7 +41,6 @@ def draw_all(
       exploration: how many trajectories explored.
     """
     folder = workdir / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
     pictures.learning_curves([workdir], folder, (method,), env, "return_mean")
     label = pictures.LABELS.get(method, method)
     adaptation_figures.adaptation_curves(
@@ -121,7 +120,6 @@ def adaptation_video(
         caption = f"{what}: trajectory {number + 1} of {last + 1} in new tasks"
         part = tile_videos(tiles, columns=min(len(shown), PLANES), caption=caption)
         parts += [part, np.repeat(part[-1:], round(fps), axis=0)]
-    folder.mkdir(parents=True, exist_ok=True)
     return write_video(folder / f"{method}.mp4", np.concatenate(parts), fps)
 
 

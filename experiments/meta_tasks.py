@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.files import write_npz
 from behavior_priors.keys import named_key
 from behavior_priors.training.adapt import policy_returns
 from behavior_priors.training.meta_experience import tasks_of
-from behavior_priors.training.workdir import disk_full_is_user_error
 from behavior_priors.types import Env, PRNGKey, Task, UserError
 
 TASKS_FILE = "tasks.npz"
@@ -42,11 +42,7 @@ def keep_tasks(workdir: Path, tasks: SplitTasks) -> SplitTasks:
     path = workdir / TASKS_FILE
     if path.is_file():
         return read_tasks(workdir, tasks)
-    unfinished = path.with_name(f".{TASKS_FILE}")
-    with disk_full_is_user_error(path, kept="nothing was begun"):
-        with unfinished.open("wb") as file:
-            np.savez(file, allow_pickle=False, **_named(tasks))
-        unfinished.replace(path)
+    write_npz(path, _named(tasks))
     return tasks
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from behavior_priors.checks import check_ranges
 from behavior_priors.envs.registry import make_env
+from behavior_priors.files import write_npz
 from behavior_priors.keys import named_key
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlConfig, check_pearl_config, make_pearl
@@ -213,13 +214,13 @@ def main() -> None:
         train_key = named_key(config.seed, "evaluate", "training tasks")
         trained = adapt(policy, meta.tasks.train, train_key)
     results |= scores(tested, trained)
-    np.savez(
-        workdir / ADAPTATION_FILE,
-        allow_pickle=False,
-        test_returns=np.asarray(tested.returns),
-        train_returns=np.asarray(trained.returns),
-        **({} if oracle is None else {"oracle_returns": oracle}),
-    )
+    returns = {
+        "test_returns": np.asarray(tested.returns),
+        "train_returns": np.asarray(trained.returns),
+    }
+    if oracle is not None:
+        returns["oracle_returns"] = oracle
+    write_npz(workdir / ADAPTATION_FILE, returns)
     print(
         f"{METHOD:7s}  return {results['pearl/return_mean']:.4g} on trajectory "
         f"{config.adapt.trajectories}, {results['pearl/first_return_mean']:.4g} on the first  "

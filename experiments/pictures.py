@@ -72,7 +72,6 @@ def learning_curves(
         if runs:
             curves[LABELS.get(method, method)] = runs
     if curves:
-        folder.mkdir(parents=True, exist_ok=True)
         figures.learning_curves(
             folder / "learning_curves.png",
             curves,
@@ -110,7 +109,6 @@ def gripper_trajectories(
         "without the prior": run(fixed, uniform),
         "with the prior": run(latent, lambda _, k: jax.random.normal(k, (prior.latent_size,))),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     positions = np.asarray(scene.observation["object_position"])
     half_sizes = np.asarray(scene.observation["object_size"])
     if "container_position" in scene.observation:
@@ -150,7 +148,6 @@ def maze_paths(folder: Path, policies: Mapping[str, tuple[Env, PolicyFn]], key: 
         return np.asarray(episodes(key))
 
     panels = {UNTAUGHT.get(label, label): run(*policy) for label, policy in policies.items()}
-    folder.mkdir(parents=True, exist_ok=True)
     maze_figure.maze_paths(
         folder / "maze_paths.png",
         panels,
@@ -167,7 +164,6 @@ def videos(
     for method, (env, learner, policy) in trained.items():
         if env.render is not None:
             frames = record(env, policy_of(learner, policy, explore=False), key, episodes)
-            folder.mkdir(parents=True, exist_ok=True)
             caption = f"{LABELS.get(method, method)}, {env.name}"
             tiled = tile_videos(list(frames), columns=min(episodes, 4), caption=caption)
             write_video(folder / f"{method}.mp4", tiled, FRAMES_PER_SECOND)

@@ -18,14 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from behavior_priors.files import write_atomically
 from behavior_priors.training import adaptation_figures, figures, flags
 from behavior_priors.training.metrics import read_jsonl
-from behavior_priors.training.workdir import (
-    ADAPTATION_FILE,
-    FLAGS_FILE,
-    disk_full_is_user_error,
-    write_text_atomic,
-)
+from behavior_priors.training.workdir import ADAPTATION_FILE, FLAGS_FILE
 from behavior_priors.types import UserError
 from experiments.pictures import LABELS
 from experiments.tables import Row, Table, make_table, read_run, to_csv, to_markdown
@@ -178,13 +174,8 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
       UserError: the folder cannot be written.
     """
     written = [folder / "report.md", folder / "report.csv"]
-    try:
-        with disk_full_is_user_error(folder, kept="older reports are as they were"):
-            folder.mkdir(parents=True, exist_ok=True)
-            for path, text in zip(written, (to_markdown(table), to_csv(table)), strict=True):
-                write_text_atomic(path, text)
-    except OSError as error:
-        raise UserError(f"--output={folder} cannot be written: {error.strerror}") from error
+    for path, text in zip(written, (to_markdown(table), to_csv(table)), strict=True):
+        write_atomically(path, text, advice="give another --output, or free some space")
     if curve is not None and (curves := find_curves(table, curve)):
         written.append(folder / "learning_curves.png")
         is_rate = curve.endswith("_rate")

@@ -21,7 +21,7 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.keys import named_child, named_key
 from behavior_priors.learner import Actor, Learner, MetaLearner, OnPolicyLearner
-from behavior_priors.training import flags
+from behavior_priors.training import flags, termination
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report, make_evaluate
 from behavior_priors.training.fit import Data, FitConfig
@@ -91,8 +91,10 @@ def get_demonstrations(env: Env, folder: Path, episodes: int, seed: int) -> Epis
         seconds = format_seconds(time.perf_counter() - began)
         share = f"{usable / tried:.0%} of {tried} usable"
         print(f"collect  {kept}/{episodes} episodes  {share}  {seconds}", flush=True)
+        termination.check()
 
-    return collect(env, folder, episodes, seed, resume=True, on_round=say)
+    with termination.deferred():
+        return collect(env, folder, episodes, seed, resume=True, on_round=say)
 
 
 def load_for_fit(

@@ -10,13 +10,13 @@ sweep is killed and started again at once.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from behavior_priors import locks
 
 PATIENCE = 20.0
 """Seconds in which an earlier process that was killed must have gone."""
@@ -24,23 +24,6 @@ PATIENCE = 20.0
 PR_SET_PDEATHSIG = 1
 STATUS_LOCKED = 75
 """Exit status where somebody else holds the lock: `EX_TEMPFAIL` of sysexits.h."""
-
-
-def hold(lock: Path, patience: float = PATIENCE) -> bool:
-    """Takes a lock for as long as this process lives, or returns False if another one keeps it."""
-    file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    end = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                os.close(file)
-                return False
-            time.sleep(0.05)
-        else:
-            os.set_inheritable(file, True)
-            return True
 
 
 def die_with(parent: int) -> None:
@@ -57,9 +40,11 @@ def main(arguments: Sequence[str]) -> None:
     die_with(int(parent))
     if cores:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-    if not hold(Path(lock)):
-        print(f"error: {lock} is held by a process that is still alive", file=sys.stderr)
+    held = locks.hold(Path(lock), PATIENCE)
+    if held is None:
+        print(f"error: {lock} is held by {locks.holder(Path(lock))}", file=sys.stderr)
         sys.exit(STATUS_LOCKED)
+    held.outlive_exec()
     os.execv(sys.executable, [sys.executable, "-m", *command])
 
 

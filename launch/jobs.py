@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -78,6 +78,11 @@ class _Running:
             return True
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.process.pid, options) is not None
+
+    def terminate(self) -> None:
+        """Asks the job to save itself and end."""
+        if self.process.returncode is None:
+            self.process.terminate()
 
     def kill(self) -> None:
         """Ends the job and what it has started; what it has written survives that."""
@@ -162,20 +167,29 @@ def session_memory(session: int) -> float:
     return float(pages * os.sysconf("SC_PAGE_SIZE"))
 
 
-def run_jobs(jobs: Sequence[Job], budget: Budget) -> Generator[Event]:
+def run_jobs(
+    jobs: Sequence[Job], budget: Budget, *, should_stop: Callable[[], bool] = lambda: False
+) -> Generator[Event]:
     """Runs jobs to their ends, each on cores of its own, as many at a time as there are slots.
 
     However this ends, its jobs end first: by itself, by an exception in the caller, or, on Linux,
-    by a kill that nothing can catch.
+    by a kill that nothing can catch. Once it should stop it starts no more, asks those that run to
+    end, by SIGTERM, and waits for them.
 
     Yields:
       Two events for each job, a start and an end.
     """
     waiting, free = list(jobs), list(range(len(budget.slots)))
     running: list[_Running] = []
+    is_stopping = False
     looked = time.monotonic()
     try:
         while waiting or running:
+            if should_stop() and not is_stopping:
+                is_stopping = True
+                waiting.clear()
+                for one in running:
+                    one.terminate()
             while waiting and free:
                 one = _start(waiting.pop(0), budget, free.pop(0))
                 running.append(one)

@@ -20,20 +20,19 @@ import importlib.util
 import json
 import re
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from behavior_priors.training import flags
+from behavior_priors import locks
+from behavior_priors.training import flags, termination
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, write_json_atomic
 from behavior_priors.types import UserError
 from experiments.report import write_report
 from experiments.tables import Run, make_table, read_run, to_markdown
-from launch.child import hold
 from launch.jobs import GIGABYTE, Event, Job, make_budget, run_jobs
 
 RECORD_FILE = "sweep.json"
@@ -42,8 +41,6 @@ OWN_FLAGS = {"seed": "seeds", "flagfile": "flagfiles", "workdir": "root"}
 
 LONGEST_LABEL = 80
 """Letters of a folder's name that are taken from overrides."""
-
-TERMINATED = 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -169,6 +166,9 @@ class Status:
             self._done += 1
             self._say(f"{name} done {taken}")
             return
+        if termination.requested():
+            self._say(f"{name} stopped {taken}; the same command continues it")
+            return
         reason = event.reason or _last_line(event.job.log)
         if event.status == 0:
             reason = f"it ended without a {SUMMARY_FILE}"
@@ -197,19 +197,23 @@ def main() -> None:
     root = Path(config.root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        is_ours = hold(root / ".lock", patience=0.0)
+        lock = locks.hold(root / locks.LOCK_FILE)
     except OSError as error:
         raise UserError(f"--root={root} cannot be used: {error.strerror}") from error
-    if not is_ours:
-        raise UserError(f"--root={root} is in use by another sweep; wait for it or stop it")
+    if lock is None:
+        holder = locks.holder(root / locks.LOCK_FILE)
+        raise UserError(
+            f"--root={root} is in use by another sweep, {holder}; wait for it or stop it"
+        )
     record_plan(root, planned)
-    # so that a polite kill ends the jobs as Ctrl-C does
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     status = Status(planned)
     jobs = [run.job for run in planned if not run.is_complete()]
-    with contextlib.closing(run_jobs(jobs, budget)) as events:
-        for event in events:
-            status.show(event)
+    with termination.deferred():
+        termination.must_save(True)  # the runs have to, each in its own time
+        events = run_jobs(jobs, budget, should_stop=termination.requested)
+        with contextlib.closing(events):
+            for event in events:
+                status.show(event)
     report(config, planned)
     if status.failed:
         sys.exit(1)

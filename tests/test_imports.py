@@ -11,13 +11,26 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("behavior_priors", "experiments", "launch", "benchmarks")
 
-BASE = {"types", "checks", "keys", "learner", "distributions", "networks", "replay", "task_replay"}
+BASE = {
+    "files",
+    "locks",
+    "types",
+    "checks",
+    "keys",
+    "learner",
+    "distributions",
+    "networks",
+    "replay",
+    "task_replay",
+}
 LIBRARY = BASE | {"objectives", "priors", "learners", "envs", "data"}
 
 # Rooms of the package and outside it, and the rooms that each may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "xla": set(),
+    "locks": set(),
+    "files": {"types"},
     "checks": {"types"},
     "keys": {"types"},
     "learner": {"types"},
@@ -29,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "priors": BASE | {"objectives"},
     "learners": BASE | {"objectives"},
     "envs": {"types", "keys"},
-    "data": {"types", "keys", "envs"},
+    "data": {"types", "keys", "files", "locks", "envs"},
     "training": LIBRARY,
     "experiments": LIBRARY | {"training"},
     "launch": LIBRARY | {"training", "experiments"},

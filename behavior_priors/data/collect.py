@@ -86,7 +86,7 @@ def collect(
     demonstrator = env.demonstrate
     demonstrate = jax.jit(lambda key: rollout(env, demonstrator, key, round_size))
     key = named_key(seed, COLLECT)
-    while not writer.complete:
+    while writer.totals.num_episodes < episodes:
         batch = _kept(
             env, keep_failures, demonstrate(jax.random.fold_in(key, writer.totals.num_shards))
         )
@@ -98,8 +98,8 @@ def collect(
             raise UserError(f"{env.name}: the demonstrator failed in all of {tried} episodes")
         if on_round is not None:
             on_round(writer.totals.num_episodes, usable, tried)
-        if writer.totals.num_episodes >= episodes:
-            writer.finish()
+    if not writer.complete:
+        writer.finish()
     return EpisodeReader(directory)
 
 

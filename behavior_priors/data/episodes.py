@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from behavior_priors import locks
 from behavior_priors.data.layout import (
     EpisodeBatch,
     Layout,
@@ -39,7 +40,7 @@ EpisodeSelection = slice | range | Sequence[int] | np.ndarray | None
 class EpisodeWriter:
     """Adds shards to a dataset, one per `write`; between two writes the dataset is valid.
 
-    `create` and `resume` make one.
+    `create` and `resume` make one. It holds the directory's lock until it is complete, or given up.
 
     Attributes:
       directory: the dataset.
@@ -55,18 +56,21 @@ class EpisodeWriter:
         self.totals = Totals(0, 0, 0)
         self.complete = False
         self._layout: Layout | None = None
+        self._lock: locks.Lock | None = None
 
     @classmethod
     def create(cls, directory: str | Path, metadata: EpisodeMetadata) -> EpisodeWriter:
         """Begins a dataset in a new or empty directory.
 
         Raises:
-          UserError: something else is at that place, or it cannot be written.
+          UserError: something else is at that place, another process writes there, or it cannot be
+            written.
         """
-        directory = Path(directory)
+        writer = cls(Path(directory), metadata)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            names = [path.name for path in directory.iterdir()]
+            writer.directory.mkdir(parents=True, exist_ok=True)
+            writer._lock = _hold(writer.directory)
+            names = {path.name for path in writer.directory.iterdir()} - {locks.LOCK_FILE}
         except OSError as error:
             raise UserError(
                 f"{directory}: cannot be made a directory ({error.strerror}); give another place"
@@ -75,26 +79,32 @@ class EpisodeWriter:
             raise UserError(
                 f"{directory}: exists and is not empty; give another directory, or remove this one"
             )
-        write_metadata(directory, metadata, totals=None)
-        return cls(directory, metadata)
+        write_metadata(writer.directory, metadata, totals=None)
+        return writer
 
     @classmethod
     def resume(cls, directory: str | Path, metadata: EpisodeMetadata) -> EpisodeWriter:
         """Continues a dataset after its last shard, or begins one where there is none.
 
         Raises:
-          UserError: the dataset is damaged, or was made with other metadata.
+          UserError: the dataset is damaged, was made with other metadata, or another process writes
+            to it.
         """
         directory = Path(directory)
         if not (directory / METADATA_FILE).exists():
             return cls.create(directory, metadata)
+        writer = cls(directory, metadata)
+        if read_metadata(directory)[1] is None:
+            try:
+                writer._lock = _hold(directory)
+            except OSError as error:
+                raise UserError(f"{directory}: cannot be written ({error.strerror})") from error
         reader = EpisodeReader(directory)
         if difference := reader.metadata.difference(metadata):
             raise UserError(
                 f"{directory / METADATA_FILE}: cannot be continued, it was made with another "
                 f"{difference}; give another directory, or what it was made with"
             )
-        writer = cls(directory, metadata)
         writer.totals = reader.totals
         writer.complete = reader.complete
         writer._layout = reader.layout if reader.totals.num_shards else None
@@ -132,6 +142,9 @@ class EpisodeWriter:
         """
         write_metadata(self.directory, self.metadata, self.totals)
         self.complete = True
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
 
 class EpisodeReader:
@@ -243,6 +256,23 @@ class EpisodeReader:
         if len(chosen) and not 0 <= chosen[0] <= chosen[-1] < self.num_episodes:
             raise IndexError(f"there are episodes 0 to {self.num_episodes - 1} only")
         return chosen
+
+
+def _hold(directory: Path) -> locks.Lock:
+    """The lock of a dataset under way.
+
+    Raises:
+      UserError: another process has it.
+      OSError: the directory cannot be written.
+    """
+    path = directory / locks.LOCK_FILE
+    lock = locks.hold(path)
+    if lock is None:
+        raise UserError(
+            f"{directory}: is being written by {locks.holder(path)}; wait for it or stop it, or "
+            "give another directory"
+        )
+    return lock
 
 
 def _rows(counts: np.ndarray, episodes: np.ndarray) -> slice | np.ndarray:

@@ -7,10 +7,8 @@ the others, and some rows without the rest.
 
 from __future__ import annotations
 
-import errno
 import io
 import mmap
-import os
 import tokenize
 import zipfile
 import zlib
@@ -20,10 +18,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from behavior_priors import files
 from behavior_priors.types import UserError
 
-TEMPORARY_PREFIX = ".partial-"
-"""Files so named are what an interrupted write leaves; nobody reads them."""
+TEMPORARY_PREFIX = files.PARTIAL
+
+ADVICE = (
+    "free some space, or make it writable, and resume, which experiments.collect does with "
+    "--resume; the files written before are intact"
+)
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
@@ -32,21 +35,7 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     Raises:
       UserError: the disk is full or refuses the file; `path` is as it was.
     """
-    temporary = path.with_name(TEMPORARY_PREFIX + path.name)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        remedy = "free some space" if error.errno in _FULL else "make it writable"
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); {remedy} and resume, which "
-            "experiments.collect does with --resume; the files written before are intact"
-        ) from error
+    files.write_atomically(path, data, advice=ADVICE, sync=True)
 
 
 def write_shard(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -143,8 +132,6 @@ _UNREADABLE = (
 )
 """What zipfile and NumPy's header parser raise on damaged files."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 _LOCAL_HEADER_SIZE = 30
 """Bytes of a zip member's header before its name and extra field, whose lengths end it."""
 
@@ -175,12 +162,3 @@ def _read_directory(path: Path) -> dict[str, StoredArray]:
                 checksum=info.CRC,
             )
     return arrays
-
-
-def _sync_directory(directory: Path) -> None:
-    """Makes a rename survive a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

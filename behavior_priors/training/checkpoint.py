@@ -80,8 +80,7 @@ class Checkpointer:
         leaves = _name_leaves(state)
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            for leftover in self._directory.glob(".*.tmp"):
-                shutil.rmtree(leftover)
+            self.clean()
             _write_arrays(unfinished / _ARRAYS, leaves)
             description = {
                 "step": step,
@@ -100,6 +99,11 @@ class Checkpointer:
             steps = self.steps()
             kept = f"that of step {steps[-1]} is kept" if steps else "there is none before it"
             raise UserError(f"{self._path(step)} could not be saved: {reason}; {kept}") from error
+
+    def clean(self) -> None:
+        """Removes what killed processes have left half written; only for the one that writes."""
+        for leftover in self._directory.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def restore_latest(self, target: Any) -> Restored | None:
         """Restores the newest checkpoint that is intact, bit for bit; None where there is none.
@@ -135,18 +139,22 @@ class Checkpointer:
     def _publish(self, unfinished: Path, step: int) -> None:
         """Makes a complete checkpoint visible, then removes those that it makes needless."""
         if step in self.steps():
-            self._remove(step)
+            self._hide(step)
         unfinished.replace(self._path(step))
         for later in (other for other in self.steps() if other > step):
             self._remove(later)
         for old in self.steps()[: -self._keep]:
             self._remove(old)
+        self.clean()
 
     def _remove(self, step: int) -> None:
-        # Hidden first: a kill must not leave half of a visible one.
+        shutil.rmtree(self._hide(step))
+
+    def _hide(self, step: int) -> Path:
+        """Hides a checkpoint before it is removed: a kill must not leave half of a visible one."""
         hidden = self._directory / f".{step:010d}.old.tmp"
         self._path(step).replace(hidden)
-        shutil.rmtree(hidden)
+        return hidden
 
     def _newest_intact(self) -> int | None:
         damages: list[str] = []

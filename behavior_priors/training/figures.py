@@ -6,6 +6,7 @@ ending chooses the format. Colours are Okabe and Ito's, which colour-blind peopl
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from behavior_priors.files import write_atomically
 from behavior_priors.training.statistics import Estimate, summarize
 from behavior_priors.types import UserError
 
@@ -182,11 +184,6 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     Raises:
       UserError: the file cannot be written.
     """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: the figure cannot be written ({error.strerror}); free some space or give "
-            "another place"
-        ) from error
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=Path(path).suffix.removeprefix(".") or None)
+    write_atomically(Path(path), drawn.getbuffer())

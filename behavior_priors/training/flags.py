@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import inspect
 import os
 import re
@@ -20,13 +19,12 @@ from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags, logging
 
+from behavior_priors.files import NO_SPACE
+from behavior_priors.training import termination
 from behavior_priors.training.flag_kinds import Kind, kind_of, make_flag
 from behavior_priors.types import UserError
 
 Config = TypeVar("Config")
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""Numbers of the operating-system errors that mean a full disk or quota."""
 
 _USAGE_STATUS = 2
 _INTERRUPT_STATUS = 130
@@ -144,9 +142,9 @@ def preset(argv: Sequence[str] | None = None) -> str:
 def run(main: Callable[[], None]) -> NoReturn:
     """Parses the command line, runs `main` and exits; what the user gets wrong costs one line.
 
-    The exit status is 2 after such an error, 130 after Ctrl-C, and 141 where whoever reads the
-    output has read enough of it, as `head` has. Other exceptions are defects of the program and
-    keep their traceback.
+    The exit status is 2 after such an error, 130 after Ctrl-C, 143 after SIGTERM (what was under
+    way is saved before), and 141 where whoever reads the output has read enough of it, as `head`
+    has. Other exceptions are defects of the program and keep their traceback.
     """
     try:
         app.run(lambda _: _guard(main), flags_parser=_parse_command_line)
@@ -169,16 +167,22 @@ def _stop_writing() -> None:
 
 
 def _guard(main: Callable[[], None]) -> None:
+    termination.install()
     try:
         main()
-    except UserError as error:
-        _exit_with(str(error))
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        _exit_with(f"no space left on device while writing {error.filename or 'a file'}")
+    except termination.Terminated:
+        _exit_with(termination.MESSAGE, termination.STATUS)
     except KeyboardInterrupt:
         _exit_with("interrupted", _INTERRUPT_STATUS)
+    except UserError as error:
+        _exit_with(str(error))
+    except Exception as error:
+        if termination.requested():
+            # whatever has called Python back from the device made another exception of it
+            _exit_with(termination.MESSAGE, termination.STATUS)
+        if not isinstance(error, OSError) or error.errno not in NO_SPACE:
+            raise
+        _exit_with(f"no space left on device while writing {error.filename or 'a file'}")
 
 
 def _parse_command_line(argv: Sequence[str]) -> list[str]:

@@ -78,13 +78,14 @@ class Loop(NamedTuple, Generic[AnyRunState]):
 
     `resume` goes on from a state that another process saved. It is that state, unless the
     environments live outside of their states: those begin new episodes. `release` gives up the
-    episodes of a state that is not run any more.
+    episodes of a state that is not run any more. `environment` is its name.
     """
 
     init: Callable[[PRNGKey], AnyRunState]
     resume: Callable[[AnyRunState], AnyRunState]
     release: Callable[[AnyRunState], None]
     run_epoch: Callable[[AnyRunState], tuple[AnyRunState, Metrics]]
+    environment: str
     updates_per_epoch: int
 
 
@@ -165,6 +166,7 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]
         resume=lambda state: resume_envs(env, state, config.num_envs),
         release=lambda state: release_envs(env, state),
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
+        environment=env.name,
         updates_per_epoch=updates * config.epoch_steps // taken,
     )
 

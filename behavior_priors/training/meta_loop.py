@@ -141,6 +141,7 @@ def make_meta_loop(
         resume=lambda state: state,
         release=lambda _: None,
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
+        environment=env.name,
         updates_per_epoch=updates * config.epoch_iterations,
     )
     return loop, schedule

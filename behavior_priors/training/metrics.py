@@ -15,7 +15,7 @@ from typing import Any, Protocol, SupportsFloat, TextIO
 
 from tqdm import tqdm
 
-from behavior_priors.training.workdir import disk_full_is_user_error, write_text_atomic
+from behavior_priors.files import reason, write_atomically
 from behavior_priors.types import UserError
 
 Clock = Callable[[], float]
@@ -53,19 +53,28 @@ class JsonlWriter:
         rows = [
             row for row in _read_rows(path) if last_step is not None and row["step"] <= last_step
         ]
-        write_text_atomic(path, "".join(_to_line(row) for row in rows))
-        self._file = path.open("a", encoding="utf-8")
+        write_atomically(path, "".join(_to_line(row) for row in rows))
+        # unbuffered, so that what could not be written is not tried again by `close`
+        self._file = path.open("ab", buffering=0)
 
     def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
         """Appends one row.
 
         Raises:
-          UserError: the disk is full.
+          UserError: the disk is full; the rows before are kept.
         """
         row = {"step": step} | {name: _finite(value) for name, value in metrics.items()}
-        with disk_full_is_user_error(self._path, kept="the rows before are kept"):
-            self._file.write(_to_line(row))
-            self._file.flush()
+        line, size = _to_line(row).encode(), self._file.tell()
+        try:
+            written = 0
+            while written < len(line):
+                written += self._file.write(line[written:])
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(size)
+            raise UserError(
+                f"{self._path} could not be written: {reason(error)}; the rows before are kept"
+            ) from error
 
     def close(self) -> None:
         """Closes the file."""

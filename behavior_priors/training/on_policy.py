@@ -125,6 +125,7 @@ def make_on_policy_loop(
         resume=lambda state: resume_envs(env, state, config.num_envs),
         release=lambda state: release_envs(env, state),
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
+        environment=env.name,
         updates_per_epoch=rounds * learner.epochs * learner.minibatches,
     )
 

@@ -1,5 +1,7 @@
 """Runs that survive being killed: each stage saves itself and goes on from what it finds.
 
+One that SIGTERM asks to end saves itself first, at the end of the epoch under way.
+
 A stage lives in a folder of its own with `metrics.jsonl` and `checkpoints/`. What came after the
 last checkpoint is computed again, identically.
 """
@@ -14,12 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import EvaluateFn
 from behavior_priors.training.experience import AnyRunState, RunState
+from behavior_priors.training.finite import find_culprit, non_finite
 from behavior_priors.training.fit import Data, FitConfig, FitState, Trainable, fit, make_fit
 from behavior_priors.training.loop import Loop
 from behavior_priors.training.metrics import (
@@ -31,6 +31,7 @@ from behavior_priors.training.metrics import (
     TensorBoardWriter,
     WandbWriter,
 )
+from behavior_priors.training.stage import Stage, open_stage
 from behavior_priors.types import PRNGKey, UserError
 
 
@@ -89,7 +90,6 @@ def open_writers(
     folder: Path, config: RecordConfig, last_step: int | None, flags: Mapping[str, Any]
 ) -> MetricWriter:
     """The writers that a config asks for; rows after `last_step` are dropped."""
-    folder.mkdir(parents=True, exist_ok=True)
     writers: list[MetricWriter] = [JsonlWriter(folder / "metrics.jsonl", last_step=last_step)]
     if config.tensorboard:
         writers.append(TensorBoardWriter(folder / "tensorboard", last_step=last_step))
@@ -114,20 +114,28 @@ def run_fit(
     Raises:
       UserError: training became non-finite, or the folder holds something else.
     """
-    checkpoints = Checkpointer(folder / "checkpoints")
-    restored = checkpoints.restore_latest(jax.eval_shape(make_fit(prior, config).init, key))
-    step = restored.step if restored else 0
-    writer = open_writers(folder, run, step if restored else None, flags)
-    progress = Progress(folder.name, config.steps, start=step, unit="updates")
+    with contextlib.ExitStack() as stack:
+        stage = stack.enter_context(open_stage(folder))
+        target = jax.eval_shape(make_fit(prior, config).init, key)
+        restored = stage.checkpoints.restore_latest(target)
+        step = restored.step if restored else 0
+        writer = open_writers(folder, run, step if restored else None, flags)
+        stack.enter_context(contextlib.closing(writer))
+        progress = Progress(folder.name, config.steps, start=step, unit="updates")
+        stack.enter_context(contextlib.closing(progress))
 
-    def on_epoch(state: FitState, metrics: dict[str, float]) -> None:
-        at = int(state.step)
-        writer.write(at, metrics)
-        headline = {"validation loss": metrics["validation/loss"], "best": float(state.best_loss)}
-        progress.update(at, headline)
-        checkpoints.save(at, state)
+        def on_epoch(state: FitState, metrics: dict[str, float]) -> None:
+            at = int(state.step)
+            if broken := non_finite(state):
+                raise UserError(
+                    f"training of the {prior.name} prior: {next(iter(broken))} is not finite after "
+                    f"{at} steps; a lower learning_rate or a gradient_clip helps ({stage.kept()})"
+                )
+            writer.write(at, metrics)
+            headline = {"validation loss": metrics["validation/loss"]}
+            progress.update(at, headline | {"best": float(state.best_loss)})
+            stage.save(at, state)
 
-    with contextlib.closing(writer), contextlib.closing(progress):
         return fit(
             prior,
             config,
@@ -173,17 +181,19 @@ def run_loop(
     """
     check_run_config(run)
     init_key, eval_key = jax.random.split(key)
-    checkpoints = Checkpointer(folder / "checkpoints")
-    restored = checkpoints.restore_latest(jax.eval_shape(loop.init, init_key))
-    if restored is not None:
-        state = loop.resume(restored.state)
-        stopwatch.restore(restored.metadata["seconds"])
-    else:
-        state = jax.jit(loop.init)(init_key)
-    step = int(state.steps)
-    writer = open_writers(folder, run, step if restored else None, flags)
-    progress = Progress(label, config.steps, start=step)
-    with contextlib.closing(writer), contextlib.closing(progress):
+    with contextlib.ExitStack() as stack:
+        stage = stack.enter_context(open_stage(folder, run.checkpoint_every))
+        restored = stage.checkpoints.restore_latest(jax.eval_shape(loop.init, init_key))
+        if restored is not None:
+            state = loop.resume(restored.state)
+            stopwatch.restore(restored.metadata["seconds"])
+        else:
+            state = jax.jit(loop.init)(init_key)
+        step = int(state.steps)
+        writer = open_writers(folder, run, step if restored else None, flags)
+        stack.enter_context(contextlib.closing(writer))
+        progress = Progress(label, config.steps, start=step)
+        stack.enter_context(contextlib.closing(progress))
         while step < config.steps:
             before = step
             with stopwatch.span("train"):
@@ -191,19 +201,23 @@ def run_loop(
                 metrics = _to_host(device_metrics)
             step = int(state.steps)
             epoch = step // config.epoch_steps
-            is_learning = step > config.warmup_steps
+            is_learning, is_last = step > config.warmup_steps, step == config.steps
+            when = f"between steps {before} and {step}"
             if is_learning:
-                _check_finite(label, metrics, state, f"between steps {before} and {step}")
-            if run.eval_every and (epoch % run.eval_every == 0 or step == config.steps):
+                _check_learner(label, metrics, state, when, loop.environment, stage)
+            if run.eval_every and (epoch % run.eval_every == 0 or is_last):
                 with stopwatch.span("evaluate"):
                     result = evaluate(state.learner.policy, jax.random.fold_in(eval_key, step))
                     metrics |= {f"eval/{name}": x for name, x in _to_host(result).items()}
+            is_due = stage.is_due(epoch) or is_last
+            if is_due:
+                _check_whole(label, state, when, loop.environment, stage)
             writer.write(step, metrics)
             headline = _headline(metrics)
             updates = loop.updates_per_epoch if is_learning else 0
             progress.update(step, headline, updates=updates)
-            if epoch % run.checkpoint_every == 0 or step == config.steps:
-                checkpoints.save(step, state, {"seconds": stopwatch.seconds()})
+            if is_due:
+                stage.save(step, state, {"seconds": stopwatch.seconds()})
     loop.release(state)
     return state
 
@@ -224,22 +238,38 @@ def _to_host(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(x) for name, x in jax.device_get(dict(metrics)).items()}
 
 
-def _check_finite(label: str, metrics: Mapping[str, float], state: RunState, when: str) -> None:
+def _check_learner(
+    label: str,
+    metrics: Mapping[str, float],
+    state: RunState,
+    when: str,
+    environment: str,
+    stage: Stage,
+) -> None:
     """The learner's metrics are numbers, and so is its state.
 
     The metrics are those of the losses before each update, so the last update of an epoch could
     otherwise break a state that is then saved.
     """
-    suspects: dict[str, Any] = {n: x for n, x in metrics.items() if n.startswith("train/")}
-    for path, leaf in jax.tree.leaves_with_path(state.learner):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            suspects["learner." + jax.tree_util.keystr(path, simple=True, separator=".")] = leaf
-    host = jax.device_get(suspects)
-    for name in suspects:
-        x = host[name]
-        if not np.isfinite(x).all():
-            value = x if np.ndim(x) == 0 else "non-finite"
-            raise UserError(
-                f"{label}: {name} became {value} {when}; lower the learning rates "
-                "(what was saved before is kept)"
-            )
+    for name, value in metrics.items():
+        if name.startswith("train/") and not math.isfinite(value):
+            _check_whole(label, state, when, environment, stage, found=f"{name} became {value}")
+    if non_finite(state.learner):
+        _check_whole(label, state, when, environment, stage)
+
+
+def _check_whole(
+    label: str, state: RunState, when: str, environment: str, stage: Stage, found: str | None = None
+) -> None:
+    """All of the state is numbers, so that what is saved can be gone on from.
+
+    A learner that is `found` to be non-finite may have learned from what was none.
+    """
+    broken = non_finite(state)
+    if culprit := find_culprit(broken, environment):
+        raise UserError(f"{label}: {culprit}, {when} ({stage.kept()})")
+    if broken and found is None:
+        name, leaf = next(iter(broken.items()))
+        found = f"{name} became {float(leaf) if leaf.ndim == 0 else 'non-finite'}"
+    if found is not None:
+        raise UserError(f"{label}: {found} {when}; lower the learning rates ({stage.kept()})")

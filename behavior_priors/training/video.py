@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import warnings
@@ -12,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from behavior_priors.files import replacing, write_atomically
 from behavior_priors.types import UserError
 
 BORDER_COLOR = 255
@@ -43,20 +45,16 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 10.0) -> Path
         )
     if path.suffix not in (".mp4", ".gif"):
         raise UserError(f"{path}: a video ends in .mp4 or .gif")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".mp4" and not _has_ffmpeg():
         logging.warning("%s: ffmpeg is not available, writing a gif instead", path)
         path = path.with_suffix(".gif")
-    write = _write_mp4 if path.suffix == ".mp4" else _write_gif
-    try:
-        with warnings.catch_warnings():
+    if path.suffix == ".mp4":
+        with replacing(path) as partial, warnings.catch_warnings():
             # Python warns of the fork that starts ffmpeg; the child does nothing but execute it.
             warnings.filterwarnings("ignore", "os.fork.. was called", RuntimeWarning)
-            write(path, frames, fps)
-    except OSError as error:
-        raise UserError(
-            f"{path}: the video cannot be written; free some space or give another place"
-        ) from error
+            _write_mp4(partial, frames, fps)
+    else:
+        write_atomically(path, _gif(frames, fps))
     return path
 
 
@@ -131,9 +129,11 @@ def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:
         raise OSError(f"ffmpeg wrote {written} of {len(frames)} frames")
 
 
-def _write_gif(path: Path, frames: np.ndarray, fps: float) -> None:
-    images = [Image.fromarray(frame) for frame in frames]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=1000 / fps, loop=0)
+def _gif(frames: np.ndarray, fps: float) -> bytes:
+    first, *others = [Image.fromarray(frame) for frame in frames]
+    film = io.BytesIO()
+    first.save(film, "GIF", save_all=True, append_images=others, duration=1000 / fps, loop=0)
+    return film.getvalue()
 
 
 def _draw_caption(text: str, width: int) -> np.ndarray:

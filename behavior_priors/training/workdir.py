@@ -1,5 +1,7 @@
 """The folder of a run: where it lies, whose it is, and files that are never half written.
 
+One process writes in it at a time; `.lock` is there as long as it lives.
+
 runs/<experiment>/<preset>/seed<N>/
   flags.txt        the resolved flags; `--flagfile` of it repeats the run
   metrics.jsonl    one row of metrics a line
@@ -10,18 +12,17 @@ runs/<experiment>/<preset>/seed<N>/
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import behavior_priors
-from behavior_priors.training.flags import NO_SPACE
+from behavior_priors import locks
+from behavior_priors.files import reason, write_atomically
 from behavior_priors.types import UserError
 
 FLAGS_FILE = "flags.txt"
@@ -30,6 +31,9 @@ ADAPTATION_FILE = "adaptation.npz"
 
 _OWNER = "# experiment: "
 _NAMED_DIFFERENCES = 3
+
+_open: list[locks.Lock] = []
+"""Locks of the folders of runs, which are this process's until it ends."""
 
 
 def default_workdir(experiment: str, preset: str, seed: int) -> Path:
@@ -42,6 +46,8 @@ def open_workdir(
 ) -> Path:
     """Creates the folder of a run, or opens the folder of the same run again.
 
+    It is this process's from then on until the process ends.
+
     Args:
       path: the folder.
       experiment: who owns it.
@@ -52,8 +58,8 @@ def open_workdir(
       The folder, which now holds `flags.txt`.
 
     Raises:
-      UserError: the folder cannot be written, belongs to another experiment, to a run with other
-        flags, or to no run at all.
+      UserError: the folder cannot be written, another process works in it, or it belongs to
+        another experiment, to a run with other flags, or to no run at all.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -62,6 +68,12 @@ def open_workdir(
     flagfile = path / FLAGS_FILE
     try:
         path.mkdir(parents=True, exist_ok=True)
+        lock = locks.hold(path / locks.LOCK_FILE)
+        if lock is None:
+            raise UserError(
+                f"--workdir={path} is in use by {locks.holder(path / locks.LOCK_FILE)}; wait for "
+                "it or stop it, or choose another --workdir"
+            )
         if flagfile.exists():
             old = flagfile.read_text(encoding="utf-8", errors="replace")
             _check_same_run(path, old, text, may_differ)
@@ -69,10 +81,10 @@ def open_workdir(
             raise UserError(
                 f"--workdir={path} has files but no {FLAGS_FILE}; give a new or empty folder"
             )
-        write_text_atomic(flagfile, text)
+        write_atomically(flagfile, text)
+        _open.append(lock)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"--workdir={path} cannot be used: {reason}") from error
+        raise UserError(f"--workdir={path} cannot be used: {reason(error).lower()}") from error
     return path
 
 
@@ -82,30 +94,14 @@ def read_owner(workdir: Path) -> str:
     return first.removeprefix(_OWNER) if first.startswith(_OWNER) else "unknown"
 
 
-def write_text_atomic(path: Path, text: str) -> None:
-    """Writes a file so that a reader, or a kill at any time, finds the old text or the new.
-
-    Raises:
-      UserError: the disk is full; the old text is kept.
-    """
-    unfinished = path.with_name(f".{path.name}.tmp")
-    with disk_full_is_user_error(path, kept="the file is as it was"):
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(path)
-        except OSError:
-            unfinished.unlink(missing_ok=True)
-            raise
-
-
 def write_json_atomic(path: Path, value: Any) -> None:
-    """Writes a value as JSON, as `write_text_atomic` does.
+    """Writes a value as JSON, as `files.write_atomically` does.
 
     Raises:
-      UserError: the disk is full; the old value is kept.
+      UserError: the file cannot be written; the old value is kept.
       ValueError: a number in it is not finite, which JSON cannot say.
     """
-    write_text_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_atomically(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def write_summary(workdir: Path, results: Mapping[str, Any], *, seed: int, engine: str) -> Path:
@@ -139,19 +135,6 @@ def versions() -> dict[str, str]:
         "behavior_priors": behavior_priors.__version__,
         **packages,
     }
-
-
-@contextlib.contextmanager
-def disk_full_is_user_error(path: Path, kept: str) -> Iterator[None]:
-    """Turns a full disk into one line that names the file and says what was kept."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        raise UserError(
-            f"{path} could not be written: {os.strerror(error.errno)}; {kept}"
-        ) from error
 
 
 def _check_same_run(path: Path, old: str, new: str, may_differ: Collection[str]) -> None:

@@ -266,7 +266,7 @@ def test_a_batch_that_does_not_fit_is_refused(
     assert "episodes-00000.npz" in str(error.value)
     assert "\n" not in str(error.value)
     assert writer.totals == (0, 0, 0)
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["metadata.json"]
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"metadata.json", ".lock"}
 
 
 @pytest.mark.parametrize(

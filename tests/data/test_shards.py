@@ -125,7 +125,9 @@ def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.Monk
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"episodes-00000.npz: .*No space left.*free some space"):
+    with pytest.raises(
+        UserError, match=r"episodes-00000.npz could not .*No space left.*free some space"
+    ):
         write_atomically(path, b"new")
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -147,6 +149,6 @@ except UserError as error:
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "large: cannot be written" in result.stdout
+    assert "large could not be written: File too large; free some space" in result.stdout
     assert [file.name for file in tmp_path.iterdir()] == ["small"]
     assert (tmp_path / "small").stat().st_size == 1000

@@ -211,7 +211,7 @@ def test_what_cannot_be_reported(runs: Path) -> None:
         with pytest.raises(UserError, match=r"copy/seed1/summary.json .*run the experiment again"):
             table(runs)
     (runs / "file").write_text("")
-    with pytest.raises(UserError, match=r"--output=.*/file cannot be written"):
+    with pytest.raises(UserError, match=r"file/report.md could not be written: .*--output"):
         write_report(table(runs, "cap/*"), runs / "file", None)
 
 

@@ -23,9 +23,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     saved: list[Any] = []
     save = Figure.savefig
 
-    def spy(figure: Figure, path: Path) -> None:
+    def spy(figure: Figure, file: Any, **kwargs: Any) -> None:
         saved.append(figure)
-        save(figure, path)
+        save(figure, file, **kwargs)
 
     monkeypatch.setattr(Figure, "savefig", spy)
     return saved
@@ -185,7 +185,7 @@ def test_success_bars_show_rates_and_intervals(tmp_path: Path, drawn: list[Any])
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="the figure cannot be written"):
+    with pytest.raises(UserError, match=r"file/bars.png could not be written: File exists; .*give"):
         figures.success_bars(tmp_path / "file" / "bars.png", {"SAC": {"mug": success_rate(0, 1)}})
 
 

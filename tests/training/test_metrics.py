@@ -78,15 +78,25 @@ def test_resuming_drops_what_will_be_written_again(
 
 
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row has no room: half of it was written before that was known."""
     writer = metrics.JsonlWriter(tmp_path / "metrics.jsonl", last_step=None)
-    writer.close()
+    writer.write(1, {"a": 1.0})
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    file = writer._file
+    calls = []
 
-    def fill(_: str) -> NoReturn:
+    def fill(data: bytes) -> int:
+        calls.append(data)
+        if len(calls) == 1:
+            return file.write(data[:4])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writer, "_file", SimpleNamespace(write=fill))
+    full = SimpleNamespace(write=fill, tell=file.tell, truncate=file.truncate, close=file.close)
+    monkeypatch.setattr(writer, "_file", full)
     with pytest.raises(UserError, match=r"metrics\.jsonl could not be written: No space left"):
-        writer.write(1, {})
+        writer.write(2, {"a": 2.0})
+    writer.close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
 def test_reading_a_run_that_is_not_there(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_default_workdir_has_no_time_in_it() -> None:
 
 def test_a_new_workdir_holds_a_flagfile_and_nothing_else(tmp_path: Path) -> None:
     path = open_(tmp_path / "deep" / "run")
-    assert [entry.name for entry in path.iterdir()] == ["flags.txt"]
+    assert {entry.name for entry in path.iterdir()} == {"flags.txt", ".lock"}
     assert (path / "flags.txt").read_text() == f"# experiment: parrot\n{FLAGS}"
 
 
@@ -108,13 +108,13 @@ def test_a_folder_that_cannot_be_written_is_named(
 def test_a_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "summary.json"
     workdir.write_json_atomic(path, {"a": 1})
-    write_text = Path.write_text
+    write_bytes = Path.write_bytes
 
-    def fill(self: Path, text: str, **kwargs: Any) -> NoReturn:
-        write_text(self, text[:2], **kwargs)
+    def fill(self: Path, data: bytes) -> NoReturn:
+        write_bytes(self, data[:2])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", fill)
+    monkeypatch.setattr(Path, "write_bytes", fill)
     with pytest.raises(UserError, match=r"summary\.json .*: No space left on device; the file is"):
         workdir.write_json_atomic(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
