@@ -16,9 +16,11 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from tests.experiments.runs import DEADLINE, ROOT, Result, environment
 
@@ -37,17 +39,25 @@ PROGRAMS = (
 class Forks:
     """Starts programs, one at a time."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        programs: Sequence[str] = PROGRAMS,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Imports, in a process of its own.
 
         Args:
           folder: for the programs' outputs and what they compile.
+          programs: that it can start, modules of `experiments` or by their whole names.
+          settings: variables of their environment, besides those of `runs.environment`.
         """
         self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.experiments.forks"],
+            [sys.executable, "-m", "tests.experiments.forks", *programs],
             cwd=ROOT,
-            env=environment(folder / "compiled"),
+            env=environment(folder / "compiled") | dict(settings or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -60,26 +70,32 @@ class Forks:
         folder: Path,
         file_bytes: int | None = None,
         seconds: float = DEADLINE,
+        signals: Sequence[tuple[float, int]] = (),
+        config: Mapping[str, Any] | None = None,
     ) -> Result:
         """Runs a program to its end.
 
         Args:
-          program: one of `PROGRAMS`.
+          program: one of those that it can start.
           *arguments: of its command line.
           folder: working directory.
           file_bytes: size beyond which no file can grow, as on a disk that is full.
           seconds: after which it counts as stuck and is ended by a signal.
+          signals: to send to it, with seconds since its start.
+          config: settings of JAX.
         """
         began = time.perf_counter()
         out, err = (self._folder / name for name in ("stdout", "stderr"))
         job = {
-            "module": f"experiments.{program}",
+            "module": _module(program),
             "arguments": arguments,
             "folder": str(folder),
             "stdout": str(out),
             "stderr": str(err),
             "file_bytes": file_bytes,
             "seconds": seconds,
+            "signals": list(signals),
+            "config": dict(config or {}),
         }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -98,10 +114,14 @@ class Forks:
         self._process.wait(DEADLINE)
 
 
+def _module(program: str) -> str:
+    return program if "." in program else f"experiments.{program}"
+
+
 def _serve(programs: Sequence[str]) -> dict[str, Any] | None:
     """Forks a child a job; returns the job in the child, and None in the parent at the end."""
     for program in programs:
-        __import__(f"experiments.{program}")
+        __import__(_module(program))
     while line := sys.stdin.readline():
         job = json.loads(line)
         with warnings.catch_warnings():
@@ -110,9 +130,21 @@ def _serve(programs: Sequence[str]) -> dict[str, Any] | None:
             child = os.fork()
         if child == 0:
             return job
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        print(_send(child, job["signals"]), flush=True)
     return None
+
+
+def _send(child: int, signals: Sequence[tuple[float, int]]) -> int:
+    """Sends a child its signals in time, and waits for its end; returns its exit status."""
+    began = time.monotonic()
+    for seconds, number in signals:
+        while time.monotonic() < began + seconds:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.002)
+        os.kill(child, number)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def _become(job: dict[str, Any]) -> None:
@@ -127,6 +159,8 @@ def _become(job: dict[str, Any]) -> None:
     if job["file_bytes"] is not None:
         _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"], most))
+    for name, value in job["config"].items():
+        jax.config.update(name, value)
     sys.argv = [job["module"], *job["arguments"]]
     # the program itself runs as `__main__`, as if nobody had imported it
     sys.modules.pop(job["module"])
@@ -134,5 +168,5 @@ def _become(job: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    if (wanted := _serve(PROGRAMS)) is not None:
+    if (wanted := _serve(sys.argv[1:])) is not None:
         _become(wanted)

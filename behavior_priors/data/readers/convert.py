@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from behavior_priors import locks
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch
 from behavior_priors.data.metadata import EpisodeMetadata
@@ -194,10 +195,18 @@ def _whole_or_nothing(output: Path) -> Iterator[Path]:
         )
     made = [parent for parent in output.absolute().parents if not parent.exists()]
     folder = output.with_name(TEMPORARY_PREFIX + output.name)
+    path = output.with_name(f".{output.name}{locks.LOCK_FILE}")
     try:
+        output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        lock = locks.hold(path)
+        if lock is None:
+            raise UserError(
+                f"{output}: is being written by {locks.holder(path)}; wait for it or stop it, or "
+                "give another folder"
+            )
         if folder.exists():
             shutil.rmtree(folder)
-        folder.mkdir(parents=True)
+        folder.mkdir()
     except OSError as error:
         raise UserError(
             f"{output}: cannot be made a folder ({error.strerror}); give another place"
@@ -205,8 +214,10 @@ def _whole_or_nothing(output: Path) -> Iterator[Path]:
     try:
         yield folder
         folder.replace(output)
+        lock.release()
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
