@@ -19,6 +19,9 @@ from pathlib import Path
 LOCK_FILE = ".lock"
 """Name of a folder's lock in it."""
 
+PATIENCE = 1.0
+"""Seconds in which a process that was killed has gone."""
+
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _MOST_BYTES = 200
 _POLL = 0.05
@@ -55,7 +58,7 @@ class Lock:
         os.set_inheritable(self._file, True)
 
 
-def hold(path: Path, patience: float = 0.0) -> Lock | None:
+def hold(path: Path, patience: float = PATIENCE) -> Lock | None:
     """Takes a lock, or returns None if another process keeps it.
 
     Where the file system knows no locks, it is as if it were free, with a warning.

@@ -197,7 +197,7 @@ def main() -> None:
     root = Path(config.root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        lock = locks.hold(root / locks.LOCK_FILE)
+        lock = locks.hold(root / locks.LOCK_FILE, patience=0.0)
     except OSError as error:
         raise UserError(f"--root={root} cannot be used: {error.strerror}") from error
     if lock is None:

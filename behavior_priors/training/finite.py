@@ -51,7 +51,7 @@ def find_culprit(broken: Collection[str], environment: str) -> str | None:
     """
     given = [name for name in broken if name.partition(".")[0] in _OF_THE_ENVIRONMENT]
     is_remembered = any(name.partition(".")[0] in _MEMORIES for name in given)
-    if any("action" in name.split(".") for name in given):
+    if any(name.endswith(".action") and "observation" not in name for name in given):
         return None
     if not given or not (is_remembered or len(given) == len(broken)):
         return None

@@ -17,6 +17,7 @@ from behavior_priors.data.layout import pad, unpad
 from behavior_priors.data.shards import Shard
 from behavior_priors.types import ArraySpec, UserError
 from tests.data.examples import METADATA, make_batch, with_value
+from tests.held import held
 
 
 def assert_same(ours: EpisodeBatch, theirs: EpisodeBatch) -> None:
@@ -29,6 +30,28 @@ def assert_same(ours: EpisodeBatch, theirs: EpisodeBatch) -> None:
 
 def contents(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_a_dataset_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    for make in (EpisodeWriter.create, EpisodeWriter.resume):
+        with held(directory / ".lock"), pytest.raises(UserError) as error:
+            make(directory, METADATA)
+        assert str(error.value).startswith(
+            f"{directory}: is being written by process 42 on there since then; wait for it or"
+        )
+        assert not (directory / "metadata.json").exists()
+    writer = EpisodeWriter.create(directory, METADATA)
+    writer.write(make_batch(0))
+    with held(directory / "other"):
+        assert EpisodeReader(directory).num_episodes == 1  # whoever reads asks nobody
+    (directory / "other").unlink()
+    writer.finish()
+    # complete, it is nobody's: also where nobody could write
+    with held(directory / ".lock"):
+        assert EpisodeWriter.resume(directory, METADATA).complete
+    (directory / ".lock").unlink()
+    assert {path.name for path in directory.iterdir()} == {"metadata.json", "episodes-00000.npz"}
 
 
 # --- Round trips ---------------------------------------------------------------------------------

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import pytest
 
+from behavior_priors import files
 from behavior_priors.envs import probes
 from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
@@ -239,3 +243,43 @@ def test_what_cannot_be_drawn_makes_no_video(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(flags, "read", lambda _: evaluate.EvaluateConfig("run", video=True))
     with pytest.raises(UserError, match=f"--video: {run.env.name} cannot be drawn; leave it out"):
         evaluate.main()
+
+
+@pytest.fixture
+def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of one method on a disk that cannot be written to, as far as this process can tell."""
+    run = SimpleNamespace(
+        env=SimpleNamespace(name="a/b", render=len),
+        config=SimpleNamespace(seed=0),
+        methods={"sac": SimpleNamespace(policy=None, step=7)},
+        evaluation=lambda learned, episodes: lambda policy, key: {"return_mean": 2.5},
+    )
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(evaluate, "restore_run", lambda *_: run)
+    monkeypatch.setattr(files, "_claim", refuse)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    return tmp_path
+
+
+def test_a_run_that_can_only_be_read_is_evaluated(
+    read_only: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(flags, "read", lambda _: evaluate.EvaluateConfig(str(read_only)))
+    evaluate.main()
+    said = capsys.readouterr()
+    assert said.out == "sac/return_mean 2.5000\n"
+    assert said.err.startswith(f"note: {read_only}/evaluation.json could not be written: Read-only")
+    assert said.err.count("\n") == 1
+
+
+def test_a_video_of_it_is_refused_at_once(
+    read_only: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = evaluate.EvaluateConfig(str(read_only), video=True)
+    monkeypatch.setattr(flags, "read", lambda _: config)
+    with pytest.raises(UserError, match=f"--video: {read_only} cannot be written to; leave it out"):
+        evaluate.main()
+    assert capsys.readouterr().out == ""

@@ -6,12 +6,13 @@ folder at the same time would spoil the count.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from behavior_priors.training import flags
+from behavior_priors.training import flags, termination
 from behavior_priors.training.workdir import open_workdir, write_summary
 from behavior_priors.types import UserError
 
@@ -27,7 +28,7 @@ class CounterConfig:
       count: lines to write.
       pause: seconds after each.
       megabytes: of memory to fill.
-      mode: how it ends.
+      mode: how it ends; `slowly` if SIGTERM is to wait for the line under way.
     """
 
     workdir: str
@@ -51,11 +52,15 @@ def main() -> None:
     ballast = b"x" * (config.megabytes * 10**6)
     path = workdir / "count.txt"
     done = len(path.read_text().splitlines()) if path.exists() else 0
-    with path.open("a") as file:
+    deferred = termination.deferred if config.mode == "slowly" else contextlib.nullcontext
+    with path.open("a") as file, deferred():
         for i in range(done, config.count):
             file.write(f"{i} {os.getpid()}\n")
             file.flush()
             time.sleep(config.pause)
+            if config.mode == "slowly":
+                (workdir / "saved.txt").write_text(str(i))
+            termination.check()
     if config.mode == "silently":
         return
     result = config.scale * len(path.read_text().splitlines()) + config.seed

@@ -185,12 +185,27 @@ def test_a_sweep_that_is_stopped_stops_its_runs(tmp_path: Path, number: signal.S
     assert counts(tmp_path) == [1]
 
 
+def test_a_sweep_that_is_terminated_lets_its_runs_save(tmp_path: Path) -> None:
+    program = Sweep(
+        tmp_path, *COUNTER, "--overrides=--pause=1.5 --mode=slowly;--pause=1.6", "--jobs=1"
+    )
+    program.wait_until(lambda: sum(counts(tmp_path)) > 0)
+    assert program.kill(signal.SIGTERM) == 143
+    assert wait_for_locks(tmp_path) < 0.5
+    assert [path.read_text() for path in tmp_path.glob("sweep/*/seed0/saved.txt")] == ["0"]
+    lines = program.output().splitlines()
+    assert "pause=1.5_mode=slowly/seed0 stopped in " in lines[-1]
+    assert lines[-1].endswith("; the same command continues it")
+    assert sum("started" in line for line in lines) == 1
+    assert not (tmp_path / "sweep" / ".lock").exists()
+
+
 def test_one_sweep_at_a_time(tmp_path: Path) -> None:
     program = Sweep(tmp_path, *COUNTER, "--overrides=--pause=10", "--jobs=1")
     program.wait_until(lambda: sum(counts(tmp_path)) > 0)
     one_line(
         sweep(tmp_path, *COUNTER, "--overrides=--pause=10", "--jobs=1"),
-        ("--root=sweep", "in use by another sweep"),
+        ("--root=sweep", "in use by another sweep, process ", " since ", "wait for it or stop it"),
     )
     program.kill()
     wait_for_locks(tmp_path)

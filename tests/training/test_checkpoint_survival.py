@@ -110,6 +110,15 @@ def test_a_save_may_end_anywhere(
     assert not list(tmp_path.glob(".*"))
 
 
+def test_what_a_kill_hid_is_removed(tmp_path: Path) -> None:
+    save(tmp_path, 10)
+    (tmp_path / ".0000000005.old.tmp").mkdir()
+    restore(tmp_path)  # whoever reads removes nothing
+    assert (tmp_path / ".0000000005.old.tmp").exists()
+    Checkpointer(tmp_path).clean()
+    assert [path.name for path in tmp_path.iterdir()] == ["0000000010"]
+
+
 CHILD = """
 import jax.numpy as jnp
 from behavior_priors.training.checkpoint import Checkpointer

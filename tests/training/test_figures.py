@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from behavior_priors.training import figures, maze_figure, trajectory_figure
+from behavior_priors.training import figures, maze_figure, trajectory_figure, video
 from behavior_priors.training.statistics import success_rate
 from behavior_priors.types import UserError
 
@@ -202,3 +204,34 @@ def test_paths_lie_on_the_maze(tmp_path: Path, drawn: list[Any]) -> None:
     np.testing.assert_allclose(lines.get_segments(), paths[:2])
     assert first.images[0].get_extent() == [0, 10, 0, 10]
     np.testing.assert_allclose(first.lines[0].get_xydata(), paths[:1, 0])
+
+
+def draw_bars(path: Path) -> None:
+    figures.success_bars(path, {"SAC": {"mug": success_rate(0, 1)}})
+
+
+def film(path: Path) -> None:
+    video.write_video(path, np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(draw_bars, "bars.png"), (film, "film.mp4"), (film, "film.gif")]
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_a_picture_for_which_there_is_no_room(
+    write: Callable[[Path], None], name: str, before: bool, tmp_path: Path
+) -> None:
+    """The kernel refuses the bytes beyond a limit, as it does on a full disk."""
+    path = tmp_path / name
+    if before:
+        path.write_text("an older one")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=f"{name} could not be written: .*; ") as error:
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(error.value)
+    kept = [(name, "an older one")] if before else []
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == kept

@@ -36,6 +36,8 @@ def main():
         raise UserError("--task=flying is unknown;\\n choose grasp")
     if config.act == "full":
         raise OSError(errno.ENOSPC, "No space left on device", "runs/metrics.jsonl")
+    if config.act == "terminate":
+        os.kill(os.getpid(), signal.SIGTERM)
     if config.act == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
     if config.act == "defect":
@@ -75,6 +77,7 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["--act=user"], 2, "--task=flying is unknown; choose grasp"),
         (["--act=full"], 2, "no space left on device while writing runs/metrics.jsonl"),
         (["--act=interrupt"], 130, "interrupted"),
+        (["--act=terminate"], 143, "terminated by SIGTERM"),
     ],
 )
 def test_what_the_user_gets_wrong_costs_one_line(

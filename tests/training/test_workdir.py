@@ -13,6 +13,7 @@ import pytest
 
 from behavior_priors.training import workdir
 from behavior_priors.types import UserError
+from tests.held import held
 
 FLAGS = "--a=1\n--b=none\n--c.d=x = y\n"
 
@@ -36,6 +37,22 @@ def test_the_same_run_is_opened_again(tmp_path: Path) -> None:
     (path / "metrics.jsonl").write_text("kept")
     assert open_(path) == path
     assert (path / "metrics.jsonl").read_text() == "kept"
+
+
+def test_a_workdir_is_one_process_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "flags.txt").write_text(f"# experiment: parrot\n{FLAGS}")
+    before = (path / "flags.txt").stat()
+    with held(path / ".lock"), pytest.raises(UserError) as error:
+        open_(path)
+    assert str(error.value) == (
+        f"--workdir={path} is in use by process 42 on there since then; wait for it or stop it, or "
+        "choose another --workdir"
+    )
+    assert (path / "flags.txt").stat() == before
+    assert workdir.read_owner(path) == "parrot"  # whoever reads asks nobody
+    assert open_(path) == path
 
 
 @pytest.mark.parametrize(
