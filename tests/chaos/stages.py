@@ -53,7 +53,7 @@ def _fit(folder: Path) -> None:
     prior = make_gaussian(GaussianConfig(widths=(8,)), env.observation_spec, env.action_spec)
     time = jnp.linspace(0.0, 3.0, 64)[:, None]
     data = {"observation": {"time": time, "action": time}, "action": jnp.sin(time)}
-    config = FitConfig(steps=240, steps_per_epoch=6, batch_size=8)
+    config = FitConfig(steps=72, steps_per_epoch=6, batch_size=8)
     run_fit(folder / "stage", prior, config, data, data, jax.random.key(3), run=RUN, flags={})
 
 
@@ -70,7 +70,7 @@ def _run(folder: Path, loop: Loop[Any], config: Any) -> None:
 
 def _loop(folder: Path) -> None:
     config = LoopConfig(
-        steps=1280, epoch_steps=16, num_envs=4, warmup_steps=24, updates_per_step=0.5, batch_size=8
+        steps=384, epoch_steps=16, num_envs=4, warmup_steps=24, updates_per_step=0.5, batch_size=8
     )
     _run(folder, make_loop(make_walk(), make_averager(), config), config)
 
@@ -79,7 +79,7 @@ def _on_policy(folder: Path) -> None:
     env = make_walk()
     ppo = PPOConfig(policy_widths=(8,), value_widths=(8,))
     learner = make_ppo(ppo, env.observation_spec, env.action_spec)
-    config = OnPolicyConfig(steps=5120, epoch_steps=64, num_envs=8, unroll_length=8)
+    config = OnPolicyConfig(steps=1536, epoch_steps=64, num_envs=8, unroll_length=8)
     _run(folder, make_on_policy_loop(env, learner, config), config)
 
 
