@@ -1,4 +1,4 @@
-"""A few ends of a few stages; `python -m tests.chaos` makes as many as one likes, also of programs."""
+"""A few ends of a few stages; `python -m tests.chaos` makes as many as one likes, programs too."""
 
 from __future__ import annotations
 
