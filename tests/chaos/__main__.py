@@ -69,6 +69,8 @@ def main() -> None:
             ("stages", stages, config.stage_ends),
             ("programs", programs, config.program_ends),
         ):
+            if not ends:
+                continue
             total = disturb_all(forks, works, ends, Path(name) / label, config.seed, config.most)
             seconds = time.monotonic() - began
             print(f"{label}: {total.total()} ends, all equal, {dict(total)}; {seconds:.0f} s")
