@@ -128,10 +128,17 @@ class Checkpointer:
         Raises:
           UserError: there is no checkpoint, all are damaged, or the part is of another structure.
         """
-        step = self._newest_intact()
-        if step is None:
-            raise UserError(f"{self._directory} holds no checkpoint; give a workdir that has one")
-        return self._load(step, target, part)
+        while True:
+            step = self._newest_intact()
+            if step is None:
+                raise UserError(
+                    f"{self._directory} holds no checkpoint; give a workdir that has one"
+                )
+            try:
+                return self._load(step, target, part)
+            except (OSError, ValueError):
+                if self._path(step).exists():
+                    raise
 
     def _path(self, step: int) -> Path:
         return self._directory / f"{step:010d}"
@@ -166,6 +173,8 @@ class Checkpointer:
                         "%s; going on from the older %s", "; ".join(damages), self._path(step)
                     )
                 return step
+            if not self._path(step).exists():  # a run under way has saved newer ones meanwhile
+                return self._newest_intact()
             damages.append(f"checkpoint {self._path(step)} is damaged ({damage})")
         if damages:
             raise UserError(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.chaos import stages
 from tests.chaos.harness import Work
-from tests.experiments import runs, test_pearl, test_spirl
+from tests.experiments import test_pearl, test_spirl
 
 STAGES_PROGRAM = "tests.chaos.stages"
 
@@ -24,7 +24,35 @@ STAGES = tuple(
     for name in stages.STAGES
 )
 
-_PARROT = (*runs.TINY, "--workdir=run", "--bc.fit.steps=40", "--bc.fit.steps_per_epoch=10")
+_PARROT = (
+    *test_spirl.TASK,
+    "--data_episodes=300",
+    f"--flow.observation={test_spirl.SEEN}",
+    "--flow.couplings=2",
+    "--flow.encoder_widths=8",
+    "--flow.conditioner_widths=8",
+    "--flow.squash=true",
+    "--fit.steps=60",
+    "--fit.steps_per_epoch=10",
+    "--fit.batch_size=16",
+    "--bc.fit.steps=40",
+    "--bc.fit.steps_per_epoch=10",
+    "--sac.policy_widths=8",
+    "--sac.critic_widths=8",
+    "--loop.num_envs=5",
+    "--loop.steps=1200",
+    "--loop.epoch_steps=200",
+    "--loop.warmup_steps=400",
+    "--loop.updates_per_step=0.2",
+    "--loop.batch_size=16",
+    "--run.eval_every=2",
+    "--run.eval_episodes=5",
+    "--run.checkpoint_every=2",
+    "--report_episodes=5",
+    "--eval_episodes=7",
+    "--video_episodes=0",
+    "--workdir=run",
+)
 _SPIRL = (*test_spirl.TINY, "--workdir=run")
 
 EXPERIMENTS = (

@@ -119,6 +119,28 @@ def test_what_a_kill_hid_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["0000000010"]
 
 
+@pytest.mark.parametrize("moment", ["_find_damage", "_read_arrays"])
+def test_a_run_may_save_and_remove_while_somebody_reads(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for step in (10, 20):
+        save(tmp_path, step)
+    original, calls = getattr(checkpoint, moment), []
+
+    def interleave(*args: Any) -> Any:
+        calls.append(None)
+        if len(calls) == 1:
+            for step in (30, 40):
+                save(tmp_path, step)
+        return original(*args)
+
+    monkeypatch.setattr(checkpoint, moment, interleave)
+    restored = Checkpointer(tmp_path).restore_part("a", jnp.zeros(1000))
+    assert restored.step == 40
+    assert len(calls) == 2
+    assert not caplog.messages
+
+
 CHILD = """
 import jax.numpy as jnp
 from behavior_priors.training.checkpoint import Checkpointer
