@@ -28,8 +28,8 @@ def whole(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (result.status, result.stderr) == (0, "")
     *rounds, last = result.stdout.splitlines()
     assert len(rounds) == 2
-    assert re.fullmatch(r"kept 2\d\d of 256 episodes  \d:\d\d", rounds[0])
-    assert re.fullmatch(r"kept 300 of 512 episodes  \d:\d\d", rounds[1])
+    assert re.fullmatch(r"kept 2\d\d of 300 episodes  \d\d% of 256 usable  \d:\d\d", rounds[0])
+    assert re.fullmatch(r"kept 300 of 300 episodes  \d\d% of 512 usable  \d:\d\d", rounds[1])
     assert re.fullmatch(r"300 episodes, \d+ steps in data", last)
     return folder
 
