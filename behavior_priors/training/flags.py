@@ -6,6 +6,7 @@ is a config itself; `read(Config)` makes a `Config` of what the command line say
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import inspect
@@ -171,18 +172,31 @@ def _guard(main: Callable[[], None]) -> None:
     try:
         main()
     except termination.Terminated:
-        _exit_with(termination.MESSAGE, termination.STATUS)
+        _exit_at_once(termination.MESSAGE, termination.STATUS)
     except KeyboardInterrupt:
-        _exit_with("interrupted", _INTERRUPT_STATUS)
+        _exit_at_once("interrupted", _INTERRUPT_STATUS)
     except UserError as error:
         _exit_with(str(error))
     except Exception as error:
         if termination.requested():
             # whatever has called Python back from the device made another exception of it
-            _exit_with(termination.MESSAGE, termination.STATUS)
+            _exit_at_once(termination.MESSAGE, termination.STATUS)
         if not isinstance(error, OSError) or error.errno not in NO_SPACE:
             raise
         _exit_with(f"no space left on device while writing {error.filename or 'a file'}")
+
+
+def _exit_at_once(message: str, status: int) -> NoReturn:
+    """Ends a program in whatever it was doing.
+
+    A program on the device may be under way, and crash when Python is taken down under it.
+    """
+    print(f"error: {message}", file=sys.stderr)
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def _parse_command_line(argv: Sequence[str]) -> list[str]:

@@ -41,6 +41,7 @@ class _State:
     requested: bool = False
     deferring: int = 0
     unsaved: bool = False
+    swallowed: bool = False
 
 
 _state = _State()
@@ -92,6 +93,15 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, _handle)
     os.register_at_fork(after_in_child=_uninstall)  # its end is not ours
+    report = sys.unraisablehook
+
+    def look(unraisable: Any) -> None:
+        if unraisable.exc_type is Terminated:
+            _state.swallowed = True
+        else:
+            report(unraisable)
+
+    sys.unraisablehook = look
     threading.Thread(target=_watch, args=(reader,), name="termination", daemon=True).start()
 
 
@@ -101,7 +111,10 @@ def _uninstall() -> None:
 
 
 def _handle(*_: Any) -> None:
-    """Runs in the main thread as soon as that runs Python."""
+    """Runs in the main thread as soon as that runs Python.
+
+    Where that is a callback out of which no exception comes, `_watch` ends the program.
+    """
     _state.requested = True
     if not _state.deferring:
         raise Terminated
@@ -116,6 +129,8 @@ def _watch(reader: int) -> None:
     while time.monotonic() < end:
         ready, _, _ = select.select([reader], [], [], _POLL)
         if ready and signal.SIGTERM in os.read(reader, 1):
+            break
+        if _state.swallowed and not _state.deferring:
             break
         if _state.unsaved:
             end = time.monotonic() + PATIENCE
