@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from behavior_priors import locks
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch
 from behavior_priors.data.metadata import EpisodeMetadata
 from behavior_priors.data.readers.base import Batches, Recording, Tally, join
+from behavior_priors.data.readers.unfinished import whole_or_nothing
 from behavior_priors.data.report import Report
-from behavior_priors.data.shards import TEMPORARY_PREFIX
 from behavior_priors.types import UserError
 
 SHARD_BYTES = 32 * 2**20
@@ -78,7 +76,7 @@ def convert(
     options = options or ConvertOptions()
     if options.action_limit is not None and not 0 < options.action_limit < float("inf"):
         raise UserError(f"action_limit={options.action_limit} should be a positive number")
-    with _whole_or_nothing(Path(output)) as folder:
+    with whole_or_nothing(Path(output)) as folder:
         offset, scale = _action_map(recording, options)
         limit = 1.0 if options.action_limit is None else options.action_limit / scale
         report, tally = Report(limit), Tally()
@@ -181,54 +179,3 @@ def _extra(
         "statistics": report.statistics(),
         "report": {**report.as_json(), "left_out": dataclasses.asdict(tally), "notes": notes},
     }
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that takes its place at the end; no trace of it after an error.
-
-    One that a killed process has left is overwritten.
-    """
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise UserError(
-            f"{output}: exists and is not empty; give another folder, or remove this one"
-        )
-    made = [parent for parent in output.absolute().parents if not parent.exists()]
-    folder = output.with_name(TEMPORARY_PREFIX + output.name)
-    path = output.with_name(f".{output.name}{locks.LOCK_FILE}")
-    try:
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        lock = locks.hold(path)
-        if lock is None:
-            raise UserError(
-                f"{output}: is being written by {locks.holder(path)}; wait for it or stop it, or "
-                "give another folder"
-            )
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir()
-    except OSError as error:
-        raise UserError(
-            f"{output}: cannot be made a folder ({error.strerror}); give another place"
-        ) from error
-    try:
-        yield folder
-        folder.replace(output)
-        lock.release()
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
-        for parent in made:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        if isinstance(error, UserError) and str(folder) in str(error):
-            raise UserError(_about_output(output, error)) from error
-        raise
-
-
-def _about_output(output: Path, error: UserError) -> str:
-    """The writer advises to go on from the shards before; here is nothing to go on from."""
-    if isinstance(error.__cause__, OSError):
-        reason = error.__cause__.strerror or error.__cause__
-        return f"{output}: cannot be written ({reason}); free some space and convert again"
-    return str(error).replace(f"{TEMPORARY_PREFIX}{output.name}", output.name)
