@@ -73,6 +73,27 @@ def check_inside(folder: Path, path: Path) -> None:
         )
 
 
+def check_member(folder: Path, name: str) -> None:
+    """Checks that what a folder has by a name is a file in it; if it has nothing, that is fine.
+
+    Raises:
+      UserError: it is a link out of the folder, or no regular file.
+    """
+    path = folder / name
+    if path.is_symlink():
+        check_inside(folder, path)
+    if exists(path):
+        check_regular(path)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something, also where no such name can be."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def system_said(error: BaseException) -> str:
     """What went wrong, in the system's words, on one line."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

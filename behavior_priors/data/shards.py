@@ -19,7 +19,7 @@ import numpy as np
 
 from behavior_priors import files
 from behavior_priors.data.npy import UNREADABLE, members, read_header
-from behavior_priors.data.paths import check_inside, check_regular
+from behavior_priors.data.paths import check_member
 from behavior_priors.types import UserError
 
 TEMPORARY_PREFIX = files.PARTIAL
@@ -94,8 +94,7 @@ class Shard:
         """
         self.path = path
         self._verified: set[str] = set()
-        check_inside(path.parent, path)
-        check_regular(path)
+        check_member(path.parent, path.name)
         try:
             self.arrays = _read_directory(path)
         except UNREADABLE as error:
@@ -135,12 +134,14 @@ def _read_directory(path: Path) -> dict[str, StoredArray]:
     arrays = {}
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         for info in members(archive, path):
-            if info.compress_type != zipfile.ZIP_STORED:
+            if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
                 raise ValueError(f"its member {info.filename!r} is compressed")
             file.seek(info.header_offset + _LOCAL_HEADER_SIZE - 4)
             lengths = np.frombuffer(file.read(4), "<u2")
             start = info.header_offset + _LOCAL_HEADER_SIZE + int(lengths.sum())
             file.seek(start)
+            if start + info.file_size > path.stat().st_size:
+                raise ValueError(f"its member {info.filename!r} goes beyond its end")
             header = read_header(file)
             if header.dtype.hasobject or info.file_size != header.size + header.data_size:
                 raise ValueError(f"its member {info.filename!r} has not the size it declares")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from behavior_priors.data.layout import EpisodeBatch, Row
+from behavior_priors.data.paths import check_inside
 from behavior_priors.data.readers.base import (
     Batches,
     ReadConfig,
@@ -54,6 +55,7 @@ def read(path: Path, config: ReadConfig) -> Recording:
         place = find(path)
         if place is None:
             raise UserError(f"{path}: has no data/{_FILE}; give the folder of a Minari dataset")
+        check_inside(path, place)
         path = place
     with reading(path), open_file(path) as file:
         names = numbered(file, _PREFIX)

@@ -21,9 +21,11 @@ import numpy as np
 from behavior_priors.data.layout import Row
 from behavior_priors.data.npy import members, read_header
 from behavior_priors.data.readers.base import ReadConfig, Recording, reading
+from behavior_priors.data.readers.kinds import describe_archive
 from behavior_priors.data.readers.rows import Stream, read_table
 from behavior_priors.data.readers.selection import missing_key
 from behavior_priors.data.sizes import check_declared
+from behavior_priors.types import UserError
 
 
 def read(path: Path, config: ReadConfig) -> Recording:
@@ -52,6 +54,8 @@ class _Archive:
         self.rows: dict[str, Row] = {}
         self.counts: dict[str, int] = {}
         with zipfile.ZipFile(path) as archive:
+            if (seems := describe_archive(archive.namelist())) is not None:
+                raise UserError(f"{path}: {seems}")
             for info in members(archive, path):
                 key = info.filename.removesuffix(".npy")
                 with archive.open(info) as file:
