@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from behavior_priors.data import npy
+from behavior_priors.data.bounds import Bounds
 from behavior_priors.data.layout import EpisodeBatch, rows_per_episode
 from behavior_priors.data.paths import remedy, system_said
 from behavior_priors.data.readers.hdf5_guard import describe_filters
@@ -74,6 +75,7 @@ class Recording:
       batches: begins to read: whole episodes, a bounded number of bytes at a time. What is left out
         is counted in the tally.
       environment: what the file says that it was recorded in.
+      action_bounds: what the file says that its actions are between; None if it says nothing.
       notes: what the user should know about the file.
     """
 
@@ -86,6 +88,7 @@ class Recording:
     num_episodes: int
     batches: Callable[[Tally], Batches]
     environment: str | None = None
+    action_bounds: Bounds | None = None
     notes: Sequence[str] = ()
 
 

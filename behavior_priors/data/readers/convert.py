@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
+from behavior_priors.data.bounds import BY_HAND, KEY
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch
 from behavior_priors.data.metadata import EpisodeMetadata
+from behavior_priors.data.readers.action_map import ActionMap, action_map
 from behavior_priors.data.readers.base import Batches, Recording, Tally, join
 from behavior_priors.data.readers.unfinished import whole_or_nothing
 from behavior_priors.data.report import Report
@@ -34,8 +34,10 @@ class ConvertOptions:
       action_limit: magnitude in the file's units at which an action is saturated; None for 1, or
         for the largest magnitude of each dimension if actions are divided by that.
       action_scale: "auto" divides each action dimension by its largest magnitude.
-      action_low: of each dimension, what becomes -1; one value for all; empty to leave them.
+      action_low: of each dimension, what becomes -1; one value for all; empty for what the file
+        says, or else to leave them.
       action_high: likewise, what becomes 1.
+      bounds_source: who says so.
       shard_bytes: about how large a shard gets.
     """
 
@@ -45,6 +47,7 @@ class ConvertOptions:
     action_scale: Literal["none", "auto"] = "none"
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
+    bounds_source: str = BY_HAND
     shard_bytes: int = SHARD_BYTES
 
 
@@ -58,7 +61,8 @@ def convert(
 
     `extra["statistics"]` has shape, dtype, min, max, mean and std of every array by its name in a
     shard, `extra["report"]` the rest, `extra["action_offset"]` what was subtracted from actions and
-    `extra["action_scale"]` what they were then divided by, None for nothing.
+    `extra["action_scale"]` what they were then divided by, None for nothing, and
+    `extra["action_bounds"]` what became -1 and 1 and who said so, None if nobody did.
 
     Args:
       recording: what a reader found.
@@ -77,7 +81,7 @@ def convert(
     if options.action_limit is not None and not 0 < options.action_limit < float("inf"):
         raise UserError(f"action_limit={options.action_limit} should be a positive number")
     with whole_or_nothing(Path(output)) as folder:
-        offset, scale = _action_map(recording, options)
+        offset, scale, bounds = action_map(recording, options)
         limit = 1.0 if options.action_limit is None else options.action_limit / scale
         report, tally = Report(limit), Tally()
         writer = EpisodeWriter.create(
@@ -102,7 +106,7 @@ def convert(
                 f"{tally.bad_episodes} have NaN or infinity, {tally.empty_episodes} no action with "
                 "a known outcome"
             )
-        extra = _extra(recording, report, tally, offset, scale)
+        extra = _extra(recording, report, tally, ActionMap(offset, scale, bounds))
         writer.metadata = dataclasses.replace(writer.metadata, extra=extra)
         writer.finish()
     return EpisodeReader(output)
@@ -122,40 +126,12 @@ def _shards(recording: Recording, tally: Tally, shard_bytes: int) -> Batches:
         yield join(waiting)
 
 
-def _action_map(recording: Recording, options: ConvertOptions) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted from actions, and what they are divided by then, `[action_size]` each."""
-    size = recording.action_size
-    if not options.action_low and not options.action_high:
-        offset = np.zeros(size, np.float32)
-        if options.action_scale == "auto":
-            return offset, _magnitude(recording)
-        return offset, np.ones(size, np.float32)
-    if options.action_scale != "none":
-        raise UserError("action_scale=auto and action_low contradict each other; give one of them")
-    low, high = np.array(options.action_low), np.array(options.action_high)
-    if not {len(low), len(high)} <= {1, size}:
-        raise UserError(
-            f"action_low and action_high have {len(low)} and {len(high)} values; {recording.path} "
-            f"has actions of {size} dimensions, so give {size} or 1"
-        )
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-        raise UserError("action_low should be below action_high in every dimension, and finite")
-    low, high = (np.broadcast_to(x, (size,)).astype(np.float32) for x in (low, high))
-    return (low + high) / 2, (high - low) / 2
-
-
-def _magnitude(recording: Recording) -> np.ndarray:
-    """The largest magnitude of each action dimension, 1 where that is 0; reads the recording."""
-    magnitude = np.zeros(recording.action_size, np.float32)
-    for batch in recording.batches(Tally()):
-        magnitude = np.maximum(magnitude, np.abs(batch.action).max(axis=0))
-    return np.where(magnitude > 0, magnitude, np.float32(1))
-
-
 def _extra(
-    recording: Recording, report: Report, tally: Tally, offset: np.ndarray, scale: np.ndarray
+    recording: Recording, report: Report, tally: Tally, actions: ActionMap
 ) -> dict[str, Any]:
-    notes = list(recording.notes)
+    notes, (offset, scale, bounds) = list(recording.notes), actions
+    if bounds is not None and bounds is recording.action_bounds:
+        notes.append(f"actions are in {bounds} by {bounds.source}, which becomes [-1, 1]")
     if tally.lost_actions:
         notes.append(
             f"{tally.lost_actions} last actions are left out, because the file does not have what "
@@ -176,6 +152,7 @@ def _extra(
         },
         "action_offset": offset.tolist() if offset.any() else None,
         "action_scale": scale.tolist() if (scale != 1).any() else None,
+        KEY: None if bounds is None else bounds.as_json(),
         "statistics": report.statistics(),
         "report": {**report.as_json(), "left_out": dataclasses.asdict(tally), "notes": notes},
     }
