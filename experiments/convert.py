@@ -91,7 +91,7 @@ def main() -> None:
         config.format,
     )
 
-    bounds = _bounds(config, recording.action_size)
+    bounds = read_bounds(config, recording.action_size)
 
     def say(episodes: int, steps: int) -> None:
         seconds = format_seconds(time.perf_counter() - began)
@@ -113,7 +113,7 @@ def main() -> None:
     _print_report(reader, config.output)
 
 
-def _bounds(config: ConvertConfig, size: int) -> dict[str, Any]:
+def read_bounds(config: ConvertConfig, size: int) -> dict[str, Any]:
     """Options that say what the file's actions are between."""
     if config.bounds_of is None:
         return {"action_low": config.action_low, "action_high": config.action_high}

@@ -1,4 +1,4 @@
-"""Datasets in other units than [-1, 1] are refused or doubted, and said with the flag that helps."""
+"""Datasets in other units than [-1, 1] are refused or doubted, with the flag that helps."""
 
 from __future__ import annotations
 
@@ -80,17 +80,13 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], str]] = {
         CAR,
         r"mapped from \[-2.5, 2.5\], \[-0.6, 0.6\]",
     ),
-    "beyond bounds that were told, mostly": (
-        10 * SPAN,
-        told([-1.0] * 2, [1.0] * 2),
-        {},
-        "reach 10",
-    ),
+    "beyond bounds that were told, mostly": (10 * SPAN, told([-1.0], [1.0]), {}, "reach 10"),
 }
 
 DOUBTED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], str]] = {
     "small": (0.3 * SPAN, {}, {}, "within 0.3 of"),
     "tiny, but the bounds were told": (0.05 * SPAN, told([-1.0], [1.0]), {}, "within 0.05 of"),
+    "tiny, but acted out here": (0.05 * SPAN, {"episodes": 1, "round": 1}, {}, "within 0.05 of"),
     "one dimension": (np.concatenate([SPAN, 0.05 * SPAN], axis=1), {}, {}, "0.05 in dimension 1"),
     "rarely beyond": (np.where(np.arange(STEPS)[:, None] == 7, 1.5, SPAN), {}, {}, "reach 1.5"),
     "nobody said": (SPAN, {}, CAR, r"nobody said .* mapped to \[-3, 2\], \[-0.6, 0.6\]"),
