@@ -135,7 +135,7 @@ def read_metadata(directory: Path) -> tuple[EpisodeMetadata, Totals | None]:
             for name, entry in content["observation"].items()
         }
         totals = Totals(**content["totals"]) if content["complete"] else None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError) as error:
         raise UserError(
             f"{path}: 'observation' needs a shape and a dtype for every name, and a complete "
             f"dataset its three totals ({error}); see docs/data_format.md"
