@@ -104,8 +104,10 @@ def holder(path: Path) -> str:
     return "another process"
 
 
-def is_signed(path: Path) -> bool:
+def is_lock(path: Path) -> bool:
     """Whether a file is one of these locks, or empty, as one is that was just made."""
+    if path.is_symlink() or not path.is_file():
+        return False
     with path.open("rb") as file:
         head = file.read(len(_SIGNED))
     return head in (b"", _SIGNED)

@@ -72,6 +72,8 @@ class EpisodeWriter:
             writer.directory.mkdir(parents=True, exist_ok=True)
             writer._lock = _hold(writer.directory)
             names = {path.name for path in writer.directory.iterdir()} - {locks.LOCK_FILE}
+        except UserError:
+            raise
         except (OSError, ValueError) as error:  # a ValueError of a name with a NUL
             reason = system_said(error)
             raise UserError(

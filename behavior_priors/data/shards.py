@@ -125,7 +125,6 @@ class Shard:
         return np.array(flat.reshape(stored.shape, order=stored.order)[rows])
 
 
-
 _LOCAL_HEADER_SIZE = 30
 """Bytes of a zip member's header before its name and extra field, whose lengths end it."""
 

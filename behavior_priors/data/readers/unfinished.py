@@ -38,9 +38,15 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
     try:
         output.absolute().parent.mkdir(parents=True, exist_ok=True)
         lock = _hold(output)
-        folder = _begin(output)
+        try:
+            folder = _begin(output)
+        except BaseException:
+            lock.release()
+            raise
     except (OSError, ValueError) as error:  # a ValueError of a name with a NUL
         _remove_empty(made)
+        if isinstance(error, UserError):
+            raise
         raise UserError(
             f"{output}: cannot be made a folder ({system_said(error)}); give another place"
         ) from error
@@ -61,10 +67,8 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
 def _hold(output: Path) -> locks.Lock:
     """The lock of a place, a file beside it that bears its name."""
     path = output.with_name(f".{output.absolute().name}{locks.LOCK_FILE}")
-    with contextlib.suppress(FileNotFoundError):
-        if path.is_symlink() or not path.is_file() or not locks.is_signed(path):
-            path.lstat()
-            raise UserError(f"{path}: is in the way, and no lock; rename it, or give another place")
+    if os.path.lexists(path) and not locks.is_lock(path):
+        raise UserError(f"{path}: is in the way, and no lock; rename it, or give another place")
     lock = locks.hold(path)
     if lock is None:
         raise UserError(
@@ -75,9 +79,9 @@ def _hold(output: Path) -> locks.Lock:
 
 
 def _check_free(output: Path) -> None:
+    if output.name in ("", ".."):
+        raise UserError(f"{str(output)!r}: is no name for a new folder; give another place")
     try:
-        if output.name in ("", ".."):
-            raise UserError(f"{str(output)!r}: is no name for a new folder; give another place")
         if not os.path.lexists(output):
             return
         if output.is_dir() and not output.is_symlink() and not any(output.iterdir()):

@@ -90,7 +90,7 @@ def test_places_where_no_folder_can_be(table: Path, tmp_path: Path) -> None:
         (tmp_path / "dangling", "is a link"),
         (tmp_path / "pipe", "is a pipe"),
         (table, "exists and is not empty"),
-        (table / "x", "Not a directory"),
+        (table / "x", "cannot be made a folder"),
         (tmp_path / ("x" * 300), "File name too long"),
         (tmp_path / "a\0b", "null"),
         (tmp_path / "new" / ("x" * 300), "File name too long"),
@@ -98,5 +98,6 @@ def test_places_where_no_folder_can_be(table: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=words) as caught:
             convert(open_recording(table), place)
+        assert str(caught.value).count("; ") == 1
         assert "\n" not in str(caught.value)
     assert names(tmp_path) == before
