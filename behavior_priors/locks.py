@@ -25,6 +25,7 @@ PATIENCE = 1.0
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _MOST_BYTES = 200
 _POLL = 0.05
+_SIGNED = b"process "
 
 _held: weakref.WeakValueDictionary[tuple[int, int], Lock] = weakref.WeakValueDictionary()
 """Locks of this process by device and inode; a second one would wait for the first."""
@@ -103,6 +104,15 @@ def holder(path: Path) -> str:
     return "another process"
 
 
+def is_lock(path: Path) -> bool:
+    """Whether a file is one of these locks, or empty, as one is that was just made."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(len(_SIGNED))
+    return head in (b"", _SIGNED)
+
+
 def _held_here(path: Path) -> Lock | None:
     try:
         return _held.get(_identity(path.stat()))
@@ -123,7 +133,7 @@ def _is_at(path: Path, file: int) -> bool:
 
 def _sign(file: int) -> None:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    text = f"process {os.getpid()} on {socket.gethostname()} since {since}\n"
+    text = f"{_SIGNED.decode()}{os.getpid()} on {socket.gethostname()} since {since}\n"
     with contextlib.suppress(OSError):  # a full disk has room for the lock, if not for the name
         os.ftruncate(file, 0)
         os.pwrite(file, text.encode(), 0)

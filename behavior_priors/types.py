@@ -185,7 +185,8 @@ class Env(NamedTuple):
       steps_per_action: steps of the task itself that one action takes, where it stands for several.
       side_by_side: the most episodes that a rollout runs at once, because each takes memory of its
         own; None for all of them.
-      info: facts for metadata, such as the physics engine and the table of scenes.
+      info: facts for metadata, such as the physics engine and the table of scenes; `action_low` and
+        `action_high`, lists of numbers, where -1 and 1 stand for the environment's own bounds.
       tasks: what the environment's tasks are, where it has several that observations do not tell.
     """
 

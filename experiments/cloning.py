@@ -93,7 +93,9 @@ def make_clone(config: Experiment, env: Env) -> Prior:
 def load_data(config: Experiment, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
     """The clone's training and validation data."""
     specs, fraction = (env.observation_spec, env.action_spec), config.bc.fit.validation_fraction
-    return load_for_fit(*specs, reader, config.sac.policy_observation, fraction, config.seed)
+    return load_for_fit(
+        *specs, reader, config.sac.policy_observation, fraction, config.seed, env.info
+    )
 
 
 def check_config(config: Experiment, env: Env) -> None:

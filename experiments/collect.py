@@ -74,8 +74,14 @@ def main() -> None:
 
     if config.verify:
         reader = EpisodeReader(config.output)
+        if "source" in reader.metadata.extra:
+            raise UserError(
+                f"{config.output}: was converted from a file and has no states to execute its "
+                "actions from; --verify is for data that this program collected"
+            )
         env = make_env(reader.metadata.environment, engine=config.engine)
-        if [list(s) for s in reader.metadata.scenes] != env.info["scenes"]:
+        scenes = [list(s) for s in env.info.get("scenes", ())]
+        if [list(s) for s in reader.metadata.scenes] != scenes:
             raise UserError(f"{config.output}: its scenes are not those of {env.name} any more")
         same, total = verify(env, reader, lambda n, of: say(f"repeated {n} of {of} episodes"))
         print(f"{same} of {total} episodes repeat bit for bit")

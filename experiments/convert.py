@@ -17,10 +17,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from behavior_priors.data.bounds import bounds_of, doubts
+from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import ReadConfig, Selection, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
+from behavior_priors.envs.registry import make_env
 from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.types import UserError
@@ -45,6 +48,8 @@ class ConvertConfig:
       action_low: what becomes -1, one value for all action dimensions or one for each; such as the
         lower bounds of the environment's actions.
       action_high: likewise, what becomes 1.
+      bounds_of: name of an environment, as for --env elsewhere, whose bounds of actions become -1
+        and 1; instead of action_low and action_high.
       drop_bad_episodes: leave out episodes with NaN or infinity instead of stopping there.
     """
 
@@ -60,6 +65,7 @@ class ConvertConfig:
     action_scale: Literal["none", "auto"] = "none"
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
+    bounds_of: str | None = None
     drop_bad_episodes: bool = False
 
 
@@ -85,6 +91,8 @@ def main() -> None:
         config.format,
     )
 
+    bounds = read_bounds(config, recording.action_size)
+
     def say(episodes: int, steps: int) -> None:
         seconds = format_seconds(time.perf_counter() - began)
         of = recording.num_episodes
@@ -98,15 +106,38 @@ def main() -> None:
             environment=config.environment,
             action_limit=config.action_limit,
             action_scale=config.action_scale,
-            action_low=config.action_low,
-            action_high=config.action_high,
+            **bounds,
         ),
         on_shard=say,
     )
-    _print_report(reader.metadata.extra, config.output)
+    _print_report(reader, config.output)
 
 
-def _print_report(extra: Any, output: str) -> None:
+def read_bounds(config: ConvertConfig, size: int) -> dict[str, Any]:
+    """Options that say what the file's actions are between."""
+    if config.bounds_of is None:
+        return {"action_low": config.action_low, "action_high": config.action_high}
+    if config.action_low or config.action_high or config.action_scale != "none":
+        raise UserError(
+            "--bounds_of contradicts --action_low, --action_high and --action_scale; give one"
+        )
+    env = make_env(config.bounds_of, flag="bounds_of")
+    if env.action_spec.size != size:
+        raise UserError(
+            f"--bounds_of={config.bounds_of} has actions of {env.action_spec.size} dimensions, "
+            f"{config.input} of {size}; give the environment that it was recorded in"
+        )
+    own = bounds_of(env.info, size)
+    low, high = (own.low, own.high) if own else (-np.ones(size), np.ones(size))
+    return {
+        "action_low": tuple(low.tolist()),
+        "action_high": tuple(high.tolist()),
+        "bounds_source": f"--bounds_of={config.bounds_of}",
+    }
+
+
+def _print_report(reader: EpisodeReader, output: str) -> None:
+    extra: Any = reader.metadata.extra
     report = extra["report"]
     print(f"\n{output}, from {extra['source']['file']} ({extra['source']['format']}):")
     for name, key in extra["source"]["observation"].items():
@@ -118,14 +149,8 @@ def _print_report(extra: Any, output: str) -> None:
         print(f"actions are divided by {', '.join(f'{x:.4g}' for x in scale)}")
     for note in report["notes"]:
         print(f"note: {note}")
-    action = extra["statistics"]["action"]
-    largest = float(np.max(np.abs([action["min"], action["max"]])))
-    if largest > 1:
-        print(
-            f"warning: actions reach {largest:.4g}, but environments take [-1, 1]; convert again "
-            "with --action_low and --action_high, the bounds of the environment's actions, or with "
-            "--action_scale=auto, which divides each dimension by its largest magnitude"
-        )
+    for doubt in doubts(reader):
+        print(f"warning: {doubt}")
 
 
 if __name__ == "__main__":

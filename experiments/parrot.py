@@ -169,7 +169,7 @@ def make_prior(config: ParrotConfig, env: Env) -> Prior:
 def load_data(config: ParrotConfig, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
     """The prior's training and validation data."""
     specs, fraction = (env.observation_spec, env.action_spec), config.fit.validation_fraction
-    return load_for_fit(*specs, reader, config.flow.observation, fraction, config.seed)
+    return load_for_fit(*specs, reader, config.flow.observation, fraction, config.seed, env.info)
 
 
 def needs_prior(methods: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.run import RunConfig, run_fit
 from behavior_priors.training.workdir import FLAGS_FILE, read_owner
 from behavior_priors.types import Env, Params, Prior, SkillModel, UserError
-from experiments.stages import load_for_fit
+from experiments.stages import load_for_fit, warn_once
 
 WITH_SKILLS, WITH_CLONE = ("spirl", "ssp"), ("flat_prior", "bc_sac", "bc_ppo")
 """Methods that act through skills, and methods that know single actions of the data."""
@@ -77,7 +77,9 @@ def load_skill_data(config: Experiment, env: Env, reader: EpisodeReader) -> tupl
     every = tuple(env.observation_spec)
     seen = {*(skill.prior_observation or every), *(skill.decoder_observation or every)}
     names = tuple(name for name in every if name in seen)
-    check_compatible(reader, {n: env.observation_spec[n] for n in names}, env.action_spec)
+    spec = {n: env.observation_spec[n] for n in names}
+    for doubt in check_compatible(reader, spec, env.action_spec, env.info):
+        warn_once(doubt)
     parts = split_by_episode(reader.num_episodes, config.fit.validation_fraction, config.seed)
     train, validation = (
         load_windows(reader, names, skill.horizon, part, stride)
@@ -89,7 +91,7 @@ def load_skill_data(config: Experiment, env: Env, reader: EpisodeReader) -> tupl
 def load_clone_data(config: Experiment, env: Env, reader: EpisodeReader) -> tuple[Data, Data]:
     """The training and validation data of the policy over single actions."""
     specs, fraction = (env.observation_spec, env.action_spec), config.clone_fit.validation_fraction
-    return load_for_fit(*specs, reader, config.clone.observation, fraction, config.seed)
+    return load_for_fit(*specs, reader, config.clone.observation, fraction, config.seed, env.info)
 
 
 def learn_from_data(

@@ -6,6 +6,7 @@ Each stage finds what an earlier process left in its folder and goes on from the
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -104,6 +105,7 @@ def load_for_fit(
     names: Sequence[str],
     validation_fraction: float,
     seed: int,
+    info: Mapping[str, Any] | None = None,
 ) -> tuple[Data, Data]:
     """What a prior learns from, and what it is judged by: different episodes.
 
@@ -114,17 +116,26 @@ def load_for_fit(
       names: the observations that the prior sees; empty for all of the spec's.
       validation_fraction: of the episodes.
       seed: of their choice.
+      info: the environment's `Env.info`, which may say what its own actions are.
 
     Raises:
       UserError: the dataset does not fit the environment, or is too small.
     """
     names = tuple(names) or tuple(observation_spec)
-    check_compatible(reader, {n: observation_spec[n] for n in names}, action_spec)
+    seen = {n: observation_spec[n] for n in names}
+    for doubt in check_compatible(reader, seen, action_spec, info):
+        warn_once(doubt)
     train, validation = (
         jax.tree.map(jnp.asarray, load_transitions(reader, names, part))
         for part in split_by_episode(reader.num_episodes, validation_fraction, seed)
     )
     return train, validation
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Prints a warning, but no second time: data are looked at before a run and in it."""
+    print(f"warning: {text}", flush=True)
 
 
 def train_prior(

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.data.bounds import KEY, bounds_of
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch, pad
 from behavior_priors.data.metadata import EpisodeMetadata
@@ -80,7 +81,7 @@ def collect(
         scenes=env.info.get("scenes", ()),
         environment_config={"episode_length": env.episode_length},
         seed=seed,
-        extra={"episodes": episodes, "round": round_size},
+        extra={"episodes": episodes, "round": round_size, **_bounds(env)},
     )
     writer = (EpisodeWriter.resume if resume else EpisodeWriter.create)(directory, metadata)
     demonstrator = env.demonstrate
@@ -101,6 +102,12 @@ def collect(
     if not writer.complete:
         writer.finish()
     return EpisodeReader(directory)
+
+
+def _bounds(env: Env) -> dict[str, Any]:
+    """What actions of -1 and 1 stood for, where the environment has bounds of its own."""
+    bounds = bounds_of(env.info, env.action_spec.size, env.name)
+    return {} if bounds is None else {KEY: bounds.as_json()}
 
 
 def _kept(env: Env, keep_failures: bool, episodes: Rollout) -> dict[str, Any]:

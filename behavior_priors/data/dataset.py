@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from behavior_priors.data.bounds import check_units
 from behavior_priors.data.episodes import EpisodeReader, EpisodeSelection
 from behavior_priors.keys import named_generator
 from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec, UserError
@@ -148,12 +149,25 @@ def observation_spec_from_data(
 
 
 def check_compatible(
-    reader: EpisodeReader, observation_spec: ObservationSpec, action_spec: ActionSpec
-) -> None:
+    reader: EpisodeReader,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    info: Mapping[str, Any] | None = None,
+) -> list[str]:
     """Checks that a dataset can teach about an environment; it may hold further observations.
 
+    Args:
+      reader: the dataset.
+      observation_spec: of the environment, what shall be learned from.
+      action_spec: of the environment.
+      info: the environment's `Env.info`, which may say what its own bounds of actions are.
+
+    Returns:
+      What is doubtful about the units of the actions, in a line each.
+
     Raises:
-      UserError: an observation is missing, or dimensions or dtypes differ.
+      UserError: an observation is missing, dimensions or dtypes differ, or the actions are clearly
+        in other units.
     """
     for name, spec in observation_spec.items():
         _require_observation(reader, name)
@@ -168,6 +182,7 @@ def check_compatible(
             f"{reader.directory}: actions have {reader.metadata.action_size} dimensions there, but "
             f"{action_spec.size} in the environment; use data collected in it"
         )
+    return check_units(reader, action_spec, info or {})
 
 
 def _require_observation(reader: EpisodeReader, name: str) -> None:

@@ -28,6 +28,7 @@ from behavior_priors.data.metadata import (
     read_metadata,
     write_metadata,
 )
+from behavior_priors.data.paths import check_member, exists, system_said
 from behavior_priors.data.shards import TEMPORARY_PREFIX, Shard, write_shard
 from behavior_priors.types import UserError
 
@@ -71,9 +72,12 @@ class EpisodeWriter:
             writer.directory.mkdir(parents=True, exist_ok=True)
             writer._lock = _hold(writer.directory)
             names = {path.name for path in writer.directory.iterdir()} - {locks.LOCK_FILE}
-        except OSError as error:
+        except UserError:
+            raise
+        except (OSError, ValueError) as error:  # a ValueError of a name with a NUL
+            reason = system_said(error)
             raise UserError(
-                f"{directory}: cannot be made a directory ({error.strerror}); give another place"
+                f"{directory}: cannot be made a directory ({reason}); give another place"
             ) from error
         if not all(name.startswith(TEMPORARY_PREFIX) for name in names):
             raise UserError(
@@ -91,7 +95,7 @@ class EpisodeWriter:
             to it.
         """
         directory = Path(directory)
-        if not (directory / METADATA_FILE).exists():
+        if not exists(directory / METADATA_FILE):
             return cls.create(directory, metadata)
         writer = cls(directory, metadata)
         if read_metadata(directory)[1] is None:
@@ -163,9 +167,11 @@ class EpisodeReader:
         """Reads the metadata, every shard's headers and the episodes' lengths.
 
         Raises:
-          UserError: a file is missing, damaged, of another version, or of other dimensions.
+          UserError: a file is missing, damaged, of another version, of other dimensions, or a link
+            out of the directory.
         """
         self.directory = Path(directory)
+        check_member(self.directory, METADATA_FILE)
         self.metadata, said = read_metadata(self.directory)
         self.complete = said is not None
         self.layout = required_layout(self.metadata)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from behavior_priors.data.metadata import EpisodeMetadata
+from behavior_priors.data.names import check_name
 from behavior_priors.data.shards import StoredArray
 from behavior_priors.types import UserError
 
@@ -173,6 +174,7 @@ def check_layout(
         if name not in layout:
             raise UserError(f"{path}: the array {name!r} is missing; every shard needs it")
     for name, row in layout.items():
+        check_name(str(path), name)
         is_free = before is None and name.startswith(_FREE_GROUPS) and row.dtype.kind in "biuf"
         if name not in expected and not is_free:
             raise UserError(

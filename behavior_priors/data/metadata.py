@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import behavior_priors
+from behavior_priors.data.names import check_name
 from behavior_priors.data.shards import write_atomically
 from behavior_priors.types import ArraySpec, ObservationSpec, UserError
 
@@ -85,7 +86,7 @@ def write_metadata(directory: Path, metadata: EpisodeMetadata, totals: Totals | 
     """Writes `metadata.json`; totals mark the dataset as complete.
 
     Raises:
-      UserError: the disk is full or refuses the file.
+      UserError: the disk is full or refuses the file, or an observation's name cannot be kept.
     """
     content = {
         "format": FORMAT,
@@ -94,6 +95,7 @@ def write_metadata(directory: Path, metadata: EpisodeMetadata, totals: Totals | 
         "complete": totals is not None,
         "totals": totals._asdict() if totals else None,
     }
+    _check_names(directory, metadata.observation)
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     write_atomically(directory / METADATA_FILE, text.encode())
 
@@ -133,13 +135,19 @@ def read_metadata(directory: Path) -> tuple[EpisodeMetadata, Totals | None]:
             for name, entry in content["observation"].items()
         }
         totals = Totals(**content["totals"]) if content["complete"] else None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError) as error:
         raise UserError(
             f"{path}: 'observation' needs a shape and a dtype for every name, and a complete "
             f"dataset its three totals ({error}); see docs/data_format.md"
         ) from error
+    _check_names(path, observation)
     fields = {field.name: content[field.name] for field in dataclasses.fields(EpisodeMetadata)}
     return EpisodeMetadata(**{**fields, "observation": observation}), totals
+
+
+def _check_names(where: Path, observation: ObservationSpec) -> None:
+    for name in observation:
+        check_name(str(where), name)
 
 
 _JSON_TYPES: dict[str, Any] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import mmap
-import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from behavior_priors import files
+from behavior_priors.data.npy import UNREADABLE, members, read_header
+from behavior_priors.data.paths import check_member
 from behavior_priors.types import UserError
 
 TEMPORARY_PREFIX = files.PARTIAL
@@ -88,13 +89,15 @@ class Shard:
         """Reads the directory and the headers.
 
         Raises:
-          UserError: the file is cut off or damaged, or no uncompressed `.npz`.
+          UserError: the file is cut off or damaged, no uncompressed `.npz`, no regular file, or a
+            link out of its folder.
         """
         self.path = path
         self._verified: set[str] = set()
+        check_member(path.parent, path.name)
         try:
             self.arrays = _read_directory(path)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             reason = " ".join(str(error).split())
             raise UserError(
                 f"{path}: is truncated, damaged or no uncompressed .npz ({reason}); restore it "
@@ -122,16 +125,6 @@ class Shard:
         return np.array(flat.reshape(stored.shape, order=stored.order)[rows])
 
 
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    NotImplementedError,  # zipfile's, of a damaged byte that names an unknown compression
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
-"""What zipfile and NumPy's header parser raise on damaged files."""
-
 _LOCAL_HEADER_SIZE = 30
 """Bytes of a zip member's header before its name and extra field, whose lengths end it."""
 
@@ -139,26 +132,25 @@ _LOCAL_HEADER_SIZE = 30
 def _read_directory(path: Path) -> dict[str, StoredArray]:
     arrays = {}
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
-            if info.compress_type != zipfile.ZIP_STORED or not info.filename.endswith(".npy"):
-                raise ValueError(f"its member {info.filename} is no uncompressed .npy")
+        for info in members(archive, path):
+            if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
+                raise ValueError(f"its member {info.filename!r} is compressed")
             file.seek(info.header_offset + _LOCAL_HEADER_SIZE - 4)
             lengths = np.frombuffer(file.read(4), "<u2")
             start = info.header_offset + _LOCAL_HEADER_SIZE + int(lengths.sum())
             file.seek(start)
-            if np.lib.format.read_magic(file) != (1, 0):
-                raise ValueError(f"its member {info.filename} has an unknown .npy version")
-            shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(file)
-            header = file.tell() - start
-            if dtype.hasobject or info.file_size != header + dtype.itemsize * int(np.prod(shape)):
-                raise ValueError(f"its member {info.filename} does not have the size it declares")
+            if start + info.file_size > path.stat().st_size:
+                raise ValueError(f"its member {info.filename!r} goes beyond its end")
+            header = read_header(file)
+            if header.dtype.hasobject or info.file_size != header.size + header.data_size:
+                raise ValueError(f"its member {info.filename!r} has not the size it declares")
             arrays[info.filename.removesuffix(".npy")] = StoredArray(
-                shape=shape,
-                dtype=dtype,
-                order="F" if is_fortran else "C",
+                shape=header.shape,
+                dtype=header.dtype,
+                order="F" if header.is_fortran else "C",
                 start=start,
                 stop=start + info.file_size,
-                header=header,
+                header=header.size,
                 checksum=info.CRC,
             )
     return arrays

@@ -119,7 +119,11 @@ def wrap_gym(
     return _make_env(host, name, layout, action, limit, draws)._replace(
         measures_success=measures_success,
         side_by_side=side_by_side,
-        info={"engine": f"gymnasium {gymnasium.__version__}"},
+        info={
+            "engine": f"gymnasium {gymnasium.__version__}",
+            "action_low": action.low.tolist(),
+            "action_high": action.high.tolist(),
+        },
     )
 
 

@@ -29,6 +29,7 @@ from orbax.checkpoint import v1 as ocp
 from behavior_priors.types import UserError
 
 _ARRAYS, _METADATA, _MANIFEST = "arrays", "metadata.json", "manifest.json"
+_LEFTOVER = re.compile(r"\.\d{10,}(\.old)?\.tmp")
 _MAX_NAMED = 2
 _BLOCK_BYTES = 1 << 20
 
@@ -103,7 +104,8 @@ class Checkpointer:
     def clean(self) -> None:
         """Removes what killed processes have left half written; only for the one that writes."""
         for leftover in self._directory.glob(".*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            if _LEFTOVER.fullmatch(leftover.name) and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def restore_latest(self, target: Any) -> Restored | None:
         """Restores the newest checkpoint that is intact, bit for bit; None where there is none.

@@ -132,7 +132,7 @@ def test_specs_of_much_data_are_exact() -> None:
 
 
 def test_a_dataset_fits_an_environment_or_says_why_not(reader: EpisodeReader) -> None:
-    check_compatible(reader, SPEC, ActionSpec(1))
+    check_compatible(reader, SPEC, ActionSpec(1, bound=22.0))
     check_compatible(reader, {"time": SPEC["time"]}, ActionSpec(1, bound=None))
     for spec, size, message in [
         (SPEC, 7, "data: actions have 1 dimensions there, but 7"),

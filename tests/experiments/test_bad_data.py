@@ -171,6 +171,26 @@ def test_data_of_another_environment(
     refused(tmp_path, "parrot", *runs.TINY, "--workdir=run", "--data=data", names=names)
 
 
+def test_data_in_other_units(metadata: EpisodeMetadata, refused: Refused, tmp_path: Path) -> None:
+    write(tmp_path / "data", metadata)
+    for shard in SHARDS:
+        path = tmp_path / "data" / shard
+        with np.load(path) as stored:
+            arrays = {name: stored[name].copy() for name in stored.files}
+        write_shard(path, arrays | {"action": arrays["action"] * np.float32(0.05)})
+    names = ("data: its actions are within 0.05 of [-1, 1]", "--bounds_of=ENV", "--action_low")
+    refused(tmp_path, "parrot", *runs.TINY, "--workdir=run", "--data=data", names=names)
+
+
+def test_what_was_converted_cannot_be_verified(
+    metadata: EpisodeMetadata, refused: Refused, tmp_path: Path
+) -> None:
+    extra = {"source": {"file": "a.npz"}}
+    write(tmp_path / "data", dataclasses.replace(metadata, environment="unknown", extra=extra))
+    names = ("data: was converted from a file", "--verify is for data that this program collected")
+    refused(tmp_path, "collect", "--verify", "--output=data", names=names)
+
+
 def test_what_is_no_dataset(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "text").write_text("not data")

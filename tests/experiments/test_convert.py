@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.types import UserError
+from experiments.convert import ConvertConfig, read_bounds
 from tests.data.readers.files import d4rl, ogbench, robomimic, write_hdf5, write_npz
 from tests.experiments.conftest import one_line
 from tests.experiments.runs import ROOT, Program, Result, files
@@ -39,9 +42,9 @@ def test_a_table(tmp_path: Path) -> None:
         "66.67% of the action entries are saturated",
         "note: 2 last actions are left out, because the file does not have what they led to; "
         "0 of them ended the task",
-        "warning: actions reach 4, but environments take [-1, 1]; convert again with "
-        "--action_low and --action_high, the bounds of the environment's actions, or with "
-        "--action_scale=auto, which divides each dimension by its largest magnitude",
+        f"warning: {tmp_path / 'new' / 'data'}: its actions reach 4, beyond [-1, 1], in 80.00% of "
+        "the steps; convert it again with --bounds_of=ENV, or with --action_low and --action_high, "
+        "the bounds that its actions had (-1 and 1 if they are meant as they are)",
     ]
     reader = EpisodeReader(tmp_path / "new" / "data")
     assert (reader.num_episodes, reader.num_steps, reader.complete) == (2, 5, True)
@@ -144,3 +147,23 @@ def test_what_is_wrong_costs_one_line_and_leaves_nothing(
     one_line(run(folder, *arguments), names)
     assert files(folder) == before
     assert set(folder.rglob("*")) == paths
+
+
+def test_bounds_of_an_environment() -> None:
+    config = ConvertConfig("a", "b", bounds_of="gym/examples.parking.parking:Parking-v0")
+    low, high = (-3.0, float(np.float32(-0.6))), (2.0, float(np.float32(0.6)))
+    assert read_bounds(config, 2) == {
+        "action_low": low,
+        "action_high": high,
+        "bounds_source": "--bounds_of=gym/examples.parking.parking:Parking-v0",
+    }
+    with pytest.raises(UserError, match=r"--bounds_of=gym/.* has actions of 2 .*a of 3; give the"):
+        read_bounds(config, 3)
+    with pytest.raises(UserError, match="--bounds_of contradicts --action_low"):
+        read_bounds(dataclasses.replace(config, action_low=(1.0,)), 2)
+    point = ConvertConfig("a", "b", bounds_of="point/dense")
+    assert read_bounds(point, 2) | {"bounds_source": ""} == {
+        "action_low": (-1.0, -1.0),
+        "action_high": (1.0, 1.0),
+        "bounds_source": "",
+    }

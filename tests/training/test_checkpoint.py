@@ -131,6 +131,17 @@ def test_a_step_may_be_saved_again_and_later_ones_go(tmp_path: Path) -> None:
     assert restore(tmp_path) == (10, 3.0)
 
 
+def test_only_what_a_save_left_is_cleared_away(tmp_path: Path) -> None:
+    for name in (".0000000007.tmp", ".0000000006.old.tmp", ".notes.tmp", ".7.tmp"):
+        (tmp_path / name).mkdir()
+    save(tmp_path, 10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".7.tmp",
+        ".notes.tmp",
+        "0000000010",
+    ]
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_nothing_saved_yet(tmp_path: Path, exists: bool) -> None:
     directory = tmp_path / "checkpoints"

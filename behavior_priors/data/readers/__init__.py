@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from behavior_priors.data.names import listed
+from behavior_priors.data.paths import check_regular, kind_of
 from behavior_priors.data.readers import hdf5, minari, npz
 from behavior_priors.data.readers.base import ReadConfig, Recording, Tally, reading
+from behavior_priors.data.readers.kinds import describe_file, describe_folder
 from behavior_priors.data.readers.selection import Selection
 from behavior_priors.types import UserError
 
@@ -41,17 +44,17 @@ def open_recording(
       UserError: there is no such file, or it is of no known layout, damaged or incomplete.
     """
     path = Path(path)
-    if not path.exists():
-        raise UserError(f"{path}: there is no such file; give one that holds episodes")
-    if path.is_file() and path.stat().st_size == 0:
-        raise UserError(f"{path}: is empty; get it again")
+    if kind_of(path) != "a folder":
+        check_regular(path)
+        if path.stat().st_size == 0:
+            raise UserError(f"{path}: is empty; get it again")
     if format_name == "auto":
         format_name = detect(path)
     elif format_name not in READERS:
         raise UserError(f"format {format_name!r} is unknown; use auto or {', '.join(READERS)}")
     elif path.is_dir() and format_name != "minari":
         raise UserError(f"{path}: is a folder; a {format_name} recording is a file")
-    elif path.is_file():
+    elif not path.is_dir():
         kind, wanted = _magic(path), _ZIP if format_name == "npz" else _HDF5
         if kind != wanted:
             raise UserError(
@@ -67,14 +70,19 @@ def detect(path: Path) -> str:
     Raises:
       UserError: it is none that can be read.
     """
-    if path.is_dir():
+    if kind_of(path) == "a folder":
         if minari.find(path) is None:
-            raise UserError(f"{path}: is a folder without a Minari dataset; give a file")
+            raise UserError(f"{path}: {describe_folder(path)}")
         return "minari"
+    check_regular(path)
     kind = _magic(path)
     if kind == _ZIP:
         return "npz"
     if kind != _HDF5:
+        with reading(path):
+            seems = describe_file(path)
+        if seems is not None:
+            raise UserError(f"{path}: {seems}")
         raise UserError(
             f"{path}: is neither a .npz nor an HDF5 file, or its beginning is damaged; readable "
             f"are {', '.join(READERS)}"
@@ -88,7 +96,7 @@ def detect(path: Path) -> str:
             return "d4rl"
         raise UserError(
             f"{path}: is HDF5 of no known layout; it should hold data/demo_0 (robomimic), "
-            f"episode_0 (minari) or actions (d4rl), but has {', '.join(sorted(file)) or 'nothing'}"
+            f"episode_0 (minari) or actions (d4rl), but has {listed(file)}"
         )
 
 

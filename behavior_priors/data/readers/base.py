@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from behavior_priors.data import npy
+from behavior_priors.data.bounds import Bounds
 from behavior_priors.data.layout import EpisodeBatch, rows_per_episode
+from behavior_priors.data.paths import remedy, system_said
+from behavior_priors.data.readers.hdf5_guard import describe_filters
 from behavior_priors.data.readers.selection import Selection
 from behavior_priors.types import ArraySpec, UserError
 
@@ -73,6 +75,7 @@ class Recording:
       batches: begins to read: whole episodes, a bounded number of bytes at a time. What is left out
         is counted in the tally.
       environment: what the file says that it was recorded in.
+      action_bounds: what the file says that its actions are between; None if it says nothing.
       notes: what the user should know about the file.
     """
 
@@ -85,6 +88,7 @@ class Recording:
     num_episodes: int
     batches: Callable[[Tally], Batches]
     environment: str | None = None
+    action_bounds: Bounds | None = None
     notes: Sequence[str] = ()
 
 
@@ -149,7 +153,7 @@ def join(batches: Sequence[EpisodeBatch]) -> EpisodeBatch:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns what libraries raise on damaged files into one line.
+    """Turns what libraries raise on files that they cannot read into one line.
 
     Raises:
       UserError: the file cannot be read.
@@ -158,21 +162,34 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except _UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{path}: cannot be read, it is truncated or damaged ({reason}); get it again"
-        ) from error
+    except UNREADABLE as error:
+        raise UserError(f"{path}: {_why(path, error)}") from error
 
 
-_UNREADABLE = (
-    OSError,
-    EOFError,
+def _why(path: Path, error: BaseException) -> str:
+    """What is wrong with a file, or with the way to it, and what helps."""
+    reason = system_said(error)
+    if (helps := remedy(error)) is not None:
+        return f"cannot be read ({reason}); {helps}"
+    if "required filter" in reason or "can't open directory" in reason:
+        return (
+            f"{describe_filters(path)} ({reason}); pip install hdf5plugin, or have it written with "
+            "gzip"
+        )
+    if "unable to lock" in reason or "consistency flags" in reason:
+        return (
+            f"cannot be read ({reason}); another process is writing it, or was killed while it "
+            "did; wait until that has closed it, or run h5clear -s on it"
+        )
+    return f"cannot be read, it is truncated or damaged ({reason}); get it again"
+
+
+UNREADABLE = (
+    *npy.UNREADABLE,
     KeyError,
-    NotImplementedError,  # zipfile's, of a damaged byte that names an unknown compression
-    RuntimeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
+    IndexError,
+    TypeError,  # h5py's, of a type that NumPy has not
+    OverflowError,
+    MemoryError,
 )
 """What zipfile, zlib, NumPy and h5py raise on damaged files."""

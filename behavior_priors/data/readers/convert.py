@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from behavior_priors import locks
+from behavior_priors.data.bounds import BY_HAND, KEY
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch
 from behavior_priors.data.metadata import EpisodeMetadata
+from behavior_priors.data.readers.action_map import ActionMap, action_map
 from behavior_priors.data.readers.base import Batches, Recording, Tally, join
+from behavior_priors.data.readers.unfinished import whole_or_nothing
 from behavior_priors.data.report import Report
-from behavior_priors.data.shards import TEMPORARY_PREFIX
 from behavior_priors.types import UserError
 
 SHARD_BYTES = 32 * 2**20
@@ -36,8 +34,10 @@ class ConvertOptions:
       action_limit: magnitude in the file's units at which an action is saturated; None for 1, or
         for the largest magnitude of each dimension if actions are divided by that.
       action_scale: "auto" divides each action dimension by its largest magnitude.
-      action_low: of each dimension, what becomes -1; one value for all; empty to leave them.
+      action_low: of each dimension, what becomes -1; one value for all; empty for what the file
+        says, or else to leave them.
       action_high: likewise, what becomes 1.
+      bounds_source: who says so.
       shard_bytes: about how large a shard gets.
     """
 
@@ -47,6 +47,7 @@ class ConvertOptions:
     action_scale: Literal["none", "auto"] = "none"
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
+    bounds_source: str = BY_HAND
     shard_bytes: int = SHARD_BYTES
 
 
@@ -60,7 +61,8 @@ def convert(
 
     `extra["statistics"]` has shape, dtype, min, max, mean and std of every array by its name in a
     shard, `extra["report"]` the rest, `extra["action_offset"]` what was subtracted from actions and
-    `extra["action_scale"]` what they were then divided by, None for nothing.
+    `extra["action_scale"]` what they were then divided by, None for nothing, and
+    `extra["action_bounds"]` what became -1 and 1 and who said so, None if nobody did.
 
     Args:
       recording: what a reader found.
@@ -78,8 +80,8 @@ def convert(
     options = options or ConvertOptions()
     if options.action_limit is not None and not 0 < options.action_limit < float("inf"):
         raise UserError(f"action_limit={options.action_limit} should be a positive number")
-    with _whole_or_nothing(Path(output)) as folder:
-        offset, scale = _action_map(recording, options)
+    with whole_or_nothing(Path(output)) as folder:
+        offset, scale, bounds = action_map(recording, options)
         limit = 1.0 if options.action_limit is None else options.action_limit / scale
         report, tally = Report(limit), Tally()
         writer = EpisodeWriter.create(
@@ -104,7 +106,7 @@ def convert(
                 f"{tally.bad_episodes} have NaN or infinity, {tally.empty_episodes} no action with "
                 "a known outcome"
             )
-        extra = _extra(recording, report, tally, offset, scale)
+        extra = _extra(recording, report, tally, ActionMap(offset, scale, bounds))
         writer.metadata = dataclasses.replace(writer.metadata, extra=extra)
         writer.finish()
     return EpisodeReader(output)
@@ -124,40 +126,12 @@ def _shards(recording: Recording, tally: Tally, shard_bytes: int) -> Batches:
         yield join(waiting)
 
 
-def _action_map(recording: Recording, options: ConvertOptions) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted from actions, and what they are divided by then, `[action_size]` each."""
-    size = recording.action_size
-    if not options.action_low and not options.action_high:
-        offset = np.zeros(size, np.float32)
-        if options.action_scale == "auto":
-            return offset, _magnitude(recording)
-        return offset, np.ones(size, np.float32)
-    if options.action_scale != "none":
-        raise UserError("action_scale=auto and action_low contradict each other; give one of them")
-    low, high = np.array(options.action_low), np.array(options.action_high)
-    if not {len(low), len(high)} <= {1, size}:
-        raise UserError(
-            f"action_low and action_high have {len(low)} and {len(high)} values; {recording.path} "
-            f"has actions of {size} dimensions, so give {size} or 1"
-        )
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
-        raise UserError("action_low should be below action_high in every dimension, and finite")
-    low, high = (np.broadcast_to(x, (size,)).astype(np.float32) for x in (low, high))
-    return (low + high) / 2, (high - low) / 2
-
-
-def _magnitude(recording: Recording) -> np.ndarray:
-    """The largest magnitude of each action dimension, 1 where that is 0; reads the recording."""
-    magnitude = np.zeros(recording.action_size, np.float32)
-    for batch in recording.batches(Tally()):
-        magnitude = np.maximum(magnitude, np.abs(batch.action).max(axis=0))
-    return np.where(magnitude > 0, magnitude, np.float32(1))
-
-
 def _extra(
-    recording: Recording, report: Report, tally: Tally, offset: np.ndarray, scale: np.ndarray
+    recording: Recording, report: Report, tally: Tally, actions: ActionMap
 ) -> dict[str, Any]:
-    notes = list(recording.notes)
+    notes, (offset, scale, bounds) = list(recording.notes), actions
+    if bounds is not None and bounds is recording.action_bounds:
+        notes.append(f"actions are in {bounds} by {bounds.source}, which becomes [-1, 1]")
     if tally.lost_actions:
         notes.append(
             f"{tally.lost_actions} last actions are left out, because the file does not have what "
@@ -178,57 +152,7 @@ def _extra(
         },
         "action_offset": offset.tolist() if offset.any() else None,
         "action_scale": scale.tolist() if (scale != 1).any() else None,
+        KEY: None if bounds is None else bounds.as_json(),
         "statistics": report.statistics(),
         "report": {**report.as_json(), "left_out": dataclasses.asdict(tally), "notes": notes},
     }
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(output: Path) -> Iterator[Path]:
-    """A folder beside `output` that takes its place at the end; no trace of it after an error.
-
-    One that a killed process has left is overwritten.
-    """
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
-        raise UserError(
-            f"{output}: exists and is not empty; give another folder, or remove this one"
-        )
-    made = [parent for parent in output.absolute().parents if not parent.exists()]
-    folder = output.with_name(TEMPORARY_PREFIX + output.name)
-    path = output.with_name(f".{output.name}{locks.LOCK_FILE}")
-    try:
-        output.absolute().parent.mkdir(parents=True, exist_ok=True)
-        lock = locks.hold(path)
-        if lock is None:
-            raise UserError(
-                f"{output}: is being written by {locks.holder(path)}; wait for it or stop it, or "
-                "give another folder"
-            )
-        if folder.exists():
-            shutil.rmtree(folder)
-        folder.mkdir()
-    except OSError as error:
-        raise UserError(
-            f"{output}: cannot be made a folder ({error.strerror}); give another place"
-        ) from error
-    try:
-        yield folder
-        folder.replace(output)
-        lock.release()
-    except BaseException as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        lock.release()
-        for parent in made:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        if isinstance(error, UserError) and str(folder) in str(error):
-            raise UserError(_about_output(output, error)) from error
-        raise
-
-
-def _about_output(output: Path, error: UserError) -> str:
-    """The writer advises to go on from the shards before; here is nothing to go on from."""
-    if isinstance(error.__cause__, OSError):
-        reason = error.__cause__.strerror or error.__cause__
-        return f"{output}: cannot be written ({reason}); free some space and convert again"
-    return str(error).replace(f"{TEMPORARY_PREFIX}{output.name}", output.name)

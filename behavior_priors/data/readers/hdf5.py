@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from behavior_priors.data.layout import EpisodeBatch, Row
+from behavior_priors.data.paths import check_regular
 from behavior_priors.data.readers.base import (
     Batches,
     ReadConfig,
@@ -28,6 +29,7 @@ from behavior_priors.data.readers.base import (
     only_good,
     reading,
 )
+from behavior_priors.data.readers.hdf5_guard import check_file, register_filters
 from behavior_priors.data.readers.rows import Rows, Stream, read_table, to_batch
 from behavior_priors.data.readers.selection import (
     Chosen,
@@ -42,10 +44,11 @@ from behavior_priors.types import UserError
 
 
 def open_file(path: Path) -> Any:
-    """Opens an HDF5 file for reading.
+    """Opens an HDF5 file for reading; whatever it shows lies in it (see `hdf5_guard`).
 
     Raises:
-      UserError: h5py is not installed, or the file is damaged or of another kind.
+      UserError: h5py is not installed, or the file is damaged, of another kind, or not to be
+        trusted.
     """
     try:
         import h5py
@@ -53,8 +56,16 @@ def open_file(path: Path) -> Any:
         raise UserError(
             f"{path}: reading HDF5 needs h5py; pip install 'behavior-priors[hdf5]'"
         ) from error
+    register_filters()
+    check_regular(path)
     with reading(path):
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
+        try:
+            check_file(path, file)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
 
 @dataclasses.dataclass(frozen=True)

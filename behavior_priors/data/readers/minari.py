@@ -7,13 +7,13 @@ A folder with `data/main_data.hdf5`, or that file. A group `episode_N` is an epi
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from behavior_priors.data.layout import EpisodeBatch, Row
+from behavior_priors.data.paths import check_inside
 from behavior_priors.data.readers.base import (
     Batches,
     ReadConfig,
@@ -23,6 +23,11 @@ from behavior_priors.data.readers.base import (
     reading,
 )
 from behavior_priors.data.readers.hdf5 import Found, found_in, numbered, open_file
+from behavior_priors.data.readers.minari_metadata import (
+    action_bounds,
+    environment_id,
+    read_metadata,
+)
 from behavior_priors.data.readers.selection import (
     as_float32,
     check_action,
@@ -54,13 +59,14 @@ def read(path: Path, config: ReadConfig) -> Recording:
         place = find(path)
         if place is None:
             raise UserError(f"{path}: has no data/{_FILE}; give the folder of a Minari dataset")
+        check_inside(path, place)
         path = place
     with reading(path), open_file(path) as file:
         names = numbered(file, _PREFIX)
         if not names:
             raise missing_key(path, f"{_PREFIX}0", file)
         episodes = {name: found_in(file[name]) for name in names}
-        environment = _environment(path, file)
+        said = read_metadata(path, file.attrs)
     first = episodes[names[0]]
     observations = {_short(k): a.row for k, a in first.items() if _is_observation(k)}
     if not observations:
@@ -111,7 +117,8 @@ def read(path: Path, config: ReadConfig) -> Recording:
         has_reward=has_reward,
         num_episodes=len(names),
         batches=batches,
-        environment=environment,
+        environment=environment_id(said),
+        action_bounds=action_bounds(said, action_size),
     )
 
 
@@ -142,21 +149,3 @@ def _is_observation(key: str) -> bool:
 def _short(key: str) -> str:
     """The key from `observations/` on; the array itself keeps its name."""
     return key.removeprefix("observations/")
-
-
-def _environment(path: Path, file: Any) -> str | None:
-    """The environment's id in `env_spec`, JSON text beside the file or in its attributes."""
-    texts: list[Any] = [file.attrs.get("env_spec")]
-    for place in (path.parent / "metadata.json", path.parent.parent / "metadata.json"):
-        if place.is_file():
-            try:
-                texts.append(json.loads(place.read_text(encoding="utf-8")).get("env_spec"))
-            except (AttributeError, ValueError):
-                continue
-    for text in texts:
-        try:
-            spec = json.loads(text) if isinstance(text, str | bytes) else text
-            return str(spec["id"])
-        except (KeyError, TypeError, ValueError):
-            continue
-    return None

@@ -19,9 +19,12 @@ from typing import IO
 import numpy as np
 
 from behavior_priors.data.layout import Row
+from behavior_priors.data.npy import members, read_header
 from behavior_priors.data.readers.base import ReadConfig, Recording, reading
+from behavior_priors.data.readers.kinds import describe_archive
 from behavior_priors.data.readers.rows import Stream, read_table
 from behavior_priors.data.readers.selection import missing_key
+from behavior_priors.data.sizes import check_declared
 from behavior_priors.types import UserError
 
 
@@ -51,15 +54,24 @@ class _Archive:
         self.rows: dict[str, Row] = {}
         self.counts: dict[str, int] = {}
         with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if not name.endswith(".npy"):
-                    raise UserError(f"{path}: has the member {name!r}; a .npz holds .npy only")
-                with archive.open(name) as file:
-                    shape, _, dtype = _header(file)
-                key = name.removesuffix(".npy")
-                if shape:  # single values are no columns
-                    self.rows[key] = Row(tuple(shape[1:]), dtype)
-                    self.counts[key] = shape[0]
+            if (seems := describe_archive(archive.namelist())) is not None:
+                raise UserError(f"{path}: {seems}")
+            for info in members(archive, path):
+                key = info.filename.removesuffix(".npy")
+                with archive.open(info) as file:
+                    header = read_header(file)
+                if header.dtype.kind in "biufc":
+                    check_declared(
+                        path, key, header.shape, header.dtype.itemsize, info.compress_size
+                    )
+                    if info.file_size != header.size + header.data_size:
+                        raise ValueError(
+                            f"{key!r} declares the shape {list(header.shape)} and has "
+                            f"{info.file_size - header.size} bytes"
+                        )
+                if header.shape:  # single values are no columns
+                    self.rows[key] = Row(header.shape[1:], header.dtype)
+                    self.counts[key] = header.shape[0]
 
     @contextlib.contextmanager
     def open(self, keys: Iterable[str]) -> Iterator[dict[str, Stream]]:
@@ -71,7 +83,7 @@ class _Archive:
 
 def _stream(file: IO[bytes]) -> Stream:
     """Reads an array from its beginning."""
-    shape, is_fortran, dtype = _header(file)
+    shape, is_fortran, dtype, _ = read_header(file)
     if is_fortran and len(shape) > 1:
         return _column_major(file, shape, dtype)
     row_bytes = dtype.itemsize * int(np.prod(shape[1:]))
@@ -96,13 +108,3 @@ def _column_major(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> S
         return array[position - count : position]
 
     return read_rows
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns come first, and dtype; nothing is unpickled."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f".npy version {version} is unknown")

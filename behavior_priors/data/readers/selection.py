@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from behavior_priors.data.layout import Row
+from behavior_priors.data.names import check_name, listed, shown
 from behavior_priors.types import ArraySpec, UserError
 
 
@@ -97,15 +98,14 @@ def choose(
             short = key.removeprefix("obs/").removeprefix("observations/")
             matches = [k for k in available if short in (k, last_part(k))]
             if len(matches) != 1:
-                raise UserError(
-                    f"{path}: has no observation {key!r}; it has {', '.join(sorted(available))}"
-                )
+                raise UserError(f"{path}: has no observation {key!r}; it has {listed(available)}")
             (key,) = matches
         if selection.name in (c.name for c in chosen):
             raise UserError(
                 f"{path}: two observations would be called {selection.name!r}; name them with "
                 "--observation=NAME=KEY,..."
             )
+        check_name(f"{path}, {shown(key)}", selection.name)
         shape, dtype = available[key]
         check_numbers(path, key, dtype)
         if columns is not None:
@@ -203,8 +203,7 @@ def check_lengths(path: Path, rows: Mapping[str, int], expected: int, than: str)
 
 def missing_key(path: Path, key: str, present: Iterable[str]) -> UserError:
     """The error for a key that has to be there."""
-    there = ", ".join(sorted(present)) or "nothing"
-    return UserError(f"{path}: has no {key!r}; it has {there}")
+    return UserError(f"{path}: has no {key!r}; it has {listed(present)}")
 
 
 def last_part(key: str) -> str:

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.dataset import load_transitions
-from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import ReadConfig, Tally, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.report import Report, Statistics, lines
 from behavior_priors.types import UserError
 from tests.data.readers.files import d4rl, minari, ogbench, robomimic, write_hdf5, write_npz
-from tests.held import held
 
 
 def test_statistics_by_hand() -> None:
@@ -188,27 +186,3 @@ def test_bad_episodes_are_left_out_and_counted(tmp_path: Path) -> None:
         report = reader.metadata.extra["report"]
         assert report["left_out"]["bad_episodes"] == 2
         assert "2 episodes with NaN or infinity are left out" in report["notes"]
-
-
-def test_a_dataset_is_converted_by_one_process_at_a_time(tmp_path: Path) -> None:
-    path = write_npz(tmp_path / "a.npz", ogbench((2,)))
-    partial = tmp_path / ".partial-output"
-    partial.mkdir()
-    (partial / "episodes-00000.npz").write_text("what the other one is writing")
-    with held(tmp_path / ".output.lock"), pytest.raises(UserError) as error:
-        convert(open_recording(path), tmp_path / "output")
-    assert "output: is being written by process 42 on there since then; wait" in str(error.value)
-    assert (partial / "episodes-00000.npz").read_text() == "what the other one is writing"
-    convert(open_recording(path), tmp_path / "output")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "output"]
-
-
-def test_what_a_killed_conversion_left_is_overwritten(tmp_path: Path) -> None:
-    left = tmp_path / ".partial-output"
-    left.mkdir()
-    (left / "episodes-00000.npz").write_text("part")
-    (tmp_path / "output").mkdir()
-    path = write_npz(tmp_path / "a.npz", ogbench((2,)))
-    convert(open_recording(path), tmp_path / "output")
-    assert EpisodeReader(tmp_path / "output").num_episodes == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npz", "output"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from behavior_priors.data.readers import ReadConfig, Selection, Tally
+from behavior_priors.data.readers import ReadConfig, Selection, Tally, open_recording
+from behavior_priors.data.readers.convert import ConvertOptions, convert
 from tests.data.readers.files import action, minari, read, write_hdf5
 
 
@@ -66,3 +67,49 @@ def test_episodes_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "main_data.hdf5", minari((1,) * 12, (False,) * 12))
     _, batch, _ = read(path)
     assert batch.observation["observation"][::2, 0].tolist() == [100 * e for e in range(12)]
+
+
+@pytest.mark.parametrize("place", ["data/metadata.json", "metadata.json", "attribute"])
+def test_bounds_of_actions_are_the_files(tmp_path: Path, place: str) -> None:
+    """As Minari 0.5.4 writes them: JSON text in JSON, infinite bounds included."""
+    space = '{"type": "Box", "dtype": "float32", "shape": [3], "low": %s, "high": %s}'
+    spaces = {
+        "action_space": space % ("[-4, -1, -2]", "[4.0, 1.0, 0.0]"),
+        "observation_space": space % ("-Infinity", "Infinity"),
+    }
+    attributes = {"__action_space": spaces["action_space"]} if place == "attribute" else {}
+    write_hdf5(tmp_path / "data/main_data.hdf5", minari((2, 1), (False, False)), **attributes)
+    if place != "attribute":
+        (tmp_path / place).write_text(json.dumps(spaces))
+    reader = convert(open_recording(tmp_path), tmp_path / "output")
+    expected = action(0, range(2)) / [4, 1, 1] + [0, 0, 1]
+    assert reader.read_array("action")[:2].tolist() == expected.tolist()
+    assert reader.metadata.extra["action_bounds"] == {
+        "low": [-4, -1, -2],
+        "high": [4, 1, 0],
+        "from": "the file's action_space",
+    }
+    assert (
+        "actions are in [-4, 4], [-1, 1], [-2, 0] by the file's action_space, which becomes [-1, 1]"
+        in reader.metadata.extra["report"]["notes"]
+    )
+    by_hand = ConvertOptions(action_low=(-2.0,), action_high=(2.0,))
+    reader = convert(open_recording(tmp_path), tmp_path / "by_hand", by_hand)
+    assert reader.read_array("action")[:2].tolist() == (action(0, range(2)) / 2).tolist()
+
+
+def test_bounds_that_are_none_leave_actions_as_they_are(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "data/main_data.hdf5", minari((2,), (False,)))
+    for number, text in enumerate(
+        (
+            '{"type": "Box", "low": [-Infinity, 0, 0], "high": [1, 1, 1]}',
+            '{"type": "Box", "low": [0, 0], "high": [1, 1]}',
+            '{"type": "Discrete", "n": 3}',
+            "[" * 100_000,
+            "nothing",
+        )
+    ):
+        (tmp_path / "metadata.json").write_text(json.dumps({"action_space": text}))
+        reader = convert(open_recording(path), tmp_path / f"output{number}")
+        assert reader.read_array("action").tolist() == action(0, range(2)).tolist()
+        assert reader.metadata.extra["action_bounds"] is None
