@@ -23,13 +23,17 @@ from typing import Any
 import behavior_priors
 from behavior_priors import locks
 from behavior_priors.files import reason, write_atomically
+from behavior_priors.foreign_files import check_folder, read_text
+from behavior_priors.training.flag_file import OWNER, read_flag_file
 from behavior_priors.types import UserError
 
 FLAGS_FILE = "flags.txt"
 SUMMARY_FILE = "summary.json"
 ADAPTATION_FILE = "adaptation.npz"
 
-_OWNER = "# experiment: "
+WORKDIR_DEPTH = 2
+"""Levels of a run's folder in which there may be no links; checkpoints and data look on."""
+
 _NAMED_DIFFERENCES = 3
 
 _open: list[locks.Lock] = []
@@ -64,10 +68,11 @@ def open_workdir(
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"--workdir={path} is a file; give a folder")
-    text = f"{_OWNER}{experiment}\n{flags_text}"
+    text = f"{OWNER}{experiment}\n{flags_text}"
     flagfile = path / FLAGS_FILE
     try:
         path.mkdir(parents=True, exist_ok=True)
+        check_folder(path, depth=WORKDIR_DEPTH)
         lock = locks.hold(path / locks.LOCK_FILE)
         if lock is None:
             raise UserError(
@@ -75,7 +80,7 @@ def open_workdir(
                 "it or stop it, or choose another --workdir"
             )
         if flagfile.exists():
-            old = flagfile.read_text(encoding="utf-8", errors="replace")
+            old = read_text(flagfile)
             _check_same_run(path, old, text, may_differ)
         elif any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise UserError(
@@ -89,9 +94,12 @@ def open_workdir(
 
 
 def read_owner(workdir: Path) -> str:
-    """The experiment that a run's folder belongs to; `unknown` where its flags do not say."""
-    first = (workdir / FLAGS_FILE).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    return first.removeprefix(_OWNER) if first.startswith(_OWNER) else "unknown"
+    """The experiment that a run's folder belongs to; `unknown` where its flags do not say.
+
+    Raises:
+      UserError: its flags cannot be read.
+    """
+    return read_flag_file(workdir / FLAGS_FILE).owner
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
@@ -139,9 +147,9 @@ def versions() -> dict[str, str]:
 
 def _check_same_run(path: Path, old: str, new: str, may_differ: Collection[str]) -> None:
     advice = "choose another --workdir"
-    if not old.startswith(_OWNER):
+    if not old.startswith(OWNER):
         raise UserError(f"--workdir={path} has a {FLAGS_FILE} that no experiment wrote; {advice}")
-    old_owner, new_owner = (text.partition("\n")[0].removeprefix(_OWNER) for text in (old, new))
+    old_owner, new_owner = (text.partition("\n")[0].removeprefix(OWNER) for text in (old, new))
     if old_owner != new_owner:
         raise UserError(f"--workdir={path} belongs to {old_owner}, not to {new_owner}; {advice}")
     old_flags, new_flags = _parse_flags(old), _parse_flags(new)
