@@ -50,8 +50,11 @@ def restore_run(
     """
     if not (workdir / FLAGS_FILE).is_file():
         raise UserError(f"--checkpoint={workdir} has no {FLAGS_FILE}; give the workdir of a run")
-    check_folder(workdir, depth=WORKDIR_DEPTH)
-    owner = read_owner(workdir)
+    try:
+        check_folder(workdir, depth=WORKDIR_DEPTH)
+        owner = read_owner(workdir)
+    except UserError as error:
+        raise UserError(f"--checkpoint={workdir} cannot be read: {error}") from None
     if owner not in EXPERIMENTS:
         raise UserError(
             f"--checkpoint={workdir} is not a run of {' or '.join(EXPERIMENTS)} but of {owner}; "

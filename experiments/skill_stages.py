@@ -165,8 +165,11 @@ def read_run(config: Experiment, workdir: Path) -> Experiment:
     """
     if not (workdir / FLAGS_FILE).is_file():
         raise UserError(f"--skills={workdir} has no {FLAGS_FILE}; give the workdir of a run")
-    check_folder(workdir, depth=WORKDIR_DEPTH)
-    owner = read_owner(workdir)
+    try:
+        check_folder(workdir, depth=WORKDIR_DEPTH)
+        owner = read_owner(workdir)
+    except UserError as error:
+        raise UserError(f"--skills={workdir} cannot be read: {error}") from None
     if owner != "spirl":
         raise UserError(f"--skills={workdir} is not a run of spirl but of {owner}; give one")
     return flags.read_file(type(config), workdir / FLAGS_FILE)

@@ -72,15 +72,13 @@ def open_workdir(
     flagfile = path / FLAGS_FILE
     try:
         path.mkdir(parents=True, exist_ok=True)
-        check_folder(path, depth=WORKDIR_DEPTH)
         lock = locks.hold(path / locks.LOCK_FILE)
         if lock is None:
             raise UserError(
                 f"--workdir={path} is in use by {locks.holder(path / locks.LOCK_FILE)}; wait for "
                 "it or stop it, or choose another --workdir"
             )
-        if flagfile.exists():
-            old = read_text(flagfile)
+        if (old := _look_at(path)) is not None:
             _check_same_run(path, old, text, may_differ)
         elif any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise UserError(
@@ -91,6 +89,18 @@ def open_workdir(
     except OSError as error:
         raise UserError(f"--workdir={path} cannot be used: {reason(error).lower()}") from error
     return path
+
+
+def _look_at(path: Path) -> str | None:
+    """The flags of the run whose folder it is; None where it is nobody's yet."""
+    try:
+        check_folder(path, depth=WORKDIR_DEPTH)
+        flagfile = path / FLAGS_FILE
+        return read_text(flagfile) if flagfile.exists() else None
+    except UserError as error:
+        raise UserError(
+            f"--workdir={path} cannot be used: {error}; choose another --workdir"
+        ) from None
 
 
 def read_owner(workdir: Path) -> str:
