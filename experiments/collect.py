@@ -10,6 +10,7 @@ The last one lets the policy of a finished run demonstrate, in the task that it 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,9 @@ class CollectConfig:
       keep_failures: also keep episodes that do not end in success.
       side_by_side: episodes tried at once.
       seed: of everything random.
+      trust: modules, options of environments and folders that the checkpoint's flags.txt or the
+        dataset's metadata.json names and that may be imported, passed on and read; see
+        docs/trust.md.
       resume: complete a dataset whose collection was killed.
       verify: execute the stored actions again instead, and count the episodes that repeat.
     """
@@ -52,6 +56,7 @@ class CollectConfig:
     keep_failures: bool = False
     side_by_side: int = ROUND
     seed: int = 0
+    trust: tuple[str, ...] = ()
     resume: bool = False
     verify: bool = False
 
@@ -62,31 +67,16 @@ def main() -> None:
     for name in ("episodes", "side_by_side"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name}={getattr(config, name)} should be at least 1")
-    began = time.perf_counter()
-
-    def say(words: str) -> None:
-        print(f"{words}  {format_seconds(time.perf_counter() - began)}", flush=True)
-        termination.check()
+    if config.verify:
+        execute_again(config)
+        return
+    env, policy = _demonstrated(config)
+    say = _progress()
 
     def say_kept(kept: int, usable: int, tried: int) -> None:
         share = f"{usable / tried:.0%} of {tried} usable"
         say(f"kept {kept} of {config.episodes} episodes  {share}")
 
-    if config.verify:
-        reader = EpisodeReader(config.output)
-        if "source" in reader.metadata.extra:
-            raise UserError(
-                f"{config.output}: was converted from a file and has no states to execute its "
-                "actions from; --verify is for data that this program collected"
-            )
-        env = make_env(reader.metadata.environment, engine=config.engine)
-        scenes = [list(s) for s in env.info.get("scenes", ())]
-        if [list(s) for s in reader.metadata.scenes] != scenes:
-            raise UserError(f"{config.output}: its scenes are not those of {env.name} any more")
-        same, total = verify(env, reader, lambda n, of: say(f"repeated {n} of {of} episodes"))
-        print(f"{same} of {total} episodes repeat bit for bit")
-        return
-    env, policy = _demonstrated(config)
     with termination.deferred():
         reader = collect(
             env,
@@ -100,6 +90,37 @@ def main() -> None:
             on_round=say_kept,
         )
     print(f"{reader.num_episodes} episodes, {reader.num_steps} steps in {config.output}")
+
+
+def execute_again(config: CollectConfig) -> None:
+    """Executes the stored actions again, and says how many episodes repeat.
+
+    Raises:
+      UserError: the dataset cannot be read, or is not of the environment that it names; or it names
+        one that the user has not allowed.
+    """
+    reader = EpisodeReader(Path(config.output), trust=config.trust)
+    if "source" in reader.metadata.extra:
+        raise UserError(
+            f"{config.output}: was converted from a file and has no states to execute its actions "
+            "from; --verify is for data that this program collected"
+        )
+    env = make_env(reader.metadata.environment, engine=config.engine)
+    if [list(scene) for scene in env.info.get("scenes", ())] != list(reader.metadata.scenes):
+        raise UserError(f"{config.output}: its scenes are not those of {env.name} any more")
+    say = _progress()
+    same, total = verify(env, reader, lambda n, of: say(f"repeated {n} of {of} episodes"))
+    print(f"{same} of {total} episodes repeat bit for bit")
+
+
+def _progress() -> Callable[[str], None]:
+    began = time.perf_counter()
+
+    def say(words: str) -> None:
+        print(f"{words}  {format_seconds(time.perf_counter() - began)}", flush=True)
+        termination.check()
+
+    return say
 
 
 def _demonstrated(config: CollectConfig) -> tuple[Env, str]:
@@ -117,7 +138,7 @@ def _demonstrated(config: CollectConfig) -> tuple[Env, str]:
     if config.env is not None or config.engine != "auto":
         raise UserError("--checkpoint brings its own task; leave out --env and --engine")
     chosen = () if config.method is None else (config.method,)
-    run = restore_run(Path(config.checkpoint), chosen, flag="method")
+    run = restore_run(Path(config.checkpoint), chosen, flag="method", trust=config.trust)
     if len(run.methods) > 1:
         raise UserError(f"--method is missing; {config.checkpoint} has {', '.join(run.methods)}")
     (method,) = run.methods

@@ -31,6 +31,8 @@ class EvaluateConfig:
       episodes: episodes of the evaluation; in a run of many tasks at least so many in all, each
         test task being met the same number of times.
       methods: which of the run's methods; empty for all of them.
+      trust: modules, options of environments and folders that the run's flags.txt names and that
+        may be imported, passed on and read; see docs/trust.md.
       seed: of the episodes; none for those of the run's own final evaluation.
       video: write videos into the workdir.
       video_episodes: episodes in a video; in a run of many tasks, test tasks.
@@ -39,6 +41,7 @@ class EvaluateConfig:
     checkpoint: str
     episodes: int = 400
     methods: tuple[str, ...] = ()
+    trust: tuple[str, ...] = ()
     seed: int | None = None
     video: bool = False
     video_episodes: int = 4
@@ -50,7 +53,7 @@ def main() -> None:
     if config.episodes < 1 or config.video_episodes < 1:
         raise UserError("--episodes and --video_episodes should be at least 1")
     workdir = Path(config.checkpoint)
-    run = restore_run(workdir, config.methods)
+    run = restore_run(workdir, config.methods, trust=config.trust)
     if config.video and run.env.render is None:
         raise UserError(f"--video: {run.env.name} cannot be drawn; leave it out")
     if config.video and not os.access(workdir, os.W_OK):

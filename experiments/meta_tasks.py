@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.data.shards import Shard
 from behavior_priors.files import write_npz
 from behavior_priors.keys import named_key
 from behavior_priors.training.adapt import policy_returns
@@ -58,14 +59,16 @@ def read_tasks(workdir: Path, like: SplitTasks) -> SplitTasks:
     """
     path = workdir / TASKS_FILE
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = dict(file)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); it belongs to the run") from error
+        stored = Shard(path)
+    except UserError as error:
+        raise UserError(f"{path} cannot be read; it belongs to the run") from error
     names = _named(like)
-    if {n: x.shape for n, x in stored.items()} != {n: x.shape for n, x in names.items()}:
+    ours, theirs = (
+        {n: (x.shape, x.dtype) for n, x in arrays.items()} for arrays in (names, stored.arrays)
+    )
+    if ours != theirs:
         raise UserError(f"{path} has the tasks of another run; choose another --workdir")
-    leaves = [jnp.asarray(stored[name]) for name in names]
+    leaves = [jnp.asarray(stored.read(name)) for name in names]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 

@@ -9,8 +9,8 @@ of runs that adapt to new tasks, `adaptation.png`.
 
 from __future__ import annotations
 
+import re
 import sys
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from behavior_priors.data.shards import Shard
 from behavior_priors.files import write_atomically
 from behavior_priors.training import adaptation_figures, figures, flags
 from behavior_priors.training.metrics import read_jsonl
@@ -136,13 +137,12 @@ def find_adaptations(table: Table) -> Adaptations:
             if not path.exists():
                 continue
             try:
-                with np.load(path) as file:
-                    kept = file["test_returns"].mean(axis=1)
-                    oracles += [file["oracle_returns"]] if "oracle_returns" in file else []
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-                raise UserError(
-                    f"{path} cannot be read ({error}); run the experiment again"
-                ) from None
+                file = Shard(path)
+            except UserError as error:
+                raise UserError(f"{path} cannot be read; run the experiment again") from error
+            kept = _read_returns(file, "test_returns", 3).mean(axis=1)
+            if "oracle_returns" in file.arrays:
+                oracles.append(_read_returns(file, "oracle_returns", 1))
             tables = returns.setdefault(_label(run.experiment, row, table), [])
             if tables and tables[0].shape[1] != kept.shape[1]:
                 raise UserError(
@@ -154,9 +154,23 @@ def find_adaptations(table: Table) -> Adaptations:
             envs.add(run.flags.get("env"))
     return Adaptations(
         {label: np.concatenate(tables) for label, tables in returns.items()},
-        int(explored.pop()) if len(explored) == 1 else 0,
+        _as_count(explored.pop()) if len(explored) == 1 else 0,
         float(np.mean(oracles)) if oracles and len(envs) == 1 else None,
     )
+
+
+def _as_count(text: str) -> int:
+    return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0
+
+
+def _read_returns(file: Shard, name: str, axes: int) -> np.ndarray:
+    stored = file.arrays.get(name)
+    if stored is None or len(stored.shape) != axes or stored.dtype.kind != "f":
+        raise UserError(f"{file.path} cannot be read, it has no returns; run the experiment again")
+    returns = file.read(name)
+    if not returns.size or not np.isfinite(returns).all():
+        raise UserError(f"{file.path} has returns that are not finite; run the experiment again")
+    return returns
 
 
 def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from behavior_priors.foreign_files import check_folder
 from behavior_priors.training import flags
 from behavior_priors.training.evaluate import EvaluateFn, make_evaluate, policy_of
-from behavior_priors.training.workdir import FLAGS_FILE, read_owner
+from behavior_priors.training.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
 from experiments import parrot, pearl, pictures, spirl
 from experiments.stages import Trained
@@ -30,27 +31,37 @@ class RestoredRun(NamedTuple):
     videos: Callable[[Path, Mapping[str, Trained], PRNGKey, int], None]
 
 
-def restore_run(workdir: Path, methods: Sequence[str] = (), flag: str = "methods") -> RestoredRun:
+def restore_run(
+    workdir: Path,
+    methods: Sequence[str] = (),
+    flag: str = "methods",
+    trust: Sequence[str] = (),
+) -> RestoredRun:
     """Restores the newest checkpoints of a run.
 
     Args:
       workdir: its folder, `--checkpoint` to the user.
       methods: which of its methods; empty for all of them.
       flag: what the user calls these.
+      trust: modules, options and folders that the run's flags may name; see `trust.FromFile`.
 
     Raises:
-      UserError: there is no such run, method or checkpoint.
+      UserError: there is no such run, method or checkpoint, or its flags name what they may not.
     """
     if not (workdir / FLAGS_FILE).is_file():
         raise UserError(f"--checkpoint={workdir} has no {FLAGS_FILE}; give the workdir of a run")
-    owner = read_owner(workdir)
+    try:
+        check_folder(workdir, depth=WORKDIR_DEPTH)
+        owner = read_owner(workdir)
+    except UserError as error:
+        raise UserError(f"--checkpoint={workdir} cannot be read: {error}") from None
     if owner not in EXPERIMENTS:
         raise UserError(
             f"--checkpoint={workdir} is not a run of {' or '.join(EXPERIMENTS)} but of {owner}; "
             "give one"
         )
     experiment = EXPERIMENTS[owner]
-    config = flags.read_file(experiment.CONFIG, workdir / FLAGS_FILE)
+    config = flags.read_file(experiment.CONFIG, workdir / FLAGS_FILE, trust)
     known = experiment.methods_of(config)
     for method in methods:
         if method not in known:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from behavior_priors.data.dataset import check_compatible, load_windows, split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.foreign_files import check_folder
 from behavior_priors.keys import named_key
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_vae
@@ -21,7 +22,8 @@ from behavior_priors.training import flags
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.run import RunConfig, run_fit
-from behavior_priors.training.workdir import FLAGS_FILE, read_owner
+from behavior_priors.training.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
+from behavior_priors.trust import allow_path
 from behavior_priors.types import Env, Params, Prior, SkillModel, UserError
 from experiments.stages import load_for_fit, warn_once
 
@@ -130,7 +132,7 @@ def restore_skills(config: Experiment, env: Env) -> tuple[SkillModel, Params]:
       UserError: there is no such run, or its skill model is another one.
     """
     assert config.skills is not None
-    workdir = Path(config.skills)
+    workdir = allow_path(config.skills)
     theirs = read_run(config, workdir)
     if theirs.skills is not None:
         raise UserError(f"--skills={workdir} uses those of {theirs.skills}; give that")
@@ -165,7 +167,11 @@ def read_run(config: Experiment, workdir: Path) -> Experiment:
     """
     if not (workdir / FLAGS_FILE).is_file():
         raise UserError(f"--skills={workdir} has no {FLAGS_FILE}; give the workdir of a run")
-    owner = read_owner(workdir)
+    try:
+        check_folder(workdir, depth=WORKDIR_DEPTH)
+        owner = read_owner(workdir)
+    except UserError as error:
+        raise UserError(f"--skills={workdir} cannot be read: {error}") from None
     if owner != "spirl":
         raise UserError(f"--skills={workdir} is not a run of spirl but of {owner}; give one")
     return flags.read_file(type(config), workdir / FLAGS_FILE)

@@ -24,6 +24,7 @@ from behavior_priors.training import flags
 from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import check_run_config
 from behavior_priors.training.workdir import open_workdir, write_summary
+from behavior_priors.trust import allow_path
 from behavior_priors.types import Env, UserError
 from experiments import pictures
 from experiments.skill_stages import (
@@ -89,7 +90,7 @@ def restore(config: SpirlConfig, workdir: Path, methods: Sequence[str]) -> dict[
     """What a run's method has learned, from its folder."""
     env, learned = task_env(config), Learned()
     if config.method in WITH_SKILLS:
-        source = Path(config.skills) if config.skills is not None else workdir
+        source = allow_path(config.skills) if config.skills is not None else workdir
         learned = Learned(skills=read_skills(config, env, source))
     elif config.method in WITH_CLONE:
         learned = Learned(clone=read_clone(config, env, workdir))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from behavior_priors.foreign_files import check_folder, read_json
+from behavior_priors.training.flag_file import read_flag_file
 from behavior_priors.training.statistics import Estimate, summarize
-from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, read_owner
+from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, WORKDIR_DEPTH
 from behavior_priors.types import UserError
 
 SAME_RUN = ("seed", "workdir", "video_episodes")
@@ -57,20 +58,19 @@ def read_run(workdir: Path) -> Run:
     """Reads a run's flags and, if there is one, its summary.
 
     Raises:
-      UserError: the summary is not one.
+      UserError: one of them is not what it should be, or the folder has links.
     """
-    lines = (workdir / FLAGS_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    pairs = (line[2:].partition("=") for line in lines if line.startswith("--"))
-    values = {name: value for name, _, value in pairs}
-    summary, path = None, workdir / SUMMARY_FILE
-    if path.exists():
-        try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise UserError(f"{path} cannot be read ({error}); run the experiment again") from None
-        if not isinstance(summary, dict):
-            raise UserError(f"{path} is not a summary of results; run the experiment again")
-    return Run(workdir, read_owner(workdir), values, summary)
+    try:
+        check_folder(workdir, depth=WORKDIR_DEPTH)
+        owner, _, values = read_flag_file(workdir / FLAGS_FILE)
+        summary, path = None, workdir / SUMMARY_FILE
+        if path.exists():
+            summary = read_json(path, dict[str, float | bool | str | None])
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
+    except UserError as error:
+        raise UserError(f"{error}; run the experiment again, or leave {workdir} out") from None
+    return Run(workdir, owner, values, summary)
 
 
 def make_table(runs: Sequence[Run], keys: Sequence[str], ignore: Sequence[str] = ()) -> Table:
@@ -178,7 +178,7 @@ def _settings(runs: Sequence[Run], ignore: set[str]) -> list[dict[str, str]]:
 
 def _scores(runs: Sequence[Run], key: str) -> list[float]:
     values = [(run.summary or {}).get(key) for run in runs]
-    return [float(x) for x in values if isinstance(x, int | float)]
+    return [float(x) for x in values if isinstance(x, int | float) and not isinstance(x, bool)]
 
 
 def _cell(row: Row, key: str) -> str:

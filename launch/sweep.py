@@ -17,16 +17,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import json
 import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from behavior_priors import locks
+from behavior_priors.foreign_files import MEGABYTE, check_folder, read_json
 from behavior_priors.training import flags, termination
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, write_json_atomic
@@ -38,6 +38,11 @@ from launch.jobs import GIGABYTE, Event, Job, make_budget, run_jobs
 RECORD_FILE = "sweep.json"
 OWN_FLAGS = {"seed": "seeds", "flagfile": "flagfiles", "workdir": "root"}
 """Flags of runs that the sweep sets, by flags of its own."""
+
+_LARGEST_RECORD = 64 * MEGABYTE
+
+_DEPTH = 3
+"""Levels of folders above those of the runs' stages."""
 
 LONGEST_LABEL = 80
 """Letters of a folder's name that are taken from overrides."""
@@ -70,6 +75,12 @@ class SweepConfig:
     memory_gb_per_job: float = 2.0
     keys: tuple[str, ...] = ("*/success_rate", "*/return_mean")
     curve: str | None = "eval/success_rate"
+
+
+class _Record(TypedDict):
+    program: str
+    arguments: list[str]
+    flagfile: str
 
 
 class Planned(NamedTuple):
@@ -116,6 +127,26 @@ def plan(config: SweepConfig) -> list[Planned]:
     return list(planned.values())
 
 
+def open_root(root: Path) -> locks.Lock:
+    """Takes the folder of a sweep.
+
+    Raises:
+      UserError: it cannot be used, holds links, or is taken.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        check_folder(root, depth=_DEPTH)
+        lock = locks.hold(root / locks.LOCK_FILE, patience=0.0)
+    except OSError as error:
+        raise UserError(f"--root={root} cannot be used: {error.strerror}") from error
+    if lock is None:
+        holder = locks.holder(root / locks.LOCK_FILE)
+        raise UserError(
+            f"--root={root} is in use by another sweep, {holder}; wait for it or stop it"
+        )
+    return lock
+
+
 def record_plan(root: Path, planned: Sequence[Planned]) -> None:
     """Writes what runs are started with, so that results are never taken for those of other flags.
 
@@ -126,9 +157,9 @@ def record_plan(root: Path, planned: Sequence[Planned]) -> None:
     records: dict[str, Any] = {}
     if path.exists():
         try:
-            records = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            raise UserError(f"{path} is damaged; choose another --root") from None
+            records = read_json(path, dict[str, _Record], limit=_LARGEST_RECORD)
+        except UserError as error:
+            raise UserError(f"{error}; it is damaged, choose another --root") from None
     for run in planned:
         before = records.setdefault(run.job.name, run.record)
         if before != run.record:
@@ -195,16 +226,7 @@ def main() -> None:
     planned = plan(config)
     budget = make_budget(config.jobs, config.cores_per_job, config.memory_gb_per_job)
     root = Path(config.root)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = locks.hold(root / locks.LOCK_FILE, patience=0.0)
-    except OSError as error:
-        raise UserError(f"--root={root} cannot be used: {error.strerror}") from error
-    if lock is None:
-        holder = locks.holder(root / locks.LOCK_FILE)
-        raise UserError(
-            f"--root={root} is in use by another sweep, {holder}; wait for it or stop it"
-        )
+    lock = open_root(root)
     record_plan(root, planned)
     status = Status(planned)
     jobs = [run.job for run in planned if not run.is_complete()]
@@ -215,6 +237,7 @@ def main() -> None:
             for event in events:
                 status.show(event)
     report(config, planned)
+    lock.release()
     if status.failed:
         sys.exit(1)
 

@@ -179,6 +179,28 @@ def restore_states(env: Env, episodes: EpisodeBatch) -> State:
     )
 
 
+def _check_repeatable(env: Env, reader: EpisodeReader) -> None:
+    ours, theirs = (
+        {name: (tuple(x.shape), np.dtype(x.dtype)) for name, x in spec.items()}
+        for spec in (env.observation_spec, reader.metadata.observation)
+    )
+    if ours != theirs:
+        raise UserError(
+            f"{reader.directory}: its observations are not those of {env.name}; use the "
+            "environment that it was collected in"
+        )
+    if (size := reader.metadata.action_size) != env.action_spec.size:
+        raise UserError(
+            f"{reader.directory}: its actions have size {size}, those of {env.name} have size "
+            f"{env.action_spec.size}; use the environment that it was collected in"
+        )
+    if reader.lengths.max(initial=0) > env.episode_length:
+        raise UserError(
+            f"{reader.directory}: an episode has {reader.lengths.max()} steps, one of {env.name} "
+            f"at most {env.episode_length}; use the environment that it was collected in"
+        )
+
+
 def verify(
     env: Env, reader: EpisodeReader, on_round: VerifyProgressFn | None = None
 ) -> tuple[int, int]:
@@ -198,6 +220,7 @@ def verify(
     """
     if env.step_then_reset is not None:
         raise UserError(f"{env.name}: its episodes live outside of its states and cannot repeat")
+    _check_repeatable(env, reader)
     same = tried = 0
     run = jax.jit(lambda initial, actions: replay_actions(env, initial, actions))
     for start in range(0, reader.num_episodes, ROUND):

@@ -30,6 +30,7 @@ from behavior_priors.data.metadata import (
 )
 from behavior_priors.data.paths import check_member, exists, system_said
 from behavior_priors.data.shards import TEMPORARY_PREFIX, Shard, write_shard
+from behavior_priors.trust import allow_path
 from behavior_priors.types import UserError
 
 __all__ = ["EpisodeBatch", "EpisodeMetadata", "EpisodeReader", "EpisodeSelection", "EpisodeWriter"]
@@ -163,16 +164,20 @@ class EpisodeReader:
       totals: numbers of shards, episodes and steps.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, *, trust: Sequence[str] = ()) -> None:
         """Reads the metadata, every shard's headers and the episodes' lengths.
+
+        Args:
+          directory: the dataset.
+          trust: what the metadata may name for the environment; see `trust.FromFile`.
 
         Raises:
           UserError: a file is missing, damaged, of another version, of other dimensions, or a link
-            out of the directory.
+            out of the directory; or a file names the directory, and the user has not allowed that.
         """
-        self.directory = Path(directory)
+        self.directory = allow_path(directory) if isinstance(directory, str) else directory
         check_member(self.directory, METADATA_FILE)
-        self.metadata, said = read_metadata(self.directory)
+        self.metadata, said = read_metadata(self.directory, trust)
         self.complete = said is not None
         self.layout = required_layout(self.metadata)
         self._shards = [Shard(path) for path in _shard_paths(self.directory)]

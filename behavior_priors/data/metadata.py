@@ -8,13 +8,15 @@ import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
 import behavior_priors
 from behavior_priors.data.names import check_name
 from behavior_priors.data.shards import write_atomically
+from behavior_priors.foreign_files import MEGABYTE, find_complaint, read_json
+from behavior_priors.trust import FromFile
 from behavior_priors.types import ArraySpec, ObservationSpec, UserError
 
 FORMAT = "behavior_priors.episodes"
@@ -100,69 +102,101 @@ def write_metadata(directory: Path, metadata: EpisodeMetadata, totals: Totals | 
     write_atomically(directory / METADATA_FILE, text.encode())
 
 
-def read_metadata(directory: Path) -> tuple[EpisodeMetadata, Totals | None]:
+def read_metadata(
+    directory: Path, trust: Sequence[str] = ()
+) -> tuple[EpisodeMetadata, Totals | None]:
     """Reads `metadata.json`; totals are None where the dataset is not complete.
+
+    Args:
+      directory: the dataset.
+      trust: what the environment, a `FromFile`, may make the library do.
 
     Raises:
       UserError: there is no such file, or it is not one of this format and version.
     """
     path = directory / METADATA_FILE
+    advice = "give a directory that experiments.collect wrote"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        head = read_json(path, dict[str, Any], limit=_LARGEST)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(
-            f"{path}: no such file; give a directory that experiments.collect wrote"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); give a directory that experiments.collect wrote"
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: no such file; {advice}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from None
+    if head.get("format") != FORMAT:
         raise UserError(f'{path}: does not say "format": "{FORMAT}"; give a dataset of that format')
-    if content.get("version") != VERSION:
+    if head.get("version") != VERSION:
         raise UserError(
-            f"{path}: version {content.get('version')!r} of the format is unknown; this package "
-            f"reads version {VERSION}"
+            f"{path}: version {reprlib.repr(head.get('version'))} of the format is unknown; this "
+            f"package reads version {VERSION}"
         )
-    for name, kinds in _JSON_TYPES.items():
-        if not isinstance(content.get(name), kinds):
-            raise UserError(
-                f"{path}: {name!r} is missing or of a wrong type; see docs/data_format.md"
-            )
-    try:
-        observation = {
-            name: ArraySpec(tuple(map(int, entry["shape"])), np.dtype(entry["dtype"]))
-            for name, entry in content["observation"].items()
-        }
-        totals = Totals(**content["totals"]) if content["complete"] else None
-    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError) as error:
+    if (complaint := find_complaint(head, _Content)) is not None:
+        raise UserError(f"{path}: {complaint}; see docs/data_format.md")
+    observation = {
+        name: _read_spec(path, name, entry) for name, entry in head["observation"].items()
+    }
+    if not 0 < head["action_size"] < _LARGEST_AXIS:
+        raise UserError(f"{path}: 'action_size' is {head['action_size']}; it should be 1 or more")
+    if head["complete"] != (head["totals"] is not None):
         raise UserError(
-            f"{path}: 'observation' needs a shape and a dtype for every name, and a complete "
-            f"dataset its three totals ({error}); see docs/data_format.md"
-        ) from error
-    _check_names(path, observation)
-    fields = {field.name: content[field.name] for field in dataclasses.fields(EpisodeMetadata)}
-    return EpisodeMetadata(**{**fields, "observation": observation}), totals
+            f"{path}: a complete dataset has 'totals', and no other; see docs/data_format.md"
+        )
+    fields = {field.name: head[field.name] for field in dataclasses.fields(EpisodeMetadata)}
+    said = f"{path} says that the environment is {reprlib.repr(head['environment'])}, which"
+    fields |= {
+        "observation": observation,
+        "environment": FromFile(head["environment"], said, trust),
+    }
+    return EpisodeMetadata(**fields), Totals(**head["totals"]) if head["totals"] else None
 
 
-def _check_names(where: Path, observation: ObservationSpec) -> None:
-    for name in observation:
-        check_name(str(where), name)
+def _read_spec(path: Path, name: str, entry: _Spec) -> ArraySpec:
+    shape, dtype = entry["shape"], entry["dtype"]
+    check_name(str(path), name)
+    if not all(0 <= n < _LARGEST_AXIS for n in shape) or len(shape) > _MOST_AXES:
+        raise UserError(f"{path}: the observation {name!r} has a shape that no array can have")
+    if dtype not in _DTYPES:
+        raise UserError(
+            f"{path}: the observation {name!r} has the dtype {reprlib.repr(dtype)}; use one of: "
+            f"{', '.join(_DTYPES)}"
+        )
+    return ArraySpec(tuple(shape), np.dtype(dtype))
 
 
-_JSON_TYPES: dict[str, Any] = {
-    "observation": dict,
-    "action_size": int,
-    "environment": str,
-    "policy": str,
-    "environment_config": dict,
-    "engine": str | None,
-    "scenes": list,
-    "seed": int | None,
-    "versions": dict,
-    "extra": dict,
-    "complete": bool,
-}
+class _Spec(TypedDict):
+    shape: list[int]
+    dtype: str
+
+
+class _Totals(TypedDict):
+    num_shards: int
+    num_episodes: int
+    num_steps: int
+
+
+class _Content(TypedDict):
+    observation: dict[str, _Spec]
+    action_size: int
+    environment: str
+    policy: str
+    environment_config: dict[str, Any]
+    engine: str | None
+    scenes: list[Any]
+    seed: int | None
+    versions: dict[str, Any]
+    extra: dict[str, Any]
+    complete: bool
+    totals: _Totals | None
+
+
+_LARGEST = 64 * MEGABYTE
+"""Bytes of the file; a scene takes some hundreds."""
+
+_LARGEST_AXIS = 1 << 31
+_MOST_AXES = 32
+_DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
+_DTYPES += ("float16", "float32", "float64")
 
 
 def _first_difference(name: str, ours: Any, theirs: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from behavior_priors.types import Env, UserError
@@ -16,10 +16,12 @@ class Family(NamedTuple):
       make: `(member, **options) -> Env`; the options that it has are the family's.
       complaint: `(member) -> text`, what there is instead of a member that is unknown; None for one
         that `make` knows.
+      imports: `(member) -> modules`, which a member names and `complaint` may import.
     """
 
     make: Callable[..., Env]
     complaint: Callable[[str], str | None]
+    imports: Callable[[str], Sequence[str]] = lambda _: ()
 
     def accept(self, options: dict[str, object], name: str) -> dict[str, object]:
         """Those of a user's options that were given, with a value.
@@ -28,16 +30,25 @@ class Family(NamedTuple):
           UserError: one of them is nothing that this family knows.
         """
         given = {option: value for option, value in options.items() if value is not None}
-        known = inspect.signature(self.make).parameters
-        if any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
-            return given
+        member, known, takes_any = self._options()
         for option, value in given.items():
-            if option not in known:
+            if option == member or not (takes_any or option in known):
                 raise UserError(
                     f"{option}={value} is no choice that {name} has; leave it out, or use one of: "
-                    f"{', '.join(list(known)[1:])}"
+                    f"{', '.join(known)}"
                 )
         return given
+
+    def passed_on(self, options: Mapping[str, object]) -> dict[str, object]:
+        """Those of a user's options that mean something to another library only."""
+        _, known, takes_any = self._options()
+        return {n: value for n, value in options.items() if takes_any and n not in known}
+
+    def _options(self) -> tuple[str, list[str], bool]:
+        """What `make` calls the member, names of its options, and whether it takes any other."""
+        member, *parameters = inspect.signature(self.make).parameters.values()
+        known = [x.name for x in parameters if x.kind != x.VAR_KEYWORD]
+        return member.name, known, len(known) < len(parameters)
 
 
 def refuse_engine(engine: str, name: str) -> None:

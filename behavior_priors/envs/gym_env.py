@@ -18,7 +18,7 @@ from behavior_priors.envs import gym_host
 from behavior_priors.envs.base import first_state, select
 from behavior_priors.envs.family import Family
 from behavior_priors.envs.gym_host import HEADER, Host
-from behavior_priors.envs.gym_names import complaint, require_gymnasium
+from behavior_priors.envs.gym_names import complaint, imports, require_gymnasium
 from behavior_priors.envs.gym_spaces import BoxAction, Layout, read_action
 from behavior_priors.envs.host_calls import call_host
 from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, UserError
@@ -274,4 +274,4 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-FAMILY = Family(make_gym, complaint)
+FAMILY = Family(make_gym, complaint, imports)

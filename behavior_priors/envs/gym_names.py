@@ -29,6 +29,12 @@ def require_gymnasium() -> Any:
     return gymnasium
 
 
+def imports(member: str) -> tuple[str, ...]:
+    """The module before an id, if there is one."""
+    module, mark, _ = member.rpartition(":")
+    return (module,) if mark else ()
+
+
 def complaint(member: str) -> str | None:
     """What there is instead of an id that gymnasium does not know."""
     gymnasium = require_gymnasium()

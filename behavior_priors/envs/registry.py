@@ -14,6 +14,7 @@ import urllib.parse
 from typing import Any
 
 from behavior_priors.envs.family import Family
+from behavior_priors.trust import FromFile, check_options
 from behavior_priors.types import Env, UserError
 
 FAMILIES = {
@@ -35,18 +36,23 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
     """Builds an environment.
 
     Args:
-      name: as above; a module of the user's has a `FAMILY`.
+      name: as above; a module of the user's has a `FAMILY`. What a `FromFile` names is imported,
+        and its options are passed on to other libraries, only as the user has allowed.
       flag: what the user calls the name, for messages.
       **options: the family's own, such as the physics engine; None for the family's own choice.
         Those in the name count more.
 
     Raises:
-      UserError: no such family, module or member, or an option that the family refuses.
+      UserError: no such family, module or member, an option that the family refuses, or something
+        that a file says and the user has not allowed.
     """
+    source = name if isinstance(name, FromFile) else None
     name, mark, query = name.partition("?")
     options |= _read_options(query, f"--{flag}={name}?{query}") if mark else {}
     if own := re.fullmatch(r"([A-Za-z_][\w.]*):(.*)", name):
         module, member = own.groups()
+        if source is not None:
+            source.require(module, f"import the module {module}")
         family = _import_family(module, f"--{flag}={name}")
     else:
         kind, _, member = name.partition("/")
@@ -56,6 +62,10 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
                 f"{', '.join(FAMILIES)}; or MODULE:MEMBER with a module of yours"
             )
         family = importlib.import_module(FAMILIES[kind]).FAMILY
+    if source is not None:
+        for module in family.imports(member):
+            source.require(module, f"import the module {module}")
+        check_options(source, options if own else family.passed_on(options))
     if (hint := family.complaint(member)) is not None:
         raise UserError(f"--{flag}={name} is unknown; {hint}")
     env = family.make(member, **family.accept(options, name))

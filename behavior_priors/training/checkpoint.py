@@ -12,13 +12,16 @@ is whole. One process writes; nothing is pickled.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import logging as python_logging
 import os
 import re
 import shutil
-import zlib
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,12 +29,22 @@ import jax
 from absl import logging
 from orbax.checkpoint import v1 as ocp
 
+from behavior_priors.training.checkpoint_files import (
+    ARRAYS,
+    MANIFEST,
+    METADATA,
+    find_damage,
+    make_manifest,
+    read_description,
+    stored_bytes,
+)
 from behavior_priors.types import UserError
 
-_ARRAYS, _METADATA, _MANIFEST = "arrays", "metadata.json", "manifest.json"
 _LEFTOVER = re.compile(r"\.\d{10,}(\.old)?\.tmp")
 _MAX_NAMED = 2
-_BLOCK_BYTES = 1 << 20
+_LONGEST_REASON = 200
+_SLACK_BYTES = 4096
+"""A small array's, which is compressed with others."""
 
 
 class Restored(NamedTuple):
@@ -61,7 +74,8 @@ class Checkpointer:
         """Steps of the checkpoints there are, damaged ones too, oldest first."""
         if not self._directory.is_dir():
             return []
-        return sorted(int(path.name) for path in self._directory.iterdir() if path.name.isdigit())
+        names = (path.name for path in self._directory.iterdir())
+        return sorted(int(name) for name in names if re.fullmatch(r"[0-9]{10,18}", name))
 
     def save(self, step: int, state: Any, metadata: Mapping[str, Any] | None = None) -> None:
         """Saves a state; it is complete, and older ones are removed, when this returns.
@@ -82,15 +96,15 @@ class Checkpointer:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self.clean()
-            _write_arrays(unfinished / _ARRAYS, leaves)
+            _write_arrays(unfinished / ARRAYS, leaves)
             description = {
                 "step": step,
                 "metadata": dict(metadata or {}),
                 "leaves": {name: _describe(leaf) for name, leaf in leaves.items()},
             }
-            (unfinished / _METADATA).write_text(json.dumps(description), encoding="utf-8")
-            manifest = {name: _checksum(unfinished / name) for name in _files(unfinished)}
-            (unfinished / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+            (unfinished / METADATA).write_text(json.dumps(description), encoding="utf-8")
+            manifest = json.dumps(make_manifest(unfinished))
+            (unfinished / MANIFEST).write_text(manifest, encoding="utf-8")
             self._publish(unfinished, step)
         except (OSError, ValueError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -138,7 +152,7 @@ class Checkpointer:
                 )
             try:
                 return self._load(step, target, part)
-            except (OSError, ValueError):
+            except (OSError, ValueError, UserError):
                 if self._path(step).exists():
                     raise
 
@@ -168,7 +182,7 @@ class Checkpointer:
     def _newest_intact(self) -> int | None:
         damages: list[str] = []
         for step in reversed(self.steps()):
-            damage = _find_damage(self._path(step))
+            damage = find_damage(self._path(step))
             if damage is None:
                 if damages:
                     logging.warning(
@@ -186,7 +200,7 @@ class Checkpointer:
 
     def _load(self, step: int, target: Any, part: str | None) -> Restored:
         path = self._path(step)
-        description = json.loads((path / _METADATA).read_text(encoding="utf-8"))
+        description = read_description(path)
         wanted = _name_leaves(target, part)
         saved = {
             name: text
@@ -194,7 +208,13 @@ class Checkpointer:
             if part is None or name == part or name.startswith(f"{part}.")
         }
         _check_structure(path, saved, {name: _describe(leaf) for name, leaf in wanted.items()})
-        leaves = _read_arrays(path / _ARRAYS, wanted)
+        declared = sum(leaf.size * leaf.dtype.itemsize for leaf in wanted.values())
+        if declared > (stored := stored_bytes(path)) + _SLACK_BYTES * len(wanted):
+            raise UserError(
+                f"checkpoint {path} has {stored} bytes of arrays that should have {declared}; it "
+                "is damaged, or made to exhaust memory"
+            )
+        leaves = _read_strangers_arrays(path, wanted)
         state = jax.tree.unflatten(jax.tree.structure(target), leaves.values())
         return Restored(step, state, description["metadata"])
 
@@ -247,6 +267,29 @@ def _write_arrays(path: Path, leaves: Mapping[str, jax.Array]) -> None:
         ocp.save(path, {name: leaf for name, leaf in leaves.items() if leaf.size})
 
 
+def _read_strangers_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """As `_read_arrays`, of a checkpoint whose files need not be as Orbax writes them."""
+    reason = ""
+    with warnings.catch_warnings(), _silent_endings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        try:
+            return _read_arrays(path / ARRAYS, wanted)
+        except Exception as error:  # whatever Orbax makes of them
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        gc.collect()  # coroutines that Orbax leaves behind, which would complain later
+    raise UserError(f"checkpoint {path} cannot be read: {reason}")
+
+
+@contextlib.contextmanager
+def _silent_endings() -> Iterator[None]:
+    """Keeps objects that die in pieces from saying so."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+
+
 def _read_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Arrays in the order of `wanted`. Orbax has none of those without elements."""
     anywhere = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -264,33 +307,6 @@ def _read_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
         else jax.device_put(jax.numpy.zeros(leaf.shape, leaf.dtype), leaf.sharding)
         for name, leaf in targets.items()
     }
-
-
-def _files(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
-
-
-def _checksum(path: Path) -> int:
-    checksum = 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            checksum = zlib.crc32(block, checksum)
-    return checksum
-
-
-def _find_damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files, or None."""
-    try:
-        manifest = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
-        for name, checksum in manifest.items():
-            path = checkpoint / name
-            if not path.is_file():
-                return f"{name} is missing"
-            if _checksum(path) != checksum:
-                return f"{name} has changed"
-    except (AttributeError, OSError, ValueError):
-        return f"{_MANIFEST} cannot be read"
-    return None
 
 
 def _system_error(error: Exception) -> str | None:

@@ -16,17 +16,20 @@ import sys
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from absl import app, flags, logging
 
-from behavior_priors.files import NO_SPACE
+from behavior_priors.files import NO_SPACE, reason
 from behavior_priors.training import termination
+from behavior_priors.training.flag_file import check_flag_files, named_flag_files, read_flag_file
 from behavior_priors.training.flag_kinds import Kind, kind_of, make_flag
+from behavior_priors.trust import FromFile
 from behavior_priors.types import UserError
 
 Config = TypeVar("Config")
 
+_LONGEST_SHOWN, _LONGEST_REASON = 100, 300
 _USAGE_STATUS = 2
 _INTERRUPT_STATUS = 130
 _CLOSED_PIPE_STATUS = 141
@@ -92,21 +95,31 @@ def read(
     return config_class(**values)
 
 
-def read_file(config_class: type[Config], path: str | Path) -> Config:
+def read_file(config_class: type[Config], path: str | Path, trust: Sequence[str] = ()) -> Config:
     """Builds the config that a run's own flagfile describes, whatever the command line says.
 
+    Args:
+      config_class: of the run.
+      path: the file.
+      trust: modules, options and folders that the file may name, see `trust.FromFile`.
+
+    Returns:
+      The config, in which text is a `FromFile`.
+
     Raises:
-      UserError: the file has flags that the config does not know, or values it cannot take.
+      UserError: the file is none that a run has, has flags that the config does not know, or values
+        it cannot take.
     """
     values = flags.FlagValues()
     define(config_class, flag_values=values)
     try:
-        values([str(path), f"--flagfile={path}"])
+        values([str(path), *read_flag_file(Path(path)).arguments])
     except flags.Error as error:
-        raise UserError(
-            f"{path} is not from this version: {' '.join(str(error).split())}"
-        ) from None
-    return read(config_class, flag_values=values)
+        said = " ".join(str(error).split())
+        if len(said) > _LONGEST_REASON:
+            said = f"{said[:_LONGEST_REASON]}..."
+        raise UserError(f"{path} is not from this version: {said}") from None
+    return _mark(read(config_class, flag_values=values), "", path, trust)
 
 
 @contextlib.contextmanager
@@ -136,7 +149,7 @@ def to_text(config: Any, prefix: str = "") -> str:
 
 def preset(argv: Sequence[str] | None = None) -> str:
     """Name of the preset in use: the stem of the last flagfile given, or "default"."""
-    paths = _flagfiles(sys.argv if argv is None else argv)
+    paths = named_flag_files(sys.argv if argv is None else argv)
     return Path(paths[-1]).stem if paths else "default"
 
 
@@ -181,9 +194,13 @@ def _guard(main: Callable[[], None]) -> None:
         if termination.requested():
             # whatever has called Python back from the device made another exception of it
             _exit_at_once(termination.MESSAGE, termination.STATUS)
-        if not isinstance(error, OSError) or error.errno not in NO_SPACE:
+        if not isinstance(error, OSError):
             raise
-        _exit_with(f"no space left on device while writing {error.filename or 'a file'}")
+        if error.errno in NO_SPACE:
+            _exit_with(f"no space left on device while writing {error.filename or 'a file'}")
+        if error.filename is None:
+            raise
+        _exit_with(f"{error.filename}: {reason(error).lower()}")
 
 
 def _exit_at_once(message: str, status: int) -> NoReturn:
@@ -201,13 +218,16 @@ def _exit_at_once(message: str, status: int) -> NoReturn:
 
 def _parse_command_line(argv: Sequence[str]) -> list[str]:
     try:
+        check_flag_files(argv)
         rest = flags.FLAGS(argv)
+    except UserError as error:
+        _exit_with(str(error))
     except flags.UnrecognizedFlagError as error:
         _exit_with(f"{error}; --help lists the flags")
     except flags.CantOpenFlagFileError as error:
         _exit_with(_explain_flagfile(argv) or str(error))
     except UnicodeDecodeError:
-        _exit_with(f"--flagfile={_flagfiles(argv)[-1]} is not a text file of flags")
+        _exit_with(f"--flagfile={named_flag_files(argv)[-1]} is not a text file of flags")
     except flags.Error as error:
         _exit_with(str(error))
     if len(rest) > 1:
@@ -219,29 +239,35 @@ def _parse_command_line(argv: Sequence[str]) -> list[str]:
 
 
 def _exit_with(message: str, status: int = _USAGE_STATUS) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    # a file's text may be in it, and a terminal obeys what is not printable
+    line = "".join(x if x.isprintable() else ascii(x)[1:-1] for x in " ".join(message.split()))
+    print(f"error: {line}", file=sys.stderr)
     sys.exit(status)
-
-
-def _flagfiles(argv: Sequence[str]) -> list[str]:
-    """Paths given by `--flagfile=PATH` or `--flagfile PATH`, in order."""
-    paths = []
-    for i, argument in enumerate(argv):
-        match = re.fullmatch(r"--?flagfile(?:=(.*))?", argument)
-        if match and match[1] is not None:
-            paths.append(match[1])
-        elif match and i + 1 < len(argv):
-            paths.append(argv[i + 1])
-    return paths
 
 
 def _explain_flagfile(argv: Sequence[str]) -> str | None:
     """Says which flagfile is missing and what lies beside it."""
-    for path in map(Path, _flagfiles(argv)):
+    for path in map(Path, named_flag_files(argv)):
         if not path.is_file():
             presets = ", ".join(sorted(p.name for p in path.parent.glob("*.flags"))) or "no presets"
             return f"--flagfile={path} is not a file; {path.parent} has {presets}"
     return None
+
+
+def _mark(config: Config, prefix: str, path: str | Path, trust: Sequence[str]) -> Config:
+    """The same config, whose text remembers which file says it."""
+    marked: dict[str, Any] = {}
+    for field, kind in _fields(type(config)):
+        name, value = _join(prefix, field.name), getattr(config, field.name)
+        if not isinstance(kind, Kind):
+            marked[field.name] = _mark(value, name, path, trust)
+        elif kind.scalar is str and not kind.choices and value is not None:
+            said = f"{path} says --{name}={kind.format(value)[:_LONGEST_SHOWN]}, which"
+            if isinstance(value, tuple):
+                marked[field.name] = tuple(FromFile(x, said, trust) for x in value)
+            else:
+                marked[field.name] = FromFile(value, said, trust)
+    return dataclasses.replace(cast(Any, config), **marked)
 
 
 def _lines(config: Any, prefix: str) -> Iterator[str]:

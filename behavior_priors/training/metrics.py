@@ -16,6 +16,7 @@ from typing import Any, Protocol, SupportsFloat, TextIO
 from tqdm import tqdm
 
 from behavior_priors.files import reason, write_atomically
+from behavior_priors.foreign_files import find_complaint, parse_json, read_lines
 from behavior_priors.types import UserError
 
 Clock = Callable[[], float]
@@ -85,7 +86,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """Reads what `JsonlWriter` has written, as one dictionary a row.
 
     Raises:
-      UserError: there is no such file.
+      UserError: there is no such file, or a row is none of `JsonlWriter`'s.
     """
     if not path.is_file():
         raise UserError(f"{path} is missing; give the workdir of a run")
@@ -264,7 +265,13 @@ class Stopwatch:
         return dict(self._seconds)
 
     def restore(self, seconds: Mapping[str, float]) -> None:
-        """Goes on from what `seconds` has returned in an earlier process."""
+        """Goes on from what `seconds` has returned in an earlier process.
+
+        Raises:
+          UserError: it is no such thing.
+        """
+        if (complaint := find_complaint(seconds, dict[str, float], "seconds")) is not None:
+            raise UserError(f"the checkpoint's {complaint}")
         self._seconds = dict(seconds)
 
 
@@ -276,13 +283,16 @@ def format_seconds(seconds: float) -> str:
 
 
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
+    if not (path.exists() or path.is_symlink()):
         return
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            # A kill can leave one torn line; whatever it said is about to be written again.
-            with contextlib.suppress(json.JSONDecodeError):
-                yield json.loads(line)
+    for number, line in enumerate(read_lines(path), start=1):
+        # A kill can leave one torn line; whatever it said is about to be written again.
+        if not line.endswith("\n"):
+            return
+        row = parse_json(line, dict[str, float | None], f"{path}, line {number},")
+        if not isinstance(row.get("step"), int) or row["step"] < 0:
+            raise UserError(f"{path}, line {number}, has no step; leave the line out")
+        yield row
 
 
 def _to_line(row: Mapping[str, Any]) -> str:

@@ -186,7 +186,7 @@ def run_loop(
         restored = stage.checkpoints.restore_latest(jax.eval_shape(loop.init, init_key))
         if restored is not None:
             state = loop.resume(restored.state)
-            stopwatch.restore(restored.metadata["seconds"])
+            stopwatch.restore(restored.metadata.get("seconds", {}))
         else:
             state = jax.jit(loop.init)(init_key)
         step = int(state.steps)

@@ -23,13 +23,17 @@ from typing import Any
 import behavior_priors
 from behavior_priors import locks
 from behavior_priors.files import reason, write_atomically
+from behavior_priors.foreign_files import check_folder, read_text
+from behavior_priors.training.flag_file import OWNER, read_flag_file
 from behavior_priors.types import UserError
 
 FLAGS_FILE = "flags.txt"
 SUMMARY_FILE = "summary.json"
 ADAPTATION_FILE = "adaptation.npz"
 
-_OWNER = "# experiment: "
+WORKDIR_DEPTH = 2
+"""Levels of a run's folder in which there may be no links; checkpoints and data look on."""
+
 _NAMED_DIFFERENCES = 3
 
 _open: list[locks.Lock] = []
@@ -64,7 +68,7 @@ def open_workdir(
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise UserError(f"--workdir={path} is a file; give a folder")
-    text = f"{_OWNER}{experiment}\n{flags_text}"
+    text = f"{OWNER}{experiment}\n{flags_text}"
     flagfile = path / FLAGS_FILE
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -74,8 +78,7 @@ def open_workdir(
                 f"--workdir={path} is in use by {locks.holder(path / locks.LOCK_FILE)}; wait for "
                 "it or stop it, or choose another --workdir"
             )
-        if flagfile.exists():
-            old = flagfile.read_text(encoding="utf-8", errors="replace")
+        if (old := _look_at(path)) is not None:
             _check_same_run(path, old, text, may_differ)
         elif any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise UserError(
@@ -88,10 +91,25 @@ def open_workdir(
     return path
 
 
+def _look_at(path: Path) -> str | None:
+    """The flags of the run whose folder it is; None where it is nobody's yet."""
+    try:
+        check_folder(path, depth=WORKDIR_DEPTH)
+        flagfile = path / FLAGS_FILE
+        return read_text(flagfile) if flagfile.exists() else None
+    except UserError as error:
+        raise UserError(
+            f"--workdir={path} cannot be used: {error}; choose another --workdir"
+        ) from None
+
+
 def read_owner(workdir: Path) -> str:
-    """The experiment that a run's folder belongs to; `unknown` where its flags do not say."""
-    first = (workdir / FLAGS_FILE).read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    return first.removeprefix(_OWNER) if first.startswith(_OWNER) else "unknown"
+    """The experiment that a run's folder belongs to; `unknown` where its flags do not say.
+
+    Raises:
+      UserError: its flags cannot be read.
+    """
+    return read_flag_file(workdir / FLAGS_FILE).owner
 
 
 def write_json_atomic(path: Path, value: Any) -> None:
@@ -139,9 +157,9 @@ def versions() -> dict[str, str]:
 
 def _check_same_run(path: Path, old: str, new: str, may_differ: Collection[str]) -> None:
     advice = "choose another --workdir"
-    if not old.startswith(_OWNER):
+    if not old.startswith(OWNER):
         raise UserError(f"--workdir={path} has a {FLAGS_FILE} that no experiment wrote; {advice}")
-    old_owner, new_owner = (text.partition("\n")[0].removeprefix(_OWNER) for text in (old, new))
+    old_owner, new_owner = (text.partition("\n")[0].removeprefix(OWNER) for text in (old, new))
     if old_owner != new_owner:
         raise UserError(f"--workdir={path} belongs to {old_owner}, not to {new_owner}; {advice}")
     old_flags, new_flags = _parse_flags(old), _parse_flags(new)

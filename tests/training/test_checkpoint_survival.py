@@ -119,7 +119,7 @@ def test_what_a_kill_hid_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["0000000010"]
 
 
-@pytest.mark.parametrize("moment", ["_find_damage", "_read_arrays"])
+@pytest.mark.parametrize("moment", ["find_damage", "_read_arrays"])
 def test_a_run_may_save_and_remove_while_somebody_reads(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
