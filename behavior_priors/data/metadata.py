@@ -97,7 +97,8 @@ def write_metadata(directory: Path, metadata: EpisodeMetadata, totals: Totals | 
         "complete": totals is not None,
         "totals": totals._asdict() if totals else None,
     }
-    _check_names(directory, metadata.observation)
+    for name in metadata.observation:
+        check_name(str(directory), name)
     text = json.dumps(content, indent=2, sort_keys=True) + "\n"
     write_atomically(directory / METADATA_FILE, text.encode())
 
