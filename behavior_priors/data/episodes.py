@@ -28,7 +28,7 @@ from behavior_priors.data.metadata import (
     read_metadata,
     write_metadata,
 )
-from behavior_priors.data.paths import check_member, exists, system_said
+from behavior_priors.data.paths import exists, system_said
 from behavior_priors.data.shards import TEMPORARY_PREFIX, Shard, write_shard
 from behavior_priors.trust import allow_path
 from behavior_priors.types import UserError
@@ -172,11 +172,10 @@ class EpisodeReader:
           trust: what the metadata may name for the environment; see `trust.FromFile`.
 
         Raises:
-          UserError: a file is missing, damaged, of another version, of other dimensions, or a link
+          UserError: a file is missing, damaged, of another version, of other dimensions; or a link
             out of the directory; or a file names the directory, and the user has not allowed that.
         """
         self.directory = allow_path(directory) if isinstance(directory, str) else directory
-        check_member(self.directory, METADATA_FILE)
         self.metadata, said = read_metadata(self.directory, trust)
         self.complete = said is not None
         self.layout = required_layout(self.metadata)
