@@ -210,13 +210,22 @@ class SetEncoder(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
-    def __call__(self, shared: Array, things: Array) -> Array:
-        """Maps `[..., shared]` and `[..., things, size]` to features `[..., widths[-1]]`."""
+    def __call__(self, shared: Array, things: Array, present: Array | None = None) -> Array:
+        """Maps `[..., shared]` and `[..., things, size]` to features `[..., widths[-1]]`.
+
+        Things whose `present` `[..., things]` is not above a half change nothing.
+        """
         beside = jnp.broadcast_to(shared[..., None, :], (*things.shape[:-1], shared.shape[-1]))
         each = MLP(self.widths, activate_final=True, kernel_init=self.kernel_init)(
             jnp.concatenate([beside, things], axis=-1)
         )
-        pooled = [shared, each.max(axis=-2), each.mean(axis=-2)]
+        if present is None:
+            count: Array | float = float(each.shape[-2])
+        else:
+            there = (present[..., None] > 0.5).astype(jnp.float32)
+            each = there * each  # zero is the least there is, after a rectifier
+            count = jnp.maximum(there.sum(axis=-2), 1.0)
+        pooled = [shared, each.max(axis=-2), each.sum(axis=-2) / count]
         return MLP(self.widths[-1:], activate_final=True, kernel_init=self.kernel_init)(
             jnp.concatenate(pooled, axis=-1)
         )

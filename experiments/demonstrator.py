@@ -95,7 +95,7 @@ def main() -> None:
     env = make_env(
         config.env, engine=config.engine, demonstrator_noise=config.noise, any_object=False
     )
-    if config.by == "container" and "container_position" not in env.observation_spec:
+    if config.by == "container" and " at " not in env.info["scenes"][0][-1]:
         raise UserError(f"--by=container: {config.env} has no containers; use object")
     rates = judge(env, config.episodes, config.seed, config.by)
     for name, rate in rates.items():

@@ -228,10 +228,15 @@ def main() -> None:
     check_config(config, env)
     data_env = None
     if needs_data(config.methods) and config.data is None:
-        data_env = related_env(env, "data_env", config.data_env, config.engine)
+        seen = [config.flow.observation] if needs_prior(config.methods) else []
+        if cloning.is_needed(config.methods):
+            seen.append(config.sac.policy_observation)
+        data_env = related_env(env, "data_env", config.data_env, config.engine, *seen)
         check_demonstrator(data_env)
     if needs_prior(config.methods):
-        report_env = related_env(env, "report_env", config.report_env, config.engine)
+        report_env = related_env(
+            env, "report_env", config.report_env, config.engine, config.flow.observation
+        )
     workdir = open_workdir(
         config.workdir or default_workdir("parrot", flags.preset(), config.seed),
         experiment="parrot",

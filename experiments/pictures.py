@@ -88,7 +88,8 @@ def gripper_trajectories(
 
     Of tabletop tasks only.
     """
-    if not {"ee_position", "object_position", "object_size"} <= env.observation_spec.keys():
+    needed = {"ee_position", "object_position", "object_size", "object_present"}
+    if not {*needed, "container_present"} <= env.observation_spec.keys():
         return
     scene = jax.jit(env.reset)(key)
 
@@ -109,9 +110,10 @@ def gripper_trajectories(
         "without the prior": run(fixed, uniform),
         "with the prior": run(latent, lambda _, k: jax.random.normal(k, (prior.latent_size,))),
     }
-    positions = np.asarray(scene.observation["object_position"])
-    half_sizes = np.asarray(scene.observation["object_size"])
-    if "container_position" in scene.observation:
+    present = np.asarray(scene.observation["object_present"]) > 0.5
+    positions = np.asarray(scene.observation["object_position"])[present]
+    half_sizes = np.asarray(scene.observation["object_size"])[present]
+    if scene.observation["container_present"] > 0.5:
         *at, floor = np.asarray(scene.observation["container_position"])
         *inner, rim = np.asarray(scene.observation["container_size"])
         height = float(floor + rim)

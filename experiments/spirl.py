@@ -108,11 +108,15 @@ def main() -> None:
     check_config(config, env)
     needs_skills = config.method in WITH_SKILLS and config.skills is None
     needs_data = needs_skills or config.method in WITH_CLONE
-    data_env = None
+    data_env, skill = None, config.skill
+    seen: tuple[Sequence[str], ...] = ()
+    if config.method in WITH_SKILLS:
+        seen = (skill.prior_observation, skill.decoder_observation)
+    taught = seen or (config.clone.observation,)
     if needs_data and config.data is None:
-        data_env = related_env(env, "data_env", config.data_env, config.engine)
+        data_env = related_env(env, "data_env", config.data_env, config.engine, *taught)
         check_demonstrator(data_env)
-    report_env = related_env(env, "report_env", config.report_env, config.engine)
+    report_env = related_env(env, "report_env", config.report_env, config.engine, *seen)
     default = Path("runs", "spirl", flags.preset(), config.method, f"seed{config.seed}")
     workdir = open_workdir(
         config.workdir or default,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from behavior_priors.data.collect import collect
 from behavior_priors.data.dataset import check_compatible, load_transitions, split_by_episode
@@ -55,7 +56,7 @@ def evaluation_key(seed: int) -> PRNGKey:
     return named_key(seed, "evaluate")
 
 
-def related_env(env: Env, kind: str, name: str | None, engine: str) -> Env:
+def related_env(env: Env, kind: str, name: str | None, engine: str, *seen: Sequence[str]) -> Env:
     """The environment that a flag names, else the one of that kind that goes with the new task.
 
     Args:
@@ -63,12 +64,36 @@ def related_env(env: Env, kind: str, name: str | None, engine: str) -> Env:
       kind: `data_env` or `report_env`, the flag, and a key of `Env.info`.
       name: what the user gave.
       engine: the physics engine.
+      seen: for each network that learns or acts there, the observations that it sees; empty for
+        all of the task's.
 
     Raises:
-      UserError: no such environment.
+      UserError: no such environment, or what is seen, or the action, is not the task's there.
     """
     name = name or env.info.get(kind)
-    return env if name in (None, env.name) else make_env(name, flag=kind, engine=engine)
+    if name in (None, env.name):
+        return env
+    related = make_env(name, flag=kind, engine=engine)
+    names = {n for selection in seen for n in (selection or env.observation_spec)}
+    ours, theirs = _described(env), _described(related)
+    for what in (*(f"observation {n!r}" for n in env.observation_spec if n in names), "the action"):
+        if ours[what] != theirs.get(what):
+            raise UserError(
+                f"--{kind}={name} does not go with {env.name}: {what} is {ours[what]} in the task, "
+                f"but {theirs.get(what, 'missing')} there"
+            )
+    return related
+
+
+def _described(env: Env) -> dict[str, str]:
+    """Shapes and dtypes of what networks take and give, by words for it."""
+    observations = {
+        f"observation {name!r}": f"{np.dtype(spec.dtype).name}{list(spec.shape)}"
+        for name, spec in env.observation_spec.items()
+    }
+    size, bound = env.action_spec
+    limits = "unbounded" if bound is None else f"within +-{bound:g}"
+    return {**observations, "the action": f"of {size} dimensions, {limits}"}
 
 
 def check_demonstrator(env: Env) -> None:

@@ -131,6 +131,24 @@ def test_a_set_encoder_takes_sets_of_any_size() -> None:
     )
 
 
+def test_a_set_encoder_leaves_out_what_is_absent() -> None:
+    encoder = SetEncoder((16, 8))
+    observation = random_observation(SPEC, 5)
+    shared, things = observation["pose"], observation["size"]
+    params = encoder.init(jax.random.key(1), shared, things)
+    encode = jax.jit(encoder.apply)
+    alone = encode(params, shared, things[:, 1:])
+    for others in (things, things.at[:, 0].set(7.0)):
+        seen = encode(params, shared, others, jnp.broadcast_to(jnp.array([0.0, 1, 1]), (5, 3)))
+        np.testing.assert_allclose(seen, alone, rtol=1e-5, atol=1e-6)
+    everything = encode(params, shared, things)
+    assert np.abs(everything - alone).max() > 1e-2
+    np.testing.assert_allclose(
+        encode(params, shared, things, jnp.ones((5, 3))), everything, rtol=1e-5, atol=1e-6
+    )
+    assert np.isfinite(encode(params, shared, things, jnp.zeros((5, 3)))).all()
+
+
 def test_a_flow_over_a_set_of_objects_does_not_depend_on_their_order() -> None:
     config = RealNVPConfig(
         observation=("pose", "size", "offset"),

@@ -54,6 +54,8 @@ class RealNVPConfig:
       observation: names of the observation arrays that the prior sees; none means all of them.
       set_observation: those of them whose first axis lists interchangeable things, such as objects;
         features then do not depend on the things' order.
+      set_present: name of the array, also among them, that says which of the things are there, by 1
+        or 0; features then do not depend on the others. None where all are.
       couplings: number of affine couplings; they alternate between the halves of the action.
       encoder_widths: layers that turn the observation into features; none leaves it as it is.
       conditioner_widths: hidden layers of the network inside each coupling.
@@ -67,6 +69,7 @@ class RealNVPConfig:
 
     observation: tuple[str, ...] = ()
     set_observation: tuple[str, ...] = ()
+    set_present: str | None = None
     couplings: int = 4
     encoder_widths: tuple[int, ...] = (256,)
     conditioner_widths: tuple[int, ...] = (256, 256)
@@ -142,8 +145,8 @@ def make_real_nvp(
     kernel_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.lecun_normal()
     final_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.zeros
 
-    things = config.set_observation
-    shared = tuple(name for name in names if name not in things)
+    things, present = config.set_observation, config.set_present
+    shared = tuple(name for name in names if name not in (*things, present))
     encoder: Any = (
         SetEncoder(config.encoder_widths, kernel_init)
         if things
@@ -173,9 +176,11 @@ def make_real_nvp(
         }
 
     def split_up(observation: Observation) -> list[Array]:
-        """The encoder's arguments: the shared vector, and the things if there are any."""
+        """The encoder's arguments: the shared vector, the things and which are there, if any."""
         parts = [flatten_observation(observation, observation_spec, shared)]
-        return [*parts, flatten_things(observation, observation_spec, things)] if things else parts
+        if things:
+            parts.append(flatten_things(observation, observation_spec, things))
+        return parts if present is None else [*parts, observation[present]]
 
     def encode(params: Params, observation: Observation) -> Array:
         return encoder.apply(params["encoder"], *split_up(observation))
@@ -262,10 +267,19 @@ def _check(
             f"set_observation names {', '.join(things)}; it should name some, but not all, of what "
             f"the real-NVP sees, which is {', '.join(names)}"
         )
-    counts = {observation_spec[name].shape[:1] for name in things}
+    present = config.set_present
+    if present is not None and (not things or present not in set(names) - set(things)):
+        raise UserError(
+            f"set_present={present} should be one of what the real-NVP sees beside "
+            f"set_observation, which is {', '.join(things) or 'none'}; it sees {', '.join(names)}"
+        )
+    if present is not None and len(observation_spec[present].shape) != 1:
+        raise UserError(f"set_present: {present} should have a single axis, that of the things")
+    listed = things if present is None else (*things, present)
+    counts = {observation_spec[name].shape[:1] for name in listed}
     if len(counts) > 1 or () in counts:
         raise UserError(
-            f"set_observation: {', '.join(things)} should all list the same things along their "
+            f"set_observation: {', '.join(listed)} should all list the same things along their "
             "first axis, but those differ in length"
         )
     scale, widths = config.log_scale_bound, ("encoder_widths", "conditioner_widths")

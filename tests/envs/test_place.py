@@ -70,6 +70,7 @@ def test_an_object_laid_into_a_container_stays_and_counts(name: str) -> None:
     np.testing.assert_allclose(position[0, :2], [0.35, 0.1], atol=3e-3)
     observation = {
         "object_position": jnp.asarray(position, jnp.float32),
+        "object_present": jnp.ones(2),
         "container_position": jnp.array([0.35, 0.1, container.floor], jnp.float32),
     }
     rest = jnp.array([item.rest_height, objects.OBJECTS["mug"].rest_height], jnp.float32)
@@ -81,20 +82,23 @@ def test_what_counts_as_placed() -> None:
         "object_position": jnp.array(
             [[0.30, 0.1, 0.05], [0.349, 0.1, 0.05], [0.351, 0.1, 0.05], [0.30, 0.1, 0.08]]
         ),
+        "object_present": jnp.ones(4),
         "container_position": jnp.array([0.30, 0.1, 0.01]),
     }
     # within 5 cm of the middle, and less than 2.5 cm above rest: 0.05 - 0.01 - 0.03 is 1 cm
     rest = jnp.full(4, 0.03)
     assert place.placed(observation, rest).tolist() == [True, True, False, False]
+    observation["object_present"] = jnp.array([1.0, 0.0, 1.0, 1.0])
+    assert place.placed(observation, rest).tolist() == [True, False, False, False]
 
 
 def test_objects_start_apart_from_the_container_and_not_placed() -> None:
     env = make_env("place/train")
     states = jax.jit(lambda k: reset_many(env, k, 2000))(jax.random.key(0))
-    position = np.asarray(states.observation["object_position"])[..., :2]
+    position = np.asarray(states.observation["object_position"])[:, : place.SLOTS, :2]
     middle = np.asarray(states.observation["container_position"])[:, None, :2]
     chosen = [layouts.Layout(tuple(s[:2])) for s in env.info["scenes"]]
-    radius = layouts.make_scenes(chosen).radius[np.asarray(states.simulation.scene)]
+    radius = layouts.make_scenes(chosen).radius[np.asarray(states.simulation.scene), : place.SLOTS]
     names = [s[2].partition(" ")[0] for s in env.info["scenes"]]
     reach = np.array([CONTAINERS[n].radius for n in names])[np.asarray(states.simulation.scene)]
     room = np.linalg.norm(position - middle, axis=-1) - radius - reach[:, None]
@@ -122,7 +126,35 @@ def test_a_task_is_about_its_object_and_container() -> None:
     np.testing.assert_allclose(
         state.observation["container_size"], [*basket.inner, basket.rim - basket.floor], rtol=1e-6
     )
-    assert env.observation_spec["object_position"].shape == (2, 3)
+    assert env.observation_spec["object_position"].shape == (3, 3)
+
+
+def test_grasp_and_place_observe_the_same_arrays_absent_ones_as_zero() -> None:
+    grasp, placing = make_env("grasp/mug"), make_env("place/mug-in-basket")
+    specs = [jax.tree.map(np.asarray, dict(e.observation_spec)) for e in (grasp, placing)]
+    assert list(specs[0]) == list(specs[1])
+    for one, other in zip(*(jax.tree.leaves(spec) for spec in specs), strict=True):
+        np.testing.assert_array_equal(one, other)
+    one, other = (jax.jit(e.reset)(jax.random.key(0)).observation for e in (grasp, placing))
+    for name, array in one.items():
+        assert array.shape == other[name].shape == grasp.observation_spec[name].shape, name
+    assert one["object_present"].tolist() == [1.0, 1.0, 1.0]
+    assert other["object_present"].tolist() == [1.0, 1.0, 0.0]
+    assert (one["container_present"].tolist(), other["container_present"].tolist()) == ([0], [1])
+    for name in ("position", "rotation", "size", "offset"):
+        assert not np.asarray(other[f"object_{name}"])[2].any(), name
+        assert np.asarray(other[f"object_{name}"])[:2].any(axis=1).all(), name
+    for name in ("position", "size", "offset"):
+        assert not np.asarray(one[f"container_{name}"]).any(), name
+
+
+def test_a_task_may_have_more_objects_than_others_observe() -> None:
+    four = layouts.make_scenes([layouts.Layout(("mug", "cap", "can", "bar"))])
+    two = layouts.make_scenes([layouts.Layout(("mug", "cap"))])
+    assert four.present.tolist() == [[True] * 4]
+    assert two.present.tolist() == [[True, True, False]]
+    assert two.radius[0, 2] == two.rest_height[0, 2] == 0.0
+    np.testing.assert_array_equal(two.half_extents[0, :2], four.half_extents[0, :2])
 
 
 @pytest.mark.parametrize("member", ["mug", "mug-in-sack", "spoon-in-pan", "mugs"])

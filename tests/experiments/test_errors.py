@@ -46,6 +46,15 @@ SHORT = (
         (["--env=grasp/nope"], ("--env=grasp/nope", "mug", "teapot", "train")),
         (["--data_env=nope/x"], ("--data_env=nope/x", "FAMILY/MEMBER", "grasp")),
         (["--data_env=grasp/trainn"], ("--data_env=grasp/trainn", "train", "validation", "test")),
+        # before anything is collected, or judged
+        (
+            ["--env=place/can-in-pan", "--data_env=maze/train"],
+            ("--data_env=maze/train", "place/can-in-pan", "'ee_position'", "[3]", "missing there"),
+        ),
+        (
+            ["--report_env=maze/test", "--flow.observation=gripper,ee_position"],
+            ("--report_env=maze/test", "grasp/mug", "'ee_position'"),
+        ),
         (["--report_env=nope/x"], ("--report_env=nope/x", "FAMILY/MEMBER", "grasp")),
         (["--report_env=grasp/nope"], ("--report_env=grasp/nope", "train", "validation", "test")),
         (["--engine=nope"], ("--engine=nope", "auto", "c")),

@@ -56,6 +56,14 @@ def test_features_of_sets_do_not_depend_on_order() -> None:
     features = encode(observation)
     assert features.shape == (5, 16)
     np.testing.assert_allclose(encode(reordered), features, atol=1e-5)
+    present = dataclasses.replace(
+        TINY, observation=(), set_observation=("offset",), set_present="radius"
+    )
+    prior = make_real_nvp(present, spec, ActionSpec(3))
+    encode_present = jax.jit(functools.partial(prior.encode, make_params(prior, 0)))
+    there = observation | {"radius": jnp.broadcast_to(jnp.array([1.0, 0.0, 1.0, 1.0]), (5, 4))}
+    moved = there | {"offset": observation["offset"].at[:, 1].add(3.0)}
+    np.testing.assert_array_equal(encode_present(moved), encode_present(there))
     # Which radius belongs to which offset matters.
     assert not np.allclose(encode(torn), features, atol=1e-2)
 
@@ -207,6 +215,21 @@ def test_uniform_initialisation_is_pytorchs() -> None:
             {"observation": (), "set_observation": ("pose", "secret")},
             ActionSpec(7),
             "pose, secret should all list the same things",
+        ),
+        (
+            {"observation": (), "set_present": "gripper"},
+            ActionSpec(7),
+            "set_present=gripper should be one of what the real-NVP sees beside set_obs.*none; it",
+        ),
+        (
+            {"set_observation": ("pose",), "set_present": "secret"},
+            ActionSpec(7),
+            "set_present=secret .* which is pose; it sees pose, gripper",
+        ),
+        (
+            {"set_observation": ("pose",), "set_present": "gripper"},
+            ActionSpec(7),
+            "pose, gripper should all list the same things",
         ),
         ({"couplings": 1}, ActionSpec(7), "couplings=1 .* at least 2"),
         ({"padding": -1}, ActionSpec(7), "padding=-1"),

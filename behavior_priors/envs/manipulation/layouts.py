@@ -18,6 +18,8 @@ PLACEMENT = np.array([[0.25, -0.18], [0.45, 0.18]], np.float32)  # of objects, m
 PLACEMENT_GAP = 0.012  # between objects, metres
 CONTAINER_GAP = 0.03  # between objects and the container, so that fingers fit, metres
 PLACEMENT_TRIES = 32
+OBSERVED_SLOTS = 3
+"""Objects that every task observes; where a scene has fewer, the last ones are absent."""
 
 
 class Layout(NamedTuple):
@@ -45,6 +47,8 @@ class Scenes(NamedTuple):
 
     Attributes:
       layouts: of each scene.
+      present: `[scenes, slots]` bool, which slots hold an object: the first ones. There are
+        `OBSERVED_SLOTS`, or more where scenes have more objects; of absent ones all is zero.
       rest_height: `[scenes, slots]`, of the objects' origins, metres.
       half_extents: `[scenes, slots, 3]`, metres.
       radius: `[scenes, slots]`, metres.
@@ -54,6 +58,7 @@ class Scenes(NamedTuple):
     """
 
     layouts: tuple[Layout, ...]
+    present: np.ndarray
     rest_height: np.ndarray
     half_extents: np.ndarray
     radius: np.ndarray
@@ -63,8 +68,13 @@ class Scenes(NamedTuple):
 
     @property
     def slots(self) -> int:
+        """Slots that are observed, absent ones included."""
+        return self.present.shape[1]
+
+    @property
+    def objects(self) -> int:
         """Objects in a scene."""
-        return self.rest_height.shape[1]
+        return len(self.layouts[0].objects)
 
     @property
     def has_containers(self) -> bool:
@@ -92,15 +102,18 @@ def make_scenes(layouts: Sequence[Layout]) -> Scenes:
 
     Raises:
       UserError: an unknown object or container.
-      ValueError: layouts of different numbers of slots, or only some of them with a container.
+      ValueError: layouts of different numbers of objects, or only some of them with a container.
     """
     shapes = {(len(layout.objects), layout.container is None) for layout in layouts}
     if len(shapes) != 1:
-        raise ValueError("the scenes of a task have as many slots, and all or none a container")
+        raise ValueError("the scenes of a task have as many objects, and all or none a container")
     items = [[objects.find(name) for name in layout.objects] for layout in layouts]
+    count = len(items[0])
+    slots = max(count, OBSERVED_SLOTS)
 
     def stack(field: str) -> np.ndarray:
-        return np.array([[getattr(o, field) for o in slots] for slots in items], np.float32)
+        values = np.array([[getattr(o, field) for o in scene] for scene in items], np.float32)
+        return np.pad(values, [(0, 0), (0, slots - count), *[(0, 0)] * (values.ndim - 2)])
 
     position, size, radius = [], [], []
     for layout in layouts:
@@ -110,6 +123,7 @@ def make_scenes(layouts: Sequence[Layout]) -> Scenes:
         radius.append(found.radius if found else -np.inf)
     return Scenes(
         layouts=tuple(layouts),
+        present=np.broadcast_to(np.arange(slots) < count, (len(items), slots)),
         rest_height=stack("rest_height"),
         half_extents=stack("half_extents"),
         radius=stack("radius"),

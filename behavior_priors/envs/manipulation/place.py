@@ -1,4 +1,7 @@
-"""Place tasks: an object put in or on a container that is fixed to the table."""
+"""Place tasks: an object put in or on a container that is fixed to the table.
+
+Two objects a scene; the third slot that is observed is absent, so that observations are grasp's.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ def placed(observation: Observation, rest_height: Array) -> Array:
     """
     offset = observation["object_position"] - observation["container_position"][..., None, :]
     near = jnp.linalg.norm(offset[..., :2], axis=-1) < scripted.PLACE_RADIUS
+    near &= observation["object_present"] > 0.5
     return near & (offset[..., 2] - rest_height < scripted.PLACE_HEIGHT)
 
 

@@ -63,10 +63,13 @@ class TabletopState(NamedTuple):
     slot: Array
 
 
-def observation_spec(slots: int, has_container: bool) -> dict[str, ArraySpec]:
-    """Names, shapes and typical values; the same in every scene of a task and its data."""
+def observation_spec(slots: int) -> dict[str, ArraySpec]:
+    """Names, shapes and typical values; the same in every task, so that all share their data.
+
+    What is absent, an object or the container, is zero in all of its arrays, `_present` included.
+    """
     center, half = WORKSPACE.mean(0), (WORKSPACE[1] - WORKSPACE[0]) / 2
-    spec = {
+    return {
         "ee_position": ArraySpec((3,), location=center, scale=half),
         "ee_rotation": ArraySpec((6,), location=HOME_ROTATION, scale=np.float32(0.3)),
         "gripper": ArraySpec((2,), location=np.float32(0.5), scale=np.float32(0.5)),
@@ -74,14 +77,12 @@ def observation_spec(slots: int, has_container: bool) -> dict[str, ArraySpec]:
         "object_rotation": ArraySpec((slots, 6), location=UPRIGHT, scale=np.float32(0.3)),
         "object_size": ArraySpec((slots, 3), location=np.float32(0.03), scale=np.float32(0.015)),
         "object_offset": ArraySpec((slots, 3), scale=np.float32(0.1)),
+        "object_present": ArraySpec((slots,)),
+        "container_position": ArraySpec((3,), location=center, scale=half),
+        "container_size": ArraySpec((3,), location=np.float32(0.04), scale=np.float32(0.03)),
+        "container_offset": ArraySpec((3,), scale=np.float32(0.1)),
+        "container_present": ArraySpec((1,)),
     }
-    if has_container:
-        spec |= {
-            "container_position": ArraySpec((3,), location=center, scale=half),
-            "container_size": ArraySpec((3,), location=np.float32(0.04), scale=np.float32(0.03)),
-            "container_offset": ArraySpec((3,), scale=np.float32(0.1)),
-        }
-    return spec
 
 
 def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25) -> Env:
@@ -96,7 +97,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
       UserError: an unknown object or engine.
     """
     scenes = make_scenes(task.scenes)
-    slots = scenes.slots
+    count = scenes.objects
     models = [
         scene.build_model(
             [objects.OBJECTS[name] for name in layout.objects], find_container(layout), layout.at
@@ -112,35 +113,40 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
     def observe(simulation: TabletopState) -> dict[str, Array]:
         qpos = simulation.physics.qpos
         position, rotation, _ = kinematics.forward(chain, qpos[: scene.ARM_DOFS])
-        poses = qpos[scene.ARM_DOFS + 2 :].reshape(slots, 7)
+        poses = qpos[scene.ARM_DOFS + 2 :].reshape(count, 7)
         opening = qpos[fingers].mean() / FINGER_OPEN
-        observation = {
+        container = jnp.asarray(scenes.container_position)[simulation.scene]
+        has_container = jnp.float32(scenes.has_containers)
+        return {
             "ee_position": position,
             "ee_rotation": rotations.first_columns(rotation),
             "gripper": jnp.stack([opening, simulation.gripper]),
-            "object_position": poses[:, :3],
-            "object_rotation": rotations.first_columns(rotations.to_matrix(poses[:, 3:])),
+            "object_position": with_absent(poses[:, :3]),
+            "object_rotation": with_absent(
+                rotations.first_columns(rotations.to_matrix(poses[:, 3:]))
+            ),
             "object_size": jnp.asarray(scenes.half_extents)[simulation.scene],
-            "object_offset": poses[:, :3] - position,
+            "object_offset": with_absent(poses[:, :3] - position),
+            "object_present": jnp.asarray(scenes.present, jnp.float32)[simulation.scene],
+            "container_position": container,
+            "container_size": jnp.asarray(scenes.container_size)[simulation.scene],
+            "container_offset": has_container * (container - position),
+            "container_present": has_container[None],
         }
-        if scenes.has_containers:
-            container = jnp.asarray(scenes.container_position)[simulation.scene]
-            observation |= {
-                "container_position": container,
-                "container_size": jnp.asarray(scenes.container_size)[simulation.scene],
-                "container_offset": container - position,
-            }
-        return observation
+
+    def with_absent(array: Array) -> Array:
+        """Zeros for the slots without an object, which come last."""
+        return jnp.pad(array, ((0, scenes.slots - count), (0, 0)))
 
     def which(uniform: Array) -> Wanted:
         """Of random numbers `[..., 2]` in [0, 1)."""
         number = uniform[..., 0] * len(models)
-        slot = uniform[..., 1] * (slots if task.random_slot else 0)
+        slot = uniform[..., 1] * (count if task.random_slot else 0)
         return Wanted(number.astype(jnp.int32), slot.astype(jnp.int32))
 
     def draw(key: PRNGKey) -> Array:
         # one draw for everything: each call of the generator costs a second of compilation
-        return jax.random.uniform(key, (2 + slots + PLACEMENT_TRIES * slots * 2 + 1,))
+        return jax.random.uniform(key, (2 + count + PLACEMENT_TRIES * count * 2 + 1,))
 
     def reset(key: PRNGKey) -> State:
         key, reset_key = jax.random.split(key)
@@ -154,13 +160,13 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
     def lay_out(wanted: Wanted, uniform: Array, key: PRNGKey) -> State:
         number, slot = wanted
         xy = place_objects(
-            uniform[2 + slots :],
-            jnp.asarray(scenes.radius)[number],
+            uniform[2 + count :],
+            jnp.asarray(scenes.radius)[number, :count],
             jnp.asarray(scenes.container_position)[number, :2],
             jnp.asarray(scenes.container_radius)[number],
         )
-        z = jnp.asarray(scenes.rest_height)[number][:, None]
-        yaw = MAX_YAW * (2.0 * uniform[2 : 2 + slots] - 1.0)
+        z = jnp.asarray(scenes.rest_height)[number, :count, None]
+        yaw = MAX_YAW * (2.0 * uniform[2 : 2 + count] - 1.0)
         poses = jnp.concatenate([xy, z, rotations.from_yaw(yaw)], axis=-1)
         joints = jnp.asarray(home_joints)
         qpos = jnp.concatenate([joints, jnp.full(2, FINGER_OPEN), poses.reshape(-1)])
@@ -232,7 +238,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
 
     return Env(
         name=task.name,
-        observation_spec=observation_spec(slots, scenes.has_containers),
+        observation_spec=observation_spec(scenes.slots),
         action_spec=ActionSpec(7),
         episode_length=episode_length,
         reset=reset,

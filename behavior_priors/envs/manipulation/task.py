@@ -63,6 +63,7 @@ def held(observation: Observation, rest_height: Array) -> Array:
     position = observation["object_position"]
     lifted = position[..., 2] - rest_height > SUCCESS_HEIGHT
     offset = position - observation["ee_position"][..., None, :]
+    lifted &= observation["object_present"] > 0.5
     return lifted & (jnp.linalg.norm(offset, axis=-1) < SUCCESS_DISTANCE)
 
 
