@@ -3,8 +3,9 @@
     python -m experiments.demonstrator --env=grasp/train --episodes=5120
 
 An episode succeeds when the task's condition holds at its end for the object that the demonstrator
-aimed at. By default no
-noise is added to its actions; `experiments.collect` adds some.
+aimed at. By default no noise is added to its actions; `experiments.collect` adds some.
+`--policy=controller` judges in its place a few lines that go to the observed grasp point, close and
+lift: what success on a held-out object is to be compared with.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from typing import Literal
 import jax
 import numpy as np
 
+from behavior_priors.envs.manipulation.scripted import grasp_point_controller
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.keys import named_key
 from behavior_priors.training import figures, flags
 from behavior_priors.training.statistics import Estimate, success_rate
 from behavior_priors.training.workdir import write_json_atomic
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Array, Env, PRNGKey, State, UserError
 
 By = Literal["object", "container"]
+PolicyName = Literal["demonstrator", "controller"]
 
 ROUND = 256
 """Episodes that run side by side."""
@@ -39,6 +42,7 @@ class DemonstratorConfig:
       env: whose demonstrator; a split, such as grasp/train, covers all of its objects.
       engine: physics engine; auto takes the fastest one of this machine.
       episodes: how many, rounded up to rounds of 256.
+      policy: demonstrator, or controller, the least that grasps.
       by: what rates are for, object or container.
       noise: standard deviation of what is added to every action dimension.
       seed: of the episodes.
@@ -48,10 +52,27 @@ class DemonstratorConfig:
     env: str = "grasp/train"
     engine: str = "auto"
     episodes: int = 5_120
+    policy: PolicyName = "demonstrator"
     by: By = "object"
     noise: float = 0.0
     seed: int = 0
     output: str | None = None
+
+
+def with_controller(env: Env) -> Env:
+    """An environment that `grasp_point_controller` demonstrates in.
+
+    Raises:
+      UserError: there is nothing to grasp.
+    """
+    if env.info.get("success") != "grasp":
+        raise UserError(f"--policy=controller grasps; {env.name} asks for more: use demonstrator")
+
+    def act(state: State, key: PRNGKey) -> Array:
+        del key
+        return grasp_point_controller(state.observation, state.simulation.slot)
+
+    return env._replace(demonstrate=act)
 
 
 def judge(env: Env, episodes: int, seed: int, by: By = "object") -> dict[str, Estimate]:
@@ -92,11 +113,15 @@ def main() -> None:
         raise UserError(f"--episodes={config.episodes} should be at least 1")
     if config.noise < 0:
         raise UserError(f"--noise={config.noise} should be at least 0")
+    if config.noise and config.policy == "controller":
+        raise UserError("--policy=controller has no noise; leave --noise out")
     env = make_env(
         config.env, engine=config.engine, demonstrator_noise=config.noise, any_object=False
     )
     if config.by == "container" and " at " not in env.info["scenes"][0][-1]:
         raise UserError(f"--by=container: {config.env} has no containers; use object")
+    if config.policy == "controller":
+        env = with_controller(env)
     rates = judge(env, config.episodes, config.seed, config.by)
     for name, rate in rates.items():
         print(f"{name:16s} {rate.value:6.1%}  [{rate.low:.0%}, {rate.high:.0%}]")
@@ -112,7 +137,9 @@ def main() -> None:
             folder / "demonstrator.json", {name: rate._asdict() for name, rate in rates.items()}
         )
         figures.success_bars(
-            folder / "demonstrator.png", {"scripted": rates}, title=f"Demonstrator of {config.env}"
+            folder / "demonstrator.png",
+            {"scripted": rates},
+            title=f"{config.policy.capitalize()} of {config.env}",
         )
 
 

@@ -40,6 +40,7 @@ from experiments.stages import (
     learn,
     load_for_fit,
     make_loop_of,
+    mean_latent,
     random_latents,
     related_env,
     report_policies,
@@ -268,7 +269,12 @@ def main() -> None:
             )
         with watch.span("report"):
             latent = (decode_action(report_env, *prior, None), random_latents(prior[0].latent_size))
-            policies = {"prior": latent, "random": (report_env, uniform_actions(report_env))}
+            mode = (decode_action(env, *prior, None), mean_latent(prior[0].latent_size))
+            policies = {
+                "prior": latent,
+                "prior_mode": mode,
+                "random": (report_env, uniform_actions(report_env)),
+            }
             report = report_policies(
                 policies, named_key(config.seed, "report"), config.report_episodes
             )

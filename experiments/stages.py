@@ -301,6 +301,11 @@ def random_latents(size: int) -> PolicyFn:
     return lambda _, key: jax.random.normal(key, (size,))
 
 
+def mean_latent(size: int) -> PolicyFn:
+    """The latent 0, of which a prior makes its most typical action: a policy without learning."""
+    return lambda _, key: jnp.zeros(size)
+
+
 class Trained(NamedTuple):
     """What a method has learned.
 

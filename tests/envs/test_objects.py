@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from behavior_priors.envs.manipulation import objects, scene
+from behavior_priors.envs.manipulation import layouts, objects, scene
 from behavior_priors.envs.manipulation.primitives import Primitive
 from behavior_priors.types import UserError
 
@@ -51,6 +51,42 @@ def test_no_test_object_is_a_training_object_at_another_scale() -> None:
     held_out = [*objects.names("validation"), *objects.names("test")]
     for name in held_out:
         assert min(difference(objects.OBJECTS[name], other) for other in train) > 0.1, name
+
+
+def observed(names: tuple[str, ...]) -> np.ndarray:
+    """What is observed of objects at rest `[objects, 4]`: half extents and height, in metres."""
+    table = layouts.make_scenes([layouts.Layout((name,)) for name in names])
+    return np.concatenate([table.half_extents[:, 0], table.rest_height[:, :1]], axis=1)
+
+
+def test_five_of_nine_test_objects_lie_outside_of_what_training_objects_show() -> None:
+    train, names = observed(objects.names("train")), objects.names("test")
+    low, high = train.min(0), train.max(0)
+    margin = 0.05 * (high - low)
+    test = observed(names)
+    below, above = test < low - margin, test > high + margin
+    outside = {name for name, out in zip(names, (below | above).any(1), strict=True) if out}
+    assert outside == {"chair", "vase", "sculpture", "bar", "dumbbell"}
+    # narrower than any, and taller than any
+    assert {n for n, out in zip(names, below[:, 1], strict=True) if out} == {
+        "vase",
+        "bar",
+        "dumbbell",
+    }
+    assert {n for n, out in zip(names, above[:, 2], strict=True) if out} == {
+        "chair",
+        "vase",
+        "sculpture",
+    }
+    inside = ~((test < low) | (test > high)).any(1)
+    assert {n for n, is_in in zip(names, inside, strict=True) if is_in} == set(names) - outside
+
+
+def test_validation_objects_are_unlike_the_test_objects_of_the_main_tables() -> None:
+    spread = observed(objects.names("train")).std(0)
+    for name, far in (("mug", 1.0), ("can", 1.0), *((n, 0.5) for n in objects.names("test"))):
+        difference = np.abs(observed(objects.names("validation")) - observed((name,))) / spread
+        assert difference.max(1).min() > far, name
 
 
 def test_a_rescaled_object_would_be_noticed() -> None:

@@ -101,7 +101,7 @@ def test_a_run_says_what_it_found(uninterrupted: Run) -> None:
     ]
     rates = [
         f"{who}/{what}_rate"
-        for who in ("prior", "random")
+        for who in ("prior", "prior_mode", "random")
         for what in ("grasp", "ever_grasp", "interaction")
     ]
     spans = ("collect", "prior", "report", "parrot", "sac", "evaluate", "pictures", "total")
@@ -110,7 +110,7 @@ def test_a_run_says_what_it_found(uninterrupted: Run) -> None:
     assert set(summary) == {
         *policies,
         *rates,
-        *("prior/return_mean", "random/return_mean"),
+        *(f"{who}/return_mean" for who in ("prior", "prior_mode", "random")),
         *learners,
         *(f"wall_seconds/{span}" for span in spans),
         *(f"versions/{name}" for name in versions),

@@ -39,10 +39,10 @@ def cap(w: float, d: float, h: float) -> Draft:
 
 def chair(w: float, d: float, h: float) -> Draft:
     """A seat with a back behind it."""
-    seat = 0.45 * h
+    seat = 0.35 * h
     return Draft(
         [box(d, w, seat, (0, 0, 0)), box(0.18 * d, w, h - seat, (-0.41 * d, 0, seat))],
-        (-0.1 * d, 0, 0.5 * seat),
+        (0.15 * d, 0, 0.5 * seat),
         [
             box(d, w, 0.15 * h, (0, 0, seat - 0.15 * h)),
             box(0.18 * d, w, h - seat, (-0.41 * d, 0, seat)),
@@ -97,8 +97,8 @@ def sculpture(w: float, d: float, h: float) -> Draft:
 def bar(w: float, d: float, h: float) -> Draft:
     """A long bar with a knob on one side."""
     return Draft(
-        [box(d, w, w, (0, 0, 0)), sphere(0.62 * w, (0.25 * d, 0, w))],
-        (-0.02 * d, 0, 0.55 * w),
+        [box(d, w, h, (0, 0, 0)), sphere(0.62 * w, (0.25 * d, 0, h))],
+        (-0.02 * d, 0, 0.55 * h),
     )
 
 
@@ -113,11 +113,11 @@ def dumbbell(w: float, d: float, h: float) -> Draft:
     """Two blocks joined by a rod."""
     return Draft(
         [
-            box(0.28 * d, w, w, (-0.36 * d, 0, 0)),
-            box(0.28 * d, w, w, (0.36 * d, 0, 0)),
-            rod(0.3 * w, 0.6 * d, (0, 0, 0.5 * w)),
+            box(0.28 * d, w, h, (-0.36 * d, 0, 0)),
+            box(0.28 * d, w, h, (0.36 * d, 0, 0)),
+            rod(0.42 * w, 0.6 * d, (0, 0, 0.5 * h)),
         ],
-        (0, 0, 0.5 * w),
+        (0, 0, 0.5 * h),
     )
 
 

@@ -96,6 +96,28 @@ def scripted_place(
     return _noisy(move, grip, key, noise)
 
 
+def grasp_point_controller(observation: Observation, slot: Array) -> Array:
+    """Goes above the object's observed grasp point, then down, closes, lifts: no learning at all.
+
+    It knows nothing of objects but `object_offset`, and so says how much of grasping a held-out
+    object is left to learn where that is observed.
+
+    Args:
+      observation: of a tabletop environment.
+      slot: `[]` int32, which of the observed objects.
+
+    Returns:
+      An action `[7]`.
+    """
+    offset = observation["object_offset"][slot]
+    above = jnp.linalg.norm(offset[:2]) < ALIGNED
+    closed = (observation["gripper"][1] < 0.5) | (jnp.linalg.norm(offset) < THRESHOLD)
+    move = GAIN * jnp.where(above, offset, offset.at[2].set(0.0))
+    lift = jnp.zeros(3).at[2].set(jnp.where(_still_open(observation["gripper"][0]), 0.0, 1.0))
+    move = jnp.clip(jnp.where(closed, lift, move), -1.0, 1.0)
+    return jnp.concatenate([move, jnp.zeros(3), jnp.where(closed, -1.0, 1.0)[None]])
+
+
 def _reach(observation: Observation, target: Array) -> tuple[Array, Array]:
     """Movement `[3]` to a target, first above it, and the grip, which closes there."""
     error = target - observation["ee_position"]
