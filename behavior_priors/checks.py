@@ -42,6 +42,24 @@ def check_rules(config: Any, rules: Mapping[str, tuple[bool, str]]) -> None:
             raise UserError(f"{field}={getattr(config, field)} should be {range_text}")
 
 
+def check_std_limit(config: Any) -> None:
+    """Refuses limits of log standard deviations between which a policy cannot start.
+
+    Args:
+      config: has `min_log_std`, `max_log_std` and `std_limit`.
+
+    Raises:
+      UserError: `std_limit` is unknown, or a tanh and zero not between the limits.
+    """
+    if config.std_limit not in ("clip", "tanh"):
+        raise UserError(f"std_limit={config.std_limit} should be clip or tanh")
+    if config.std_limit == "tanh" and not config.min_log_std < 0 < config.max_log_std:
+        raise UserError(
+            f"std_limit=tanh never reaches its limits, and policies start at 0, which should lie "
+            f"between min_log_std={config.min_log_std} and max_log_std={config.max_log_std}"
+        )
+
+
 def check_ranges(config: Any, least: Mapping[str, float], positive: Sequence[str] = ()) -> None:
     """Refuses numbers that are too small.
 

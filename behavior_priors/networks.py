@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ rows, 540 000, it still does; 7 rows it shares."""
 
 Activation = Callable[[Array], Array]
 Initializer = nn.initializers.Initializer
+StdLimit = Literal["clip", "tanh"]
 
 
 def observation_size(spec: ObservationSpec, names: Sequence[str]) -> int:
@@ -237,6 +238,10 @@ class GaussianPolicy(nn.Module):
     The last layer starts at zero, so that the policy starts as a standard Gaussian whatever it
     sees: in a flow's latent space, as the base distribution (Singh et al. 2021, section 3.2). Means
     stay within `mean_bound`, by `mean_bound * tanh(mean / mean_bound)`, if there is one.
+
+    Log standard deviations are clipped to their limits, outside of which they have no gradient, or,
+    with `std_limit="tanh"`, are a tanh of the network's output that runs from one limit to the
+    other and is zero at zero, where a policy starts.
     """
 
     widths: Sequence[int]
@@ -245,6 +250,7 @@ class GaussianPolicy(nn.Module):
     max_log_std: float
     mean_bound: float | None = None
     images: Sequence[ImageSlot] = ()
+    std_limit: StdLimit = "clip"
 
     @nn.compact
     def __call__(self, observation: Array) -> tuple[Array, Array]:
@@ -255,7 +261,11 @@ class GaussianPolicy(nn.Module):
         mean, log_std = jnp.split(head, 2, axis=-1)
         if self.mean_bound is not None:
             mean = self.mean_bound * jnp.tanh(mean / self.mean_bound)
-        return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
+        if self.std_limit == "clip":
+            return mean, jnp.clip(log_std, self.min_log_std, self.max_log_std)
+        half = (self.max_log_std - self.min_log_std) / 2
+        start = jnp.float32(math.atanh(1.0 - self.max_log_std / half))
+        return mean, half * (jnp.tanh(log_std + start) - jnp.tanh(start))
 
 
 class Critic(nn.Module):

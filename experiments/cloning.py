@@ -83,6 +83,7 @@ def make_clone(config: Experiment, env: Env) -> Prior:
         widths=sac.policy_widths,
         min_log_std=sac.min_log_std,
         max_log_std=sac.max_log_std,
+        std_limit=sac.std_limit,
         mean_bound=sac.mean_bound,
         entropy_weight=config.bc.entropy_weight,
         squash_limit=config.bc.squash_limit,

@@ -23,6 +23,7 @@ from behavior_priors.envs.wrappers import decode_action, decoder
 from behavior_priors.keys import named_key
 from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
+from behavior_priors.networks import StdLimit
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training import flags
 from behavior_priors.training.fit import Data, FitConfig, make_fit
@@ -74,6 +75,8 @@ class ParrotConfig:
       latent_mean_bound: means of the Gaussian over latents stay within this; none for no bound.
       latent_max_log_std: upper limit of that Gaussian's log standard deviations; at 0 the policy is
         never wider than the prior.
+      latent_std_limit: how it is kept: clip, outside of which there is no gradient, or tanh, which
+        never reaches it.
       latent_target_entropy: of the policy over latents, nats; none derives it from latent_bound.
       report_episodes: episodes in which the prior's random actions are judged.
       eval_episodes: episodes of the final evaluation.
@@ -99,6 +102,7 @@ class ParrotConfig:
     latent_bound: float | None = None
     latent_mean_bound: float | None = 2.0
     latent_max_log_std: float = 0.0
+    latent_std_limit: StdLimit = "clip"
     latent_target_entropy: float | None = None
     report_episodes: int = 500
     eval_episodes: int = 400
@@ -199,6 +203,7 @@ def make_method(
             sac,
             mean_bound=config.latent_mean_bound,
             max_log_std=config.latent_max_log_std,
+            std_limit=config.latent_std_limit,
             target_entropy=config.latent_target_entropy,
         )
     initial_policy = cloned if method == "bc_sac" else None

@@ -22,7 +22,16 @@ from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.on_policy import OnPolicyConfig
 from behavior_priors.training.run import RunConfig
-from behavior_priors.types import Array, Env, Observation, Params, Prior, PRNGKey, State
+from behavior_priors.types import (
+    Array,
+    Env,
+    Observation,
+    Params,
+    Prior,
+    PRNGKey,
+    State,
+    UserError,
+)
 from experiments.skill_stages import Learned
 from experiments.stages import random_latents, uniform_actions
 
@@ -133,6 +142,8 @@ def make_method(
         spec = env.observation_spec
         chosen = config.ppo if config.method == "bc_ppo" else config.sac
         seen = chosen.policy_observation or tuple(spec)
+        if config.start_from_prior:
+            _check_limits(chosen, config.clone if learned.clone is not None else GaussianConfig())
         initial = start_from_prior(initial, names or tuple(spec), seen, spec)
     if not config.start_from_prior:
         initial = None
@@ -144,6 +155,19 @@ def make_method(
         return env, make_regularized(config.sac, *specs, penalty, initial)
     divergence = config.divergence if config.method == "spirl" else config.flat_divergence
     return env, make_kl_sac(config.sac, divergence, *specs, prior_fn, initial)
+
+
+def _check_limits(policy: SACConfig | PPOConfig, prior: GaussianConfig) -> None:
+    """Refuses limits by a tanh that are not the prior's: parameters would mean something else."""
+    if "tanh" not in (policy.std_limit, prior.std_limit):
+        return
+    for name in ("std_limit", "min_log_std", "max_log_std"):
+        ours, theirs = getattr(policy, name), getattr(prior, name)
+        if ours != theirs:
+            raise UserError(
+                f"{name}={ours} should be {theirs}, as it is in the prior that the policy starts "
+                "from: under other limits by a tanh it would be another policy"
+            )
 
 
 def as_function(prior: Prior, params: Params) -> PriorFn:

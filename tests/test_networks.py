@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import jax
@@ -193,6 +194,29 @@ def test_a_policy_starts_as_the_standard_gaussian_and_keeps_its_limits() -> None
     extreme = jax.tree.map(lambda p: p, params)
     extreme["params"]["MLP_0"]["Dense_1"]["bias"] = jnp.array([0.0, 0, 0, -9.0, 9.0, 1.0])
     assert policy.apply(extreme, x)[1][0].tolist() == [-5.0, 2.0, 1.0]
+
+
+def test_a_tanh_keeps_standard_deviations_smoothly_and_starts_at_one() -> None:
+    policy = GaussianPolicy((8,), 4, min_log_std=-3.0, max_log_std=1.0, std_limit="tanh")
+    x = jax.random.normal(jax.random.key(0), (4, 6))
+    params = policy.init(jax.random.key(1), x)
+    assert (policy.apply(params, x)[1] == 0).all()
+    bias = jnp.array([0.0, 0, 0, 0, -90.0, -math.atanh(0.5), 0.5, 90.0])
+
+    def log_std(shift: jax.Array, policy: GaussianPolicy = policy) -> jax.Array:
+        moved = jax.tree.map(lambda p: p, params)
+        moved["params"]["MLP_0"]["Dense_1"]["bias"] = bias.at[4:].add(shift)
+        return policy.apply(moved, x)[1][0]
+
+    # -1 + 2 tanh(raw + atanh(1/2)): in the middle, and e^2 = 7.389 times e^(2 * 0.549) = 3
+    exact = [-3.0, -1.0, -1.0 + 2.0 * (3 * math.e - 1) / (3 * math.e + 1), 1.0]
+    np.testing.assert_allclose(log_std(jnp.zeros(4)), exact, rtol=1e-6)
+    slope = jnp.diag(jax.jacobian(log_std)(jnp.zeros(4)))
+    np.testing.assert_allclose(slope[1], 2.0, rtol=1e-6)
+    # 2 (1 - tanh^2) = 8 * 3e / (3e + 1)^2, where clipping at the start has no slope at all
+    np.testing.assert_allclose(slope[2], 24 * math.e / (3 * math.e + 1) ** 2, rtol=1e-5)
+    clipped = GaussianPolicy((8,), 4, min_log_std=-3.0, max_log_std=0.0)
+    assert jax.jacobian(log_std)(jnp.zeros(4), clipped)[2, 2] == 0.0
 
 
 def test_bounded_means_start_at_zero_and_follow_a_tanh() -> None:

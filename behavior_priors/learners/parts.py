@@ -92,6 +92,7 @@ def make_policy(
         config.max_log_std,
         config.mean_bound,
         image_slots(spec, names),
+        config.std_limit,
     )
     apply: Callable[..., Any] = network.apply
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from behavior_priors.checks import check_rules
+from behavior_priors.checks import check_rules, check_std_limit
+from behavior_priors.networks import StdLimit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class PPOConfig:
       reward_scale: factor on rewards.
       min_log_std: lower limit of the policy's log standard deviations.
       max_log_std: upper limit of the policy's log standard deviations.
+      std_limit: how they are kept: clip, outside of which there is no gradient, or tanh, smooth.
       mean_bound: the policy's means, before any squashing, stay within this; none for no bound.
     """
 
@@ -56,6 +58,7 @@ class PPOConfig:
     reward_scale: float = 1.0
     min_log_std: float = -5.0
     max_log_std: float = 2.0
+    std_limit: StdLimit = "clip"
     mean_bound: float | None = None
 
 
@@ -86,3 +89,4 @@ def check_ppo_config(config: PPOConfig) -> None:
             "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
         },
     )
+    check_std_limit(config)

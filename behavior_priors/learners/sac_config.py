@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from behavior_priors.checks import check_rules
+from behavior_priors.checks import check_rules, check_std_limit
+from behavior_priors.networks import StdLimit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,7 @@ class SACConfig:
       reward_scale: factor on rewards.
       min_log_std: lower limit of the policy's log standard deviations.
       max_log_std: upper limit of the policy's log standard deviations.
+      std_limit: how they are kept: clip, outside of which there is no gradient, or tanh, smooth.
       mean_bound: the policy's means, before any squashing, stay within this; none for no bound.
       policy_decay: weight of the mean squares of the policy's means and of its log standard
         deviations.
@@ -64,6 +66,7 @@ class SACConfig:
     reward_scale: float = 1.0
     min_log_std: float = -5.0
     max_log_std: float = 2.0
+    std_limit: StdLimit = "clip"
     mean_bound: float | None = None
     policy_decay: float = 0.0
 
@@ -95,3 +98,4 @@ def check_sac_config(config: SACConfig) -> None:
             "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
         },
     )
+    check_std_limit(config)

@@ -14,10 +14,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_observation, check_rules
+from behavior_priors.checks import check_observation, check_rules, check_std_limit
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
 from behavior_priors.networks import (
     GaussianPolicy,
+    StdLimit,
     flatten_observation,
     image_slots,
     observation_size,
@@ -39,13 +40,14 @@ class GaussianConfig:
     """What the Gaussian looks like, and what it is fitted to.
 
     The network is that of a `SACConfig` with the same `policy_observation`, `policy_widths`,
-    `min_log_std`, `max_log_std` and `mean_bound`.
+    `min_log_std`, `max_log_std`, `std_limit` and `mean_bound`.
 
     Attributes:
       observation: names of the observation arrays that the prior sees; none means all of them.
       widths: hidden layers of the network.
       min_log_std: lower limit of the log standard deviations.
       max_log_std: upper limit of the log standard deviations.
+      std_limit: how they are kept: clip, outside of which there is no gradient, or tanh, smooth.
       mean_bound: means, before any squashing, stay within this; none for no bound.
       entropy_weight: of the entropy in the loss, from 0, which is maximum likelihood, to below 1.
       squash_limit: actions beyond this share of their bound count as being at it.
@@ -55,6 +57,7 @@ class GaussianConfig:
     widths: tuple[int, ...] = (256, 256)
     min_log_std: float = -5.0
     max_log_std: float = 2.0
+    std_limit: StdLimit = "clip"
     mean_bound: float | None = None
     entropy_weight: float = 0.0
     squash_limit: float = 0.999
@@ -96,6 +99,7 @@ def make_gaussian(
         config.max_log_std,
         config.mean_bound,
         image_slots(observation_spec, names),
+        config.std_limit,
     )
 
     def init(key: PRNGKey) -> Params:
@@ -159,3 +163,4 @@ def _check(config: GaussianConfig, observation_spec: ObservationSpec) -> None:
         "squash_limit": (0 < config.squash_limit < 1, "between 0 and 1"),
     }
     check_rules(config, rules)
+    check_std_limit(config)

@@ -249,6 +249,7 @@ def test_ssp_stays_within_the_skills_that_there_are() -> None:
         (["--method=sac", "--loop.updates_per_step=0.1"], ("--loop.updates_per_step", "num_envs")),
         (["--sac.policy_widths=9"], ("--sac.policy_widths", "do not fit the policy to start from")),
         (["--sac.policy_observation=position"], ("policy_observation", "velocity", "patch")),
+        (["--sac.std_limit=tanh"], ("--sac.std_limit=tanh", "clip", "the prior that")),
         (["--divergence.samples=0"], ("--divergence.samples", "at least 1")),
         (["--flat_divergence.limit=0"], ("--flat_divergence.limit", "positive")),
         (["--data=nope"], ("nope",)),

@@ -53,6 +53,7 @@ def test_its_parameters_are_a_policy_of_soft_actor_critic(
 ) -> None:
     names = ("pose", "gripper")
     limits: dict[str, Any] = {"min_log_std": -3.0, "max_log_std": 1.0, "mean_bound": mean_bound}
+    limits["std_limit"] = "clip" if mean_bound is None else "tanh"
     action_spec = ActionSpec(3, bound)
     prior = make_gaussian(
         GaussianConfig(observation=names, widths=(16, 8), **limits), SPEC, action_spec

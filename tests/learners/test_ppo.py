@@ -212,7 +212,7 @@ def test_saturated_actions_have_exact_ratios():
 @pytest.mark.parametrize("bound", [None, 1.5])
 def test_it_acts_as_soft_actor_critic_does_with_the_same_parameters(bound: float | None):
     """So that cloned policies and soft actor-critic's can be gone on from."""
-    limits = {"mean_bound": 2.0, "min_log_std": -3.0, "max_log_std": 1.0}
+    limits = {"mean_bound": 2.0, "min_log_std": -3.0, "max_log_std": 1.0, "std_limit": "tanh"}
     sac = make_sac(SACConfig(policy_widths=(8,), **limits), SPEC, ActionSpec(2, bound))
     ppo = make_small(bound, **limits)
     observation, key = make_observation(3, 5), jax.random.key(2)

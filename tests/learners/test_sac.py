@@ -187,6 +187,8 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
         ({"discount": 1.01}, "discount=1.01 should be in"),
         ({"initial_temperature": 0.0}, "initial_temperature=0.0 should be positive"),
         ({"min_log_std": 3.0}, "min_log_std=3.0 should be at most max_log_std"),
+        ({"std_limit": "hard"}, "std_limit=hard should be clip or tanh"),
+        ({"std_limit": "tanh", "max_log_std": 0.0}, "between min_log_std=-5.0 and max_log_std=0.0"),
         ({"mean_bound": 0.0}, "mean_bound=0.0 should be positive, or none"),
         ({"policy_observation": ("x", "z")}, "policy_observation: .* z; there are x, y"),
         ({"critic_observation": ("q",)}, "critic_observation: .* q; there are x, y"),
