@@ -20,6 +20,7 @@ import numpy as np
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.keys import named_key
+from behavior_priors.ranges import Count, Seed, Weight
 from behavior_priors.training import figures, flags
 from behavior_priors.training.statistics import Estimate, success_rate
 from behavior_priors.training.workdir import write_json_atomic
@@ -47,10 +48,10 @@ class DemonstratorConfig:
 
     env: str = "grasp/train"
     engine: str = "auto"
-    episodes: int = 5_120
+    episodes: Count = 5_120
     by: By = "object"
-    noise: float = 0.0
-    seed: int = 0
+    noise: Weight = 0.0
+    seed: Seed = 0
     output: str | None = None
 
 
@@ -88,10 +89,6 @@ def judge(env: Env, episodes: int, seed: int, by: By = "object") -> dict[str, Es
 def main() -> None:
     """Prints the table, and writes it where the command line says."""
     config = flags.read(DemonstratorConfig)
-    if config.episodes < 1:
-        raise UserError(f"--episodes={config.episodes} should be at least 1")
-    if config.noise < 0:
-        raise UserError(f"--noise={config.noise} should be at least 0")
     env = make_env(
         config.env, engine=config.engine, demonstrator_noise=config.noise, any_object=False
     )

@@ -13,6 +13,7 @@ import re
 import urllib.parse
 from typing import Any
 
+from behavior_priors.checks import check_precision
 from behavior_priors.envs.family import Family
 from behavior_priors.types import Env, UserError
 
@@ -41,8 +42,10 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
         Those in the name count more.
 
     Raises:
-      UserError: no such family, module or member, or an option that the family refuses.
+      UserError: no such family, module or member, an option that the family refuses, or JAX's
+        64-bit mode.
     """
+    check_precision()
     name, mark, query = name.partition("?")
     options |= _read_options(query, f"--{flag}={name}?{query}") if mark else {}
     if own := re.fullmatch(r"([A-Za-z_][\w.]*):(.*)", name):
