@@ -1,7 +1,8 @@
 """Behaviour priors for reinforcement learning, in JAX: learn a new task from old behaviour."""
 
-from behavior_priors import xla
+from behavior_priors import docstrings, xla
 
 __version__ = "0.1.0"
 
+docstrings.keep()
 xla.mend()

@@ -1,10 +1,14 @@
-"""What priors and learners refuse of their configs, said in the same words."""
+"""What configs are refused for, said in the same words."""
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+
+from behavior_priors import ranges
 from behavior_priors.types import ObservationSpec, UserError
 
 
@@ -60,19 +64,29 @@ def check_std_limit(config: Any) -> None:
         )
 
 
-def check_ranges(config: Any, least: Mapping[str, float], positive: Sequence[str] = ()) -> None:
-    """Refuses numbers that are too small.
+def check_ranges(config: Any) -> None:
+    """Refuses numbers outside of the ranges that the types of a config's fields name.
 
     Args:
-      config: has the fields.
-      least: by field, the lowest value that it may have.
-      positive: fields that are None, or above 0.
+      config: a dataclass; configs in it are left to whoever makes something of them.
 
     Raises:
-      UserError: there is one.
+      UserError: there is such a number.
     """
-    rules = {name: (getattr(config, name) >= x, f"at least {x}") for name, x in least.items()}
-    for name in positive:
-        value = getattr(config, name)
-        rules[name] = (value is None or value > 0, "positive, or none")
-    check_rules(config, rules)
+    for field, hint in typing.get_type_hints(type(config), include_extras=True).items():
+        value = getattr(config, field)
+        if words := ranges.complaint(hint, value):
+            raise UserError(f"{field}={value} should be {words}")
+
+
+def check_precision() -> None:
+    """Refuses JAX's 64-bit mode, in which parts of what is made would not fit each other.
+
+    Raises:
+      UserError: it is on.
+    """
+    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise UserError(
+            "JAX's 64-bit mode is on (JAX_ENABLE_X64), and behavior_priors computes in 32 bits; "
+            "make and run its parts within `with jax.enable_x64(False):`, or turn the mode off"
+        )

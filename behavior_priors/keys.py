@@ -11,7 +11,8 @@ import hashlib
 import jax
 import numpy as np
 
-from behavior_priors.types import PRNGKey
+from behavior_priors.ranges import Seed, complaint
+from behavior_priors.types import PRNGKey, UserError
 
 
 def named_key(seed: int, *name: str) -> PRNGKey:
@@ -21,7 +22,12 @@ def named_key(seed: int, *name: str) -> PRNGKey:
       seed: of everything random in a run.
       *name: of the use, such as `"evaluate"`, or `"learn", "parrot"`; one such name in a program
         stands for one use.
+
+    Raises:
+      UserError: JAX would take the seed for another one.
     """
+    if words := complaint(Seed, seed):
+        raise UserError(f"seed={seed} should be {words}")
     return named_child(jax.random.key(seed), *name)
 
 

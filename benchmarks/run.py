@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from behavior_priors.checks import check_ranges
+from behavior_priors.ranges import Count, Positive
 from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import write_json_atomic
@@ -85,8 +87,8 @@ class RunConfig:
 
     only: tuple[str, ...] = ()
     output: str = "runs/benchmarks.json"
-    rounds: int = MIN_ROUNDS
-    seconds: float = 0.5
+    rounds: Count = MIN_ROUNDS
+    seconds: Positive = 0.5
 
 
 def main() -> None:
@@ -139,8 +141,8 @@ def _check(config: RunConfig) -> list[str]:
         raise UserError(
             f"--rounds={config.rounds} is too few to compare; it should be at least {MIN_ROUNDS}"
         )
-    if not 0 < config.seconds < float("inf"):
-        raise UserError(f"--seconds={config.seconds} should be a positive number")
+    with flags.naming("", config):
+        check_ranges(config)
     return [name for name in BENCHMARKS if not config.only or name in config.only]
 
 

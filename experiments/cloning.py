@@ -17,6 +17,7 @@ from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.keys import named_key
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
+from behavior_priors.ranges import InnerShare, ShareBelowOne
 from behavior_priors.training import flags
 from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import Data, FitConfig, make_fit
@@ -35,8 +36,8 @@ class CloningConfig:
       fit: the training.
     """
 
-    entropy_weight: float = 0.1
-    squash_limit: float = 0.999
+    entropy_weight: ShareBelowOne = 0.1
+    squash_limit: InnerShare = 0.999
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(steps=5_000, steps_per_epoch=250, learning_rate=3e-4)
     )
@@ -105,9 +106,9 @@ def check_config(config: Experiment, env: Env) -> None:
     Raises:
       UserError: there is such a thing.
     """
-    with flags.naming("bc"):
+    with flags.naming("bc", config.bc):
         clone = make_clone(config, env)
-    with flags.naming("bc.fit"):
+    with flags.naming("bc.fit", config.bc.fit):
         make_fit(clone, config.bc.fit)
     if config.data is not None:
         load_data(config, env, EpisodeReader(config.data))
@@ -148,5 +149,5 @@ def clone(
     metrics = evaluate(state.best_params, evaluation_key(config.seed))
     scores = {n: float(x) for n, x in metrics.items()}
     print_scores("bc", scores, config.eval_episodes)
-    scores |= {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
+    scores |= {"validation_loss": float(state.best_loss), "kept_step": int(state.best_step)}
     return state.best_params, {f"bc/{name}": x for name, x in scores.items()}

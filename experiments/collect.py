@@ -17,6 +17,7 @@ from pathlib import Path
 from behavior_priors.data.collect import ROUND, collect, verify
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
+from behavior_priors.ranges import Count, Episodes, Seed
 from behavior_priors.training import flags, termination
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.types import Env, UserError
@@ -52,10 +53,10 @@ class CollectConfig:
     checkpoint: str | None = None
     method: str | None = None
     explore: bool = True
-    episodes: int = 10_000
+    episodes: Count = 10_000
     keep_failures: bool = False
-    side_by_side: int = ROUND
-    seed: int = 0
+    side_by_side: Episodes = ROUND
+    seed: Seed = 0
     trust: tuple[str, ...] = ()
     resume: bool = False
     verify: bool = False
@@ -64,9 +65,6 @@ class CollectConfig:
 def main() -> None:
     """Runs what the command line describes."""
     config = flags.read(CollectConfig)
-    for name in ("episodes", "side_by_side"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name}={getattr(config, name)} should be at least 1")
     if config.verify:
         execute_again(config)
         return

@@ -25,6 +25,7 @@ from behavior_priors.envs.manipulation.poses import make_find_poses
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.keys import named_key
+from behavior_priors.ranges import Episodes, Seed
 from behavior_priors.training import flags
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import Env, State, UserError
@@ -49,8 +50,8 @@ class CompareConfig:
     """
 
     env: str = "grasp/mug"
-    episodes: int = 256
-    seed: int = 100
+    episodes: Episodes = 256
+    seed: Seed = 100
     engines: tuple[str, ...] = ("c", "mjx")
     output: str | None = None
 
@@ -200,16 +201,17 @@ def _poses_apart(
 def main() -> None:
     """Prints the comparison, and writes it where the command line says."""
     config = flags.read(CompareConfig)
-    if config.episodes < 1:
-        raise UserError(f"--episodes={config.episodes} should be at least 1")
     if len(config.engines) != 2:
         raise UserError(f"--engines={','.join(config.engines)} should be two engines, as in c,mjx")
     if config.env.partition("/")[0] not in ("grasp", "place"):
         raise UserError(f"--env={config.env} has one engine only; use grasp/... or place/...")
-    first, second = (
-        make_env(config.env, engine=engine, demonstrator_noise=0.0, any_object=False)
-        for engine in config.engines
-    )
+    try:
+        first, second = (
+            make_env(config.env, engine=engine, demonstrator_noise=0.0, any_object=False)
+            for engine in config.engines
+        )
+    except UserError as error:
+        raise UserError(str(error).replace("--engine=", "--engines: ")) from error
     result = compare(first, second, config.episodes, config.seed)
     for line in report(config.engines, result):
         print(line)

@@ -24,6 +24,7 @@ from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
 from behavior_priors.envs.registry import make_env
+from behavior_priors.ranges import Positive, Real
 from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.types import UserError
@@ -61,10 +62,10 @@ class ConvertConfig:
     policy: str = "unknown"
     environment: str | None = None
     rewards: bool = True
-    action_limit: float | None = None
+    action_limit: Positive | None = None
     action_scale: Literal["none", "auto"] = "none"
-    action_low: tuple[float, ...] = ()
-    action_high: tuple[float, ...] = ()
+    action_low: tuple[Real, ...] = ()
+    action_high: tuple[Real, ...] = ()
     bounds_of: str | None = None
     drop_bad_episodes: bool = False
 
@@ -72,9 +73,7 @@ class ConvertConfig:
 def main() -> None:
     """Runs what the command line describes."""
     config = flags.read(ConvertConfig)
-    if config.action_limit is not None and not 0 < config.action_limit < float("inf"):
-        raise UserError(f"--action_limit={config.action_limit} should be a positive number")
-    with flags.naming("observation"):
+    with flags.naming("observation", config.observation):
         selections = tuple(Selection.parse(text) for text in config.observation)
     if config.arrays == "kitchen":
         if selections:

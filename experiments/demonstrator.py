@@ -22,6 +22,7 @@ from behavior_priors.envs.manipulation.scripted import grasp_point_controller
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.keys import named_key
+from behavior_priors.ranges import Count, Seed, Weight
 from behavior_priors.training import figures, flags
 from behavior_priors.training.statistics import Estimate, success_rate
 from behavior_priors.training.workdir import write_json_atomic
@@ -51,11 +52,11 @@ class DemonstratorConfig:
 
     env: str = "grasp/train"
     engine: str = "auto"
-    episodes: int = 5_120
+    episodes: Count = 5_120
     policy: PolicyName = "demonstrator"
     by: By = "object"
-    noise: float = 0.0
-    seed: int = 0
+    noise: Weight = 0.0
+    seed: Seed = 0
     output: str | None = None
 
 
@@ -109,10 +110,6 @@ def judge(env: Env, episodes: int, seed: int, by: By = "object") -> dict[str, Es
 def main() -> None:
     """Prints the table, and writes it where the command line says."""
     config = flags.read(DemonstratorConfig)
-    if config.episodes < 1:
-        raise UserError(f"--episodes={config.episodes} should be at least 1")
-    if config.noise < 0:
-        raise UserError(f"--noise={config.noise} should be at least 0")
     if config.noise and config.policy == "controller":
         raise UserError("--policy=controller has no noise; leave --noise out")
     env = make_env(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from behavior_priors.files import READ_ONLY
 from behavior_priors.keys import named_key
+from behavior_priors.ranges import Episodes, Few, Seed
 from behavior_priors.training import flags
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
@@ -39,19 +40,17 @@ class EvaluateConfig:
     """
 
     checkpoint: str
-    episodes: int = 400
+    episodes: Episodes = 400
     methods: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
-    seed: int | None = None
+    seed: Seed | None = None
     video: bool = False
-    video_episodes: int = 4
+    video_episodes: Few = 4
 
 
 def main() -> None:
     """Evaluates what the command line names."""
     config = flags.read(EvaluateConfig)
-    if config.episodes < 1 or config.video_episodes < 1:
-        raise UserError("--episodes and --video_episodes should be at least 1")
     workdir = Path(config.checkpoint)
     run = restore_run(workdir, config.methods, trust=config.trust)
     if config.video and run.env.render is None:

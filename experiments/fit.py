@@ -20,6 +20,7 @@ from behavior_priors.keys import named_key
 from behavior_priors.networks import count_parameters
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
+from behavior_priors.ranges import Seed
 from behavior_priors.training import flags
 from behavior_priors.training.fit import FitConfig, make_fit
 from behavior_priors.training.metrics import Stopwatch, format_seconds
@@ -48,7 +49,7 @@ class FitProgramConfig:
 
     data: str
     priors: tuple[str, ...] = PRIORS
-    seed: int = 0
+    seed: Seed = 0
     workdir: str | None = None
     flow: RealNVPConfig = field(default_factory=lambda: RealNVPConfig(squash=True))
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)
@@ -74,9 +75,9 @@ def make_prior(name: str, config: FitProgramConfig, spec: ObservationSpec, size:
       UserError: its config does not fit the dataset or itself.
     """
     if name == "real_nvp":
-        with flags.naming("flow"):
+        with flags.naming("flow", config.flow):
             return make_real_nvp(config.flow, spec, ActionSpec(size))
-    with flags.naming("gaussian"):
+    with flags.naming("gaussian", config.gaussian):
         return make_gaussian(config.gaussian, spec, ActionSpec(size))
 
 
@@ -85,15 +86,13 @@ def main() -> None:
     config = flags.read(FitProgramConfig)
     if not config.priors or not set(config.priors) <= set(PRIORS):
         raise UserError(f"--priors={','.join(config.priors)}: use some of: {', '.join(PRIORS)}")
-    if config.seed < 0:
-        raise UserError(f"--seed={config.seed} should be at least 0")
-    with flags.naming("run"):
+    with flags.naming("run", config.run):
         check_run_config(config.run)
     reader = EpisodeReader(config.data)
     spec = observation_spec_of(reader)
     size = reader.metadata.action_size
     priors = {name: make_prior(name, config, spec, size) for name in config.priors}
-    with flags.naming("fit"):
+    with flags.naming("fit", config.fit):
         for prior in priors.values():
             make_fit(prior, config.fit)
     data = load_for_fit(
@@ -122,8 +121,9 @@ def main() -> None:
         facts["parameters"] = count_parameters(jax.eval_shape(prior.init, jax.random.key(0)))
         results |= {f"{name}/{key}": value for key, value in facts.items()}
         print(
-            f"{name}: {facts['validation_nll']:.4g} nats an action on held-out episodes, best "
-            f"after {facts['best_step']} updates; {facts['parameters']} parameters",
+            f"{name}: {facts['validation_nll']:.4g} nats an action on held-out episodes, "
+            f"{config.fit.keep} after {facts['kept_step']} updates; {facts['parameters']} "
+            "parameters",
             flush=True,
         )
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}

@@ -25,6 +25,7 @@ from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.networks import StdLimit
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
+from behavior_priors.ranges import Episodes, FewOrZero, Limit, LogStd, Nats, Seed, TwoOrMore
 from behavior_priors.training import flags
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig
@@ -94,19 +95,19 @@ class ParrotConfig:
     report_env: str | None = None
     engine: str = "auto"
     reward: str | None = None
-    seed: int = 0
+    seed: Seed = 0
     workdir: str | None = None
     data: str | None = None
-    data_episodes: int = 3_000
+    data_episodes: TwoOrMore = 3_000
     methods: tuple[str, ...] = ("parrot", "sac")
-    latent_bound: float | None = None
-    latent_mean_bound: float | None = 2.0
-    latent_max_log_std: float = 0.0
+    latent_bound: Limit | None = None
+    latent_mean_bound: Limit | None = 2.0
+    latent_max_log_std: LogStd = 0.0
     latent_std_limit: StdLimit = "clip"
-    latent_target_entropy: float | None = None
-    report_episodes: int = 500
-    eval_episodes: int = 400
-    video_episodes: int = 4
+    latent_target_entropy: Nats | None = None
+    report_episodes: Episodes = 500
+    eval_episodes: Episodes = 400
+    video_episodes: FewOrZero = 4
     flow: RealNVPConfig = field(default_factory=RealNVPConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     bc: cloning.CloningConfig = field(default_factory=cloning.CloningConfig)
@@ -131,22 +132,20 @@ def check_config(config: ParrotConfig, env: Env) -> None:
     for method in config.methods:
         if method not in METHODS:
             raise UserError(f"--methods={method} is unknown; {choice}")
-    least = {
-        "seed": 0,
-        "data_episodes": 2,
-        "report_episodes": 1,
-        "eval_episodes": 1,
-        "video_episodes": 0,
-    }
-    with flags.naming(""):
-        check_ranges(config, least, positive=("latent_bound", "latent_mean_bound"))
-    with flags.naming("run"):
+    with flags.naming("", config):
+        check_ranges(config)
+    if config.latent_max_log_std < config.sac.min_log_std and needs_prior(config.methods):
+        raise UserError(
+            f"--latent_max_log_std={config.latent_max_log_std} should be at least "
+            f"--sac.min_log_std={config.sac.min_log_std}"
+        )
+    with flags.naming("run", config.run):
         check_run_config(config.run)
     untrained = None
     if needs_prior(config.methods):
-        with flags.naming("flow"):
+        with flags.naming("flow", config.flow):
             prior = make_prior(config, env)
-        with flags.naming("fit"):
+        with flags.naming("fit", config.fit):
             make_fit(prior, config.fit)
         untrained = TrainedPrior(prior, params=None)
         if config.data is not None:
@@ -154,7 +153,7 @@ def check_config(config: ParrotConfig, env: Env) -> None:
         else:
             split_by_episode(config.data_episodes, config.fit.validation_fraction, config.seed)
     for method in config.methods:
-        with flags.naming("sac"):
+        with flags.naming("sac", config.sac):
             acted_env, learner = make_method(method, config, env, untrained)
         make_loop_of(config, acted_env, learner)
     if cloning.is_needed(config.methods):

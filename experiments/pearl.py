@@ -27,6 +27,7 @@ from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlConfig, check_pearl_config, make_pearl
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
+from behavior_priors.ranges import Episodes, EpisodesOrZero, Seed
 from behavior_priors.training import flags
 from behavior_priors.training.adapt import (
     Adaptation,
@@ -77,12 +78,12 @@ class PearlExperimentConfig:
 
     env: str = "point/dense"
     engine: str = "auto"
-    seed: int = 0
-    task_seed: int = 0
+    seed: Seed = 0
+    task_seed: Seed = 0
     workdir: str | None = None
-    train_tasks: int = 80
-    test_tasks: int = 20
-    oracle_episodes: int = 20
+    train_tasks: Episodes = 80
+    test_tasks: EpisodesOrZero = 20
+    oracle_episodes: EpisodesOrZero = 20
     context: ContextConfig = field(default_factory=ContextConfig)
     pearl: PearlConfig = field(default_factory=PearlConfig)
     sac: SACConfig = field(default_factory=SACConfig)
@@ -118,23 +119,22 @@ def prepare(config: PearlExperimentConfig, env: Env) -> Meta:
     Raises:
       UserError: something does not fit.
     """
-    least = {"seed": 0, "task_seed": 0, "train_tasks": 1, "test_tasks": 0, "oracle_episodes": 0}
-    with flags.naming(""):
-        check_ranges(config, least)
-    with flags.naming("run"):
+    with flags.naming("", config):
+        check_ranges(config)
+    with flags.naming("run", config.run):
         check_run_config(config.run)
     tasks = draw_tasks(env, config.train_tasks, config.test_tasks, config.task_seed)
-    with flags.naming("context"):
+    with flags.naming("context", config.context):
         encoder = make_context_encoder(config.context, env.observation_spec, env.action_spec)
-    with flags.naming("pearl"):
+    with flags.naming("pearl", config.pearl):
         check_pearl_config(config.pearl)
-    with flags.naming("sac"):
+    with flags.naming("sac", config.sac):
         learner = make_pearl(
             config.pearl, config.sac, encoder, env.observation_spec, env.action_spec
         )
-    with flags.naming("loop"):
+    with flags.naming("loop", config.loop):
         make_meta_loop(env, learner, config.loop, tasks.train)
-    with flags.naming("adapt"):
+    with flags.naming("adapt", config.adapt):
         make_adapt(env, learner, config.adapt)
     return Meta(env, tasks, learner)
 

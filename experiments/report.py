@@ -21,6 +21,7 @@ import numpy as np
 from behavior_priors.data.shards import Shard
 from behavior_priors.files import write_atomically
 from behavior_priors.training import adaptation_figures, figures, flags
+from behavior_priors.training.flag_kinds import Kind
 from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.workdir import ADAPTATION_FILE, FLAGS_FILE
 from behavior_priors.types import UserError
@@ -227,7 +228,8 @@ def with_workdirs(argv: Sequence[str]) -> list[str]:
     program, *arguments = argv
     first_flag = next((i for i, x in enumerate(arguments) if x.startswith("-")), len(arguments))
     workdirs, rest = arguments[:first_flag], arguments[first_flag:]
-    return [program, *([f"--workdirs={','.join(workdirs)}"] if workdirs else []), *rest]
+    listed = Kind(str, is_tuple=True).format(workdirs)
+    return [program, *([f"--workdirs={listed}"] if workdirs else []), *rest]
 
 
 if __name__ == "__main__":

@@ -63,13 +63,13 @@ class Learned(NamedTuple):
 
 def make_skills(config: Experiment, env: Env) -> SkillModel:
     """The skill model, untrained."""
-    with flags.naming("skill"):
+    with flags.naming("skill", config.skill):
         return make_skill_vae(config.skill, env.observation_spec, env.action_spec)
 
 
 def make_clone(config: Experiment, env: Env) -> Prior:
     """The policy over single actions, untrained."""
-    with flags.naming("clone"):
+    with flags.naming("clone", config.clone):
         return make_gaussian(config.clone, env.observation_spec, env.action_spec)
 
 
@@ -110,7 +110,7 @@ def learn_from_data(
         folder, fit = workdir / "skills", config.fit
         key = named_key(config.seed, "fit", "skills")
         state = run_fit(folder, skills, fit, *data, key, run=config.run, flags=everything)
-        facts = {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
+        facts = {"validation_loss": float(state.best_loss), "kept_step": int(state.best_step)}
         facts = {f"skills/{name}": value for name, value in facts.items()}
         return Learned(skills=(skills, state.best_params)), facts
     if config.method in WITH_CLONE:
@@ -119,7 +119,7 @@ def learn_from_data(
         folder, fit = workdir / "clone", config.clone_fit
         key = named_key(config.seed, "fit", "clone")
         state = run_fit(folder, clone, fit, *data, key, run=config.run, flags=everything)
-        facts = {"validation_loss": float(state.best_loss), "best_step": int(state.best_step)}
+        facts = {"validation_loss": float(state.best_loss), "kept_step": int(state.best_step)}
         facts = {f"clone/{name}": value for name, value in facts.items()}
         return Learned(clone=(clone, state.best_params)), facts
     return Learned(), {}
@@ -194,7 +194,7 @@ def check_and_imagine(config: Experiment, env: Env) -> Learned:
     if config.method in WITH_SKILLS:
         skills = make_skills(config, env)
         learned = Learned(skills=(skills, untrained(skills)))
-        with flags.naming("fit"):
+        with flags.naming("fit", config.fit):
             make_fit(skills, config.fit)
         if config.skills is not None:
             restore_skills(config, env)
@@ -203,7 +203,7 @@ def check_and_imagine(config: Experiment, env: Env) -> Learned:
     elif config.method in WITH_CLONE:
         clone = make_clone(config, env)
         learned = Learned(clone=(clone, untrained(clone)))
-        with flags.naming("clone_fit"):
+        with flags.naming("clone_fit", config.clone_fit):
             make_fit(clone, config.clone_fit)
         if reader is not None:
             load_clone_data(config, env, reader)

@@ -65,22 +65,17 @@ def check_config(config: SpirlConfig, env: Env) -> None:
     """Refuses now what a stage would refuse minutes later, given data included."""
     if config.method not in METHODS:
         raise UserError(f"--method={config.method} is unknown; use one of: {', '.join(METHODS)}")
-    least = {
-        "seed": 0,
-        "data_episodes": 2,
-        "report_episodes": 0,
-        "eval_episodes": 1,
-        "video_episodes": 0,
-    }
-    with flags.naming(""):
-        check_ranges(config, least, positive=("skill_bound", "ssp_bound"))
-    with flags.naming("run"):
+    with flags.naming("", config):
+        check_ranges(config)
+    with flags.naming("run", config.run):
         check_run_config(config.run)
     for name in ("divergence", "flat_divergence"):
-        with flags.naming(name):
-            check_divergence(getattr(config, name))
+        divergence = getattr(config, name)
+        with flags.naming(name, divergence):
+            check_divergence(divergence)
     learned = check_and_imagine(config, env)
-    with flags.naming("ppo" if config.method == "bc_ppo" else "sac"):
+    name = "ppo" if config.method == "bc_ppo" else "sac"
+    with flags.naming(name, getattr(config, name)):
         acted_env, learner = make_method(config, env, learned)
         jax.eval_shape(learner.init, jax.random.key(0))
     make_loop_of(config, acted_env, learner)

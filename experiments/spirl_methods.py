@@ -18,6 +18,7 @@ from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac import SACConfig, entropy_penalty
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior
+from behavior_priors.ranges import Episodes, EpisodesOrZero, FewOrZero, Limit, Seed, TwoOrMore
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.on_policy import OnPolicyConfig
@@ -84,20 +85,20 @@ class SpirlConfig:
     data_env: str | None = None
     report_env: str | None = None
     engine: str = "auto"
-    seed: int = 0
+    seed: Seed = 0
     workdir: str | None = None
     data: str | None = None
-    data_episodes: int = 4_096
+    data_episodes: TwoOrMore = 4_096
     skills: str | None = None
     start_from_prior: bool = True
     stay_close: bool = True
-    skill_bound: float | None = None
-    ssp_bound: float | None = 2.0
+    skill_bound: Limit | None = None
+    ssp_bound: Limit | None = 2.0
     squash_actions: bool = False
     bound_once: bool = False
-    report_episodes: int = 100
-    eval_episodes: int = 100
-    video_episodes: int = 4
+    report_episodes: EpisodesOrZero = 100
+    eval_episodes: Episodes = 100
+    video_episodes: FewOrZero = 4
     skill: SkillVAEConfig = field(default_factory=SkillVAEConfig)
     fit: FitConfig = field(
         default_factory=lambda: FitConfig(batch_size=128, gradient_clip=10.0, keep="last")

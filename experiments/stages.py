@@ -173,11 +173,11 @@ def train_prior(
     run: RunConfig,
     all_flags: Mapping[str, Any],
 ) -> tuple[TrainedPrior, dict[str, Any]]:
-    """The prior with its best parameters, and how likely they find held-out actions."""
+    """The prior with the parameters that are kept, and how likely they find held-out actions."""
     state = run_fit(folder, prior, config, *data, key, run=run, flags=all_flags)
     facts = {
         "prior/validation_nll": float(state.best_loss),
-        "prior/best_step": int(state.best_step),
+        "prior/kept_step": int(state.best_step),
     }
     return TrainedPrior(prior, state.best_params), facts
 
@@ -220,10 +220,10 @@ def make_loop_of(
       UserError: that does not fit itself, or the learner; the message begins with the flag.
     """
     if isinstance(learner, OnPolicyLearner):
-        with flags.naming("on_policy"):
-            on_policy: OnPolicyConfig = cast(Any, config).on_policy
+        on_policy: OnPolicyConfig = cast(Any, config).on_policy
+        with flags.naming("on_policy", on_policy):
             return make_on_policy_loop(env, learner, on_policy), on_policy
-    with flags.naming("loop"):
+    with flags.naming("loop", config.loop):
         return make_loop(env, learner, config.loop), config.loop
 
 

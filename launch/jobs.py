@@ -102,15 +102,10 @@ def make_budget(jobs: int | None, cores_per_job: int, memory_gb_per_job: float) 
     Raises:
       UserError: the machine has not that much.
     """
-    for name, value in (("cores_per_job", cores_per_job), ("memory_gb_per_job", memory_gb_per_job)):
-        if value <= 0:
-            raise UserError(f"--{name}={value} should be positive")
-    if jobs is not None and jobs < 1:
-        raise UserError(f"--jobs={jobs} should be at least 1, or none for as many as fit")
     cores, memory = available_cores(), available_memory()
     by_cores = len(cores) // cores_per_job
-    by_memory = int(memory / GIGABYTE / memory_gb_per_job)
-    wanted = max(1, min(by_cores, by_memory)) if jobs is None else jobs
+    by_memory = memory / GIGABYTE / memory_gb_per_job  # infinite where the system does not say
+    wanted = max(1, int(min(by_cores, by_memory))) if jobs is None else jobs
     if wanted > by_cores:
         raise UserError(
             f"{wanted} jobs with --cores_per_job={cores_per_job} need {wanted * cores_per_job} "

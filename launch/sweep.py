@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from behavior_priors import locks
 from behavior_priors.foreign_files import MEGABYTE, check_folder, read_json
+from behavior_priors.ranges import Count, Positive, Seed
 from behavior_priors.training import flags, termination
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, write_json_atomic
@@ -68,11 +69,11 @@ class SweepConfig:
     root: str
     experiment: str = "parrot"
     flagfiles: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     overrides: str = ""
-    jobs: int | None = None
-    cores_per_job: int = 1
-    memory_gb_per_job: float = 2.0
+    jobs: Count | None = None
+    cores_per_job: Count = 1
+    memory_gb_per_job: Positive = 2.0
     keys: tuple[str, ...] = ("*/success_rate", "*/return_mean")
     curve: str | None = "eval/success_rate"
 
@@ -253,7 +254,7 @@ def _find_module(experiment: str) -> str:
     module = experiment if "." in experiment else f"experiments.{experiment}"
     try:
         found = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):
         found = None
     if found is None:
         raise UserError(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.xla import FLAG, mended_flags
+from behavior_priors.xla import FLAG, is_in_use, mended_flags, sums_are_right
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,14 @@ def test_sums_of_squares_of_products_are_complete() -> None:
     rows = jnp.stack([count, 0 * count, 0 * count], axis=1)
     squares = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2)))(rows)
     assert squares[-1] == 32_768.0**2
+
+
+def test_a_device_that_was_used_is_noticed_and_nothing_changed() -> None:
+    devices = jax.devices()
+    assert is_in_use()
+    assert jax.devices() == devices
+    assert jax.config.jax_num_cpu_devices == len(jax.devices("cpu"))
+
+
+def test_sums_are_seen_to_be_right() -> None:
+    assert sums_are_right()

@@ -13,6 +13,7 @@ import re
 import urllib.parse
 from typing import Any
 
+from behavior_priors.checks import check_precision
 from behavior_priors.envs.family import Family
 from behavior_priors.trust import FromFile, check_options
 from behavior_priors.types import Env, UserError
@@ -43,9 +44,10 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
         Those in the name count more.
 
     Raises:
-      UserError: no such family, module or member, an option that the family refuses, or something
-        that a file says and the user has not allowed.
+      UserError: no such family, module or member, an option that the family refuses, something that
+        a file says and the user has not allowed, or JAX's 64-bit mode.
     """
+    check_precision()
     source = name if isinstance(name, FromFile) else None
     name, mark, query = name.partition("?")
     options |= _read_options(query, f"--{flag}={name}?{query}") if mark else {}

@@ -16,11 +16,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from behavior_priors import distributions
-from behavior_priors.checks import check_rules
+from behavior_priors.checks import check_ranges
 from behavior_priors.learner import Learner
 from behavior_priors.learners.actor_critic import Penalty
 from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.ranges import Few, Limit, Weight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -46,10 +47,10 @@ class DivergenceConfig:
       limit: the divergence counts as at most this, and at least minus this; none for no limit.
     """
 
-    target: float = 1.0
+    target: Weight = 1.0
     per_dimension: bool = False
-    samples: int | None = None
-    limit: float | None = None
+    samples: Few | None = None
+    limit: Limit | None = None
 
 
 def make_kl_sac(
@@ -102,10 +103,4 @@ def check_divergence(config: DivergenceConfig) -> None:
     Raises:
       UserError: there is one.
     """
-    check_rules(
-        config,
-        {
-            "samples": (config.samples is None or config.samples >= 1, "at least 1, or none"),
-            "limit": (config.limit is None or config.limit > 0, "positive, or none"),
-        },
-    )
+    check_ranges(config)

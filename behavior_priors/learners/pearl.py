@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.checks import check_rules
+from behavior_priors.checks import check_ranges
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.actor_critic import SACState, make_actor_critic
 from behavior_priors.learners.parts import descend, make_adam
 from behavior_priors.learners.sac import entropy_penalty
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.objectives.context import describe
+from behavior_priors.ranges import LearningRate, Weight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -53,8 +54,8 @@ class PearlConfig:
         actor-critic.
     """
 
-    divergence_weight: float = 0.1
-    encoder_learning_rate: float = 3e-4
+    divergence_weight: Weight = 0.1
+    encoder_learning_rate: LearningRate = 3e-4
 
 
 def averaged_weight(kl_lambda: float, meta_batch: int) -> float:
@@ -215,10 +216,4 @@ def check_pearl_config(config: PearlConfig) -> None:
     Raises:
       UserError: there is one.
     """
-    check_rules(
-        config,
-        {
-            "divergence_weight": (config.divergence_weight >= 0, "at least 0"),
-            "encoder_learning_rate": (config.encoder_learning_rate > 0, "positive"),
-        },
-    )
+    check_ranges(config)

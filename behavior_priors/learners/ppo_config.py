@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from behavior_priors.checks import check_rules, check_std_limit
+from behavior_priors.checks import check_ranges, check_rules, check_std_limit
 from behavior_priors.networks import StdLimit
+from behavior_priors.ranges import (
+    Count,
+    CountOrZero,
+    InnerShare,
+    LearningRate,
+    Limit,
+    LogStd,
+    Positive,
+    Share,
+    SideBySide,
+    Weight,
+    Width,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,25 +54,25 @@ class PPOConfig:
 
     policy_observation: tuple[str, ...] = ()
     value_observation: tuple[str, ...] = ()
-    policy_widths: tuple[int, ...] = (256, 256)
-    value_widths: tuple[int, ...] = (256, 256)
-    policy_learning_rate: float = 3e-4
-    value_learning_rate: float = 3e-4
-    discount: float = 0.99
-    gae_lambda: float = 0.95
-    clip: float = 0.2
-    change_limit: float | None = 0.05
-    epochs: int = 10
-    minibatches: int = 8
-    entropy_weight: float = 0.0
-    gradient_clip: float | None = 0.5
+    policy_widths: tuple[Width, ...] = (256, 256)
+    value_widths: tuple[Width, ...] = (256, 256)
+    policy_learning_rate: LearningRate = 3e-4
+    value_learning_rate: LearningRate = 3e-4
+    discount: Share = 0.99
+    gae_lambda: Share = 0.95
+    clip: InnerShare = 0.2
+    change_limit: Limit | None = 0.05
+    epochs: Count = 10
+    minibatches: SideBySide = 8
+    entropy_weight: Weight = 0.0
+    gradient_clip: Limit | None = 0.5
     standardize_advantages: bool = True
-    policy_delay: int = 0
-    reward_scale: float = 1.0
-    min_log_std: float = -5.0
-    max_log_std: float = 2.0
+    policy_delay: CountOrZero = 0
+    reward_scale: Positive = 1.0
+    min_log_std: LogStd = -5.0
+    max_log_std: LogStd = 2.0
     std_limit: StdLimit = "clip"
-    mean_bound: float | None = None
+    mean_bound: Limit | None = None
 
 
 def check_ppo_config(config: PPOConfig) -> None:
@@ -68,25 +81,7 @@ def check_ppo_config(config: PPOConfig) -> None:
     Raises:
       UserError: there is one.
     """
-    rates = ("policy_learning_rate", "value_learning_rate")
-    widths = ("policy_widths", "value_widths")
-    largest, change = config.gradient_clip, config.change_limit
-    check_rules(
-        config,
-        {
-            **{name: (getattr(config, name) > 0, "positive") for name in rates},
-            **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
-            "discount": (0 <= config.discount <= 1, "in [0, 1]"),
-            "gae_lambda": (0 <= config.gae_lambda <= 1, "in [0, 1]"),
-            "clip": (0 < config.clip < 1, "between 0 and 1"),
-            "epochs": (config.epochs >= 1, "at least 1"),
-            "minibatches": (config.minibatches >= 1, "at least 1"),
-            "entropy_weight": (config.entropy_weight >= 0, "at least 0"),
-            "gradient_clip": (largest is None or largest > 0, "positive, or none"),
-            "change_limit": (change is None or change > 0, "positive, or none"),
-            "policy_delay": (config.policy_delay >= 0, "at least 0"),
-            "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
-            "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
-        },
-    )
+    check_ranges(config)
+    is_kept = config.min_log_std <= config.max_log_std
+    check_rules(config, {"min_log_std": (is_kept, "at most max_log_std")})
     check_std_limit(config)

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 
-from behavior_priors.checks import check_rules, check_std_limit
+from behavior_priors.checks import check_ranges, check_rules, check_std_limit
 from behavior_priors.networks import StdLimit
+from behavior_priors.ranges import (
+    Count,
+    Few,
+    LearningRate,
+    Limit,
+    LogStd,
+    Nats,
+    Positive,
+    PositiveShare,
+    Share,
+    Weight,
+    Width,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,27 +61,27 @@ class SACConfig:
 
     policy_observation: tuple[str, ...] = ()
     critic_observation: tuple[str, ...] = ()
-    policy_widths: tuple[int, ...] = (256, 256)
-    critic_widths: tuple[int, ...] = (256, 256)
+    policy_widths: tuple[Width, ...] = (256, 256)
+    critic_widths: tuple[Width, ...] = (256, 256)
     critic_layer_norm: bool = False
-    num_critics: int = 2
-    policy_learning_rate: float = 3e-4
-    critic_learning_rate: float = 3e-4
-    temperature_learning_rate: float = 3e-4
-    decay_updates: int | None = None
-    discount: float = 0.99
-    target_rate: float = 0.005
-    target_period: int = 1
+    num_critics: Few = 2
+    policy_learning_rate: LearningRate = 3e-4
+    critic_learning_rate: LearningRate = 3e-4
+    temperature_learning_rate: LearningRate = 3e-4
+    decay_updates: Count | None = None
+    discount: Share = 0.99
+    target_rate: PositiveShare = 0.005
+    target_period: Count = 1
     value_network: bool = False
-    initial_temperature: float = 1.0
+    initial_temperature: Positive = 1.0
     fixed_temperature: bool = False
-    target_entropy: float | None = None
-    reward_scale: float = 1.0
-    min_log_std: float = -5.0
-    max_log_std: float = 2.0
+    target_entropy: Nats | None = None
+    reward_scale: Positive = 1.0
+    min_log_std: LogStd = -5.0
+    max_log_std: LogStd = 2.0
     std_limit: StdLimit = "clip"
-    mean_bound: float | None = None
-    policy_decay: float = 0.0
+    mean_bound: Limit | None = None
+    policy_decay: Weight = 0.0
 
 
 def check_sac_config(config: SACConfig) -> None:
@@ -77,25 +90,7 @@ def check_sac_config(config: SACConfig) -> None:
     Raises:
       UserError: there is one.
     """
-    rates = ("policy_learning_rate", "critic_learning_rate", "temperature_learning_rate")
-    widths = ("policy_widths", "critic_widths")
-    check_rules(
-        config,
-        {
-            **{name: (getattr(config, name) > 0, "positive") for name in rates},
-            **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
-            "num_critics": (config.num_critics >= 1, "at least 1"),
-            "decay_updates": (
-                config.decay_updates is None or config.decay_updates >= 1,
-                "at least 1, or none",
-            ),
-            "discount": (0 <= config.discount <= 1, "in [0, 1]"),
-            "target_rate": (0 < config.target_rate <= 1, "in (0, 1]"),
-            "target_period": (config.target_period >= 1, "at least 1"),
-            "initial_temperature": (config.initial_temperature > 0, "positive"),
-            "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
-            "policy_decay": (config.policy_decay >= 0, "at least 0"),
-            "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
-        },
-    )
+    check_ranges(config)
+    is_kept = config.min_log_std <= config.max_log_std
+    check_rules(config, {"min_log_std": (is_kept, "at most max_log_std")})
     check_std_limit(config)

@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.checks import check_observation, check_rules
+from behavior_priors.checks import check_observation, check_ranges
 from behavior_priors.networks import MLP, flatten_observation, observation_size
 from behavior_priors.objectives.context import (
     SMALLEST_VARIANCE,
     divergence_from_standard,
     product_of_gaussians,
 )
+from behavior_priors.ranges import Width
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -51,10 +52,10 @@ class ContextConfig:
 
     observation: tuple[str, ...] = ()
     next_observation: bool = False
-    latent_size: int = 5
-    widths: tuple[int, ...] = (200, 200, 200)
+    latent_size: Width = 5
+    widths: tuple[Width, ...] = (200, 200, 200)
     encoder: Literal["product", "recurrent"] = "product"
-    recurrent_width: int = 200
+    recurrent_width: Width = 200
     deterministic: bool = False
 
 
@@ -161,7 +162,4 @@ def _mean_of_those(x: Array, counts: Array) -> Array:
 def _check(config: ContextConfig, observation_spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the spec or itself."""
     check_observation("observation", "the context encoder", config.observation, observation_spec)
-    positive = ("latent_size", "recurrent_width")
-    rules = {name: (getattr(config, name) >= 1, "at least 1") for name in positive}
-    rules["widths"] = (min(config.widths, default=1) > 0, "positive")
-    check_rules(config, rules)
+    check_ranges(config)

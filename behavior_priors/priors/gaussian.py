@@ -14,7 +14,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_observation, check_rules, check_std_limit
+from behavior_priors.checks import check_observation, check_ranges, check_rules, check_std_limit
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
 from behavior_priors.networks import (
     GaussianPolicy,
@@ -23,6 +23,7 @@ from behavior_priors.networks import (
     image_slots,
     observation_size,
 )
+from behavior_priors.ranges import InnerShare, Limit, LogStd, ShareBelowOne, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -54,13 +55,13 @@ class GaussianConfig:
     """
 
     observation: tuple[str, ...] = ()
-    widths: tuple[int, ...] = (256, 256)
-    min_log_std: float = -5.0
-    max_log_std: float = 2.0
+    widths: tuple[Width, ...] = (256, 256)
+    min_log_std: LogStd = -5.0
+    max_log_std: LogStd = 2.0
     std_limit: StdLimit = "clip"
-    mean_bound: float | None = None
-    entropy_weight: float = 0.0
-    squash_limit: float = 0.999
+    mean_bound: Limit | None = None
+    entropy_weight: ShareBelowOne = 0.0
+    squash_limit: InnerShare = 0.999
 
 
 def make_gaussian(
@@ -155,12 +156,7 @@ def make_gaussian(
 def _check(config: GaussianConfig, observation_spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the spec or itself."""
     check_observation("observation", "the Gaussian", config.observation, observation_spec)
-    rules = {
-        "widths": (min(config.widths, default=1) > 0, "positive"),
-        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
-        "mean_bound": (config.mean_bound is None or config.mean_bound > 0, "positive, or none"),
-        "entropy_weight": (0 <= config.entropy_weight < 1, "at least 0 and below 1"),
-        "squash_limit": (0 < config.squash_limit < 1, "between 0 and 1"),
-    }
-    check_rules(config, rules)
+    check_ranges(config)
+    is_kept = config.min_log_std <= config.max_log_std
+    check_rules(config, {"min_log_std": (is_kept, "at most max_log_std")})
     check_std_limit(config)

@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_observation, check_rules
+from behavior_priors.checks import check_observation, check_ranges, check_rules
 from behavior_priors.distributions import mixture_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.ranges import Few, LogStd, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -41,10 +42,10 @@ class MixtureConfig:
     """
 
     observation: tuple[str, ...] = ()
-    components: int = 5
-    widths: tuple[int, ...] = (256, 256)
-    min_log_std: float = -5.0
-    max_log_std: float = 2.0
+    components: Few = 5
+    widths: tuple[Width, ...] = (256, 256)
+    min_log_std: LogStd = -5.0
+    max_log_std: LogStd = 2.0
 
 
 def make_mixture(
@@ -129,9 +130,6 @@ def _check(
     check_observation("observation", "the mixture", config.observation, observation_spec)
     if action_spec.bound is not None:
         raise UserError("a mixture of Gaussians is for unbounded actions; these have a bound")
-    rules = {
-        "components": (config.components >= 1, "at least 1"),
-        "widths": (min(config.widths, default=1) > 0, "positive"),
-        "min_log_std": (config.min_log_std <= config.max_log_std, "at most max_log_std"),
-    }
-    check_rules(config, rules)
+    check_ranges(config)
+    is_kept = config.min_log_std <= config.max_log_std
+    check_rules(config, {"min_log_std": (is_kept, "at most max_log_std")})

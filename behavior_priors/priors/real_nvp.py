@@ -12,14 +12,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import distrax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.checks import check_observation, check_rules
+from behavior_priors.checks import check_observation, check_ranges
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
 from behavior_priors.networks import (
     MLP,
@@ -27,6 +27,7 @@ from behavior_priors.networks import (
     flatten_observation,
     flatten_things,
 )
+from behavior_priors.ranges import FewOrZero, InnerShare, Limit, Range, Weight, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -56,7 +57,8 @@ class RealNVPConfig:
         features then do not depend on the things' order.
       set_present: name of the array, also among them, that says which of the things are there, by 1
         or 0; features then do not depend on the others. None where all are.
-      couplings: number of affine couplings; they alternate between the halves of the action.
+      couplings: number of affine couplings; they alternate between the halves of the action, so
+        that one alone would leave half of it as it is.
       encoder_widths: layers that turn the observation into features; none leaves it as it is.
       conditioner_widths: hidden layers of the network inside each coupling.
       log_scale_bound: log-scales stay within this by bound * tanh(raw / bound); None for no bound.
@@ -70,14 +72,14 @@ class RealNVPConfig:
     observation: tuple[str, ...] = ()
     set_observation: tuple[str, ...] = ()
     set_present: str | None = None
-    couplings: int = 4
-    encoder_widths: tuple[int, ...] = (256,)
-    conditioner_widths: tuple[int, ...] = (256, 256)
-    log_scale_bound: float | None = 2.0
+    couplings: Annotated[int, Range(least=2, most=1_000)] = 4
+    encoder_widths: tuple[Width, ...] = (256,)
+    conditioner_widths: tuple[Width, ...] = (256, 256)
+    log_scale_bound: Limit | None = 2.0
     squash: bool = False
-    squash_limit: float = 0.999
-    padding: int = 0
-    padding_noise: float = 0.1
+    squash_limit: InnerShare = 0.999
+    padding: FewOrZero = 0
+    padding_noise: Weight = 0.1
     final_init: Literal["zeros", "uniform"] = "zeros"
 
     @classmethod
@@ -282,25 +284,11 @@ def _check(
             f"set_observation: {', '.join(listed)} should all list the same things along their "
             "first axis, but those differ in length"
         )
-    scale, widths = config.log_scale_bound, ("encoder_widths", "conditioner_widths")
-    check_rules(
-        config,
-        {
-            **{name: (min(getattr(config, name), default=1) > 0, "positive") for name in widths},
-            "padding": (config.padding >= 0, "at least 0"),
-            "log_scale_bound": (scale is None or scale > 0, "positive, or none"),
-            "squash_limit": (0 < config.squash_limit < 1, "between 0 and 1"),
-        },
-    )
-    if config.couplings < 2:
-        raise UserError(
-            f"couplings={config.couplings} leaves half of the action untransformed; "
-            "a real-NVP needs at least 2"
-        )
+    check_ranges(config)
     if action_spec.size + config.padding < 2:
         raise UserError(
-            f"an action of size {action_spec.size} cannot be split into halves; "
-            "a real-NVP needs padding=1 here"
+            f"padding={config.padding} should be 1 here: a real-NVP halves the action, which has "
+            f"size {action_spec.size}"
         )
     if config.squash and action_spec.bound is None:
         raise UserError("squash=True needs bounded actions; these have no bound")

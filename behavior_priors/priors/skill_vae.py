@@ -16,13 +16,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_observation, check_rules
+from behavior_priors.checks import check_observation, check_ranges
 from behavior_priors.distributions import gaussian_divergence, policy_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.priors.skill_networks import LIMITS, Encoder, OpenLoopDecoder
+from behavior_priors.ranges import Few, Limit, Positive, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -68,21 +69,21 @@ class SkillVAEConfig:
         closed form; reverse for one that seeks their mode. The latter two need a Gaussian.
     """
 
-    horizon: int = 10
-    latent_size: int = 10
+    horizon: Few = 10
+    latent_size: Width = 10
     prior_observation: tuple[str, ...] = ()
     decoder_observation: tuple[str, ...] = ()
     decoder: Literal["closed_loop", "open_loop"] = "closed_loop"
-    beta: float = 1e-2
-    target_divergence: float | None = None
+    beta: Positive = 1e-2
+    target_divergence: Limit | None = None
     averaged: bool = False
-    embedding_width: int = 32
-    lstm_width: int = 128
-    decoder_widths: tuple[int, ...] = (128, 128, 128)
+    embedding_width: Width = 32
+    lstm_width: Width = 128
+    decoder_widths: tuple[Width, ...] = (128, 128, 128)
     prior: Literal["gaussian", "mixture", "real_nvp"] = "gaussian"
-    prior_widths: tuple[int, ...] = (128, 128, 128)
-    prior_components: int = 5
-    prior_couplings: int = 4
+    prior_widths: tuple[Width, ...] = (128, 128, 128)
+    prior_components: Few = 5
+    prior_couplings: Few = 4
     prior_objective: Literal["nll", "forward", "reverse"] = "nll"
 
 
@@ -278,14 +279,7 @@ def _check(config: SkillVAEConfig, observation_spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the spec or itself."""
     for field in ("prior_observation", "decoder_observation"):
         check_observation(field, "the skill model", getattr(config, field), observation_spec)
-    target = config.target_divergence
-    positive = ("horizon", "latent_size", "embedding_width", "lstm_width")
-    rules = {name: (getattr(config, name) >= 1, "at least 1") for name in positive}
-    rules |= {
-        "beta": (config.beta > 0, "positive"),
-        "target_divergence": (target is None or target > 0, "positive, or none"),
-    }
-    check_rules(config, rules)
+    check_ranges(config)
     if config.prior_objective != "nll" and config.prior != "gaussian":
         raise UserError(
             f"prior_objective={config.prior_objective} needs prior=gaussian; the {config.prior} "

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.checks import check_ranges, check_rules
 from behavior_priors.envs.rollout import PolicyFn, Rollout, rollout_from
 from behavior_priors.learner import MetaLearner
 from behavior_priors.objectives.context import describe
+from behavior_priors.ranges import CountOrZero, Episodes, Few
 from behavior_priors.training.evaluate import EvaluateFn
-from behavior_priors.training.experience import check_rules
 from behavior_priors.training.meta_experience import judged_by_context, tasks_of
 from behavior_priors.types import Array, Context, Env, Metrics, Params, PRNGKey, State, Task
 
@@ -29,9 +30,9 @@ class AdaptConfig:
       repeats: times that each task is met anew.
     """
 
-    trajectories: int = 3
-    exploration: int = 2
-    repeats: int = 1
+    trajectories: Few = 3
+    exploration: CountOrZero = 2
+    repeats: Episodes = 1
 
 
 class Adaptation(NamedTuple):
@@ -178,13 +179,7 @@ def episodes_as_context(env: Env, episodes: Rollout) -> Context:
 
 def _check(config: AdaptConfig) -> None:
     """Refuses values outside their range."""
-    rules = [
-        (config.trajectories >= 1, "trajectories", "at least 1"),
-        (config.repeats >= 1, "repeats", "at least 1"),
-        (
-            0 <= config.exploration < config.trajectories,
-            "exploration",
-            f"from 0 to {config.trajectories - 1}, one less than the trajectories",
-        ),
-    ]
-    check_rules(config, rules)
+    check_ranges(config)
+    is_kept = config.exploration < config.trajectories
+    most = f"at most {config.trajectories - 1}, one less than the trajectories"
+    check_rules(config, {"exploration": (is_kept, most)})

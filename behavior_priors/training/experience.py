@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.base import reset_many, step_and_reset
-from behavior_priors.types import Array, Env, Metrics, State, Transition, UserError
+from behavior_priors.types import Array, Env, Metrics, State, Transition
 
 
 class RunState(Protocol):
@@ -114,25 +113,3 @@ def release_envs(env: Env, state: EpisodesState) -> None:
     """Gives up the episodes of a state that is not run any more."""
     if env.release is not None:
         env.release(state.envs)
-
-
-def check_positive(config: Any, fields: Sequence[str]) -> None:
-    """Refuses a config in which one of the fields is below 1.
-
-    Raises:
-      UserError: there is one.
-    """
-    for field in fields:
-        if getattr(config, field) < 1:
-            raise UserError(f"{field} must be at least 1, got {getattr(config, field)}")
-
-
-def check_rules(config: Any, rules: Sequence[tuple[bool, str, str]]) -> None:
-    """Refuses a config that breaks a rule `(it holds, field, what the field must be)`.
-
-    Raises:
-      UserError: it does.
-    """
-    for holds, field, meaning in rules:
-        if not holds:
-            raise UserError(f"{field} must be {meaning}, got {getattr(config, field)}")

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.checks import check_ranges, check_rules
+from behavior_priors.checks import check_precision, check_ranges, check_rules
 from behavior_priors.data.dataset import Windows
 from behavior_priors.keys import named_key
+from behavior_priors.ranges import Count, InnerShare, LearningRate, Limit, SideBySide, Weight
 from behavior_priors.types import Array, InitFn, Metrics, Params, PriorLossFn, PRNGKey, UserError
 
 VALIDATION_CHUNK = 4096
@@ -56,14 +57,14 @@ class FitConfig:
         model: its prior's part grows while skills become more precise.
     """
 
-    steps: int = 10_000
-    steps_per_epoch: int = 500
-    batch_size: int = 256
-    learning_rate: float = 1e-3
+    steps: Count = 10_000
+    steps_per_epoch: Count = 500
+    batch_size: SideBySide = 256
+    learning_rate: LearningRate = 1e-3
     learning_rate_schedule: Literal["constant", "cosine"] = "constant"
-    weight_decay: float = 0.0
-    gradient_clip: float | None = None
-    validation_fraction: float = 0.1
+    weight_decay: Weight = 0.0
+    gradient_clip: Limit | None = None
+    validation_fraction: InnerShare = 0.1
     keep: Literal["best", "late", "last"] = "best"
 
 
@@ -110,8 +111,9 @@ def make_fit(prior: Trainable, config: FitConfig) -> Fit:
     """Returns the functions that train `prior`.
 
     Raises:
-      UserError: the config does not fit itself.
+      UserError: the config does not fit itself, or JAX's 64-bit mode is on.
     """
+    check_precision()
     _check_config(config)
     learning_rate: optax.ScalarOrSchedule = config.learning_rate
     if config.learning_rate_schedule == "cosine":
@@ -263,13 +265,10 @@ def _take(data: Data, rows: Array) -> Mapping[str, Any]:
 
 
 def _check_config(config: FitConfig) -> None:
-    least = {"steps": 1, "steps_per_epoch": 1, "batch_size": 1}
-    check_ranges(config, least, positive=("gradient_clip",))
-    check_rules(config, {"learning_rate": (config.learning_rate > 0, "positive")})
-    if config.steps % config.steps_per_epoch:
-        raise UserError(
-            f"steps={config.steps} should be a multiple of steps_per_epoch={config.steps_per_epoch}"
-        )
+    check_ranges(config)
+    is_kept = config.steps % config.steps_per_epoch == 0
+    multiple = f"a multiple of steps_per_epoch={config.steps_per_epoch}"
+    check_rules(config, {"steps": (is_kept, multiple)})
 
 
 def _check_data(prior: Trainable, data: Data, name: str) -> None:

@@ -20,10 +20,11 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from absl import app, flags, logging
 
-from behavior_priors.files import NO_SPACE, reason
+from behavior_priors import docstrings
 from behavior_priors.training import termination
 from behavior_priors.training.flag_file import check_flag_files, named_flag_files, read_flag_file
 from behavior_priors.training.flag_kinds import Kind, kind_of, make_flag
+from behavior_priors.training.mishaps import explain, prepare_jax
 from behavior_priors.trust import FromFile
 from behavior_priors.types import UserError
 
@@ -51,12 +52,14 @@ def define(
       flag_values: where the flags are registered.
 
     Raises:
-      TypeError: a field has a type that cannot be a flag, or no line under `Attributes:`.
+      TypeError: a field has a type that cannot be a flag, numbers without a range, or no line under
+        `Attributes:`.
+      ValueError: a default is outside of its range.
     """
     help_texts = _attribute_docs(config_class)
     for field, kind in _fields(config_class):
         name = _join(prefix, field.name)
-        if field.name not in help_texts:
+        if field.name not in help_texts and not docstrings.are_dropped():
             raise TypeError(f"{config_class.__name__} documents no attribute `{field.name}`")
         default = _default(field) if defaults is None else getattr(defaults, field.name)
         if not isinstance(kind, Kind):
@@ -65,7 +68,7 @@ def define(
             continue
         default = None if default is dataclasses.MISSING else default
         flags.DEFINE_flag(
-            make_flag(name, kind, default, help_texts[field.name]),
+            make_flag(name, kind, default, help_texts.get(field.name, field.name)),
             flag_values,
             # absl lists under --help what belongs to the program that was started.
             module_name=sys.argv[0],
@@ -91,7 +94,8 @@ def read(
             continue
         values[field.name] = value = flag_values[name].value
         if value is None and _default(field) is dataclasses.MISSING:
-            raise UserError(f"--{name} is missing; give it the {help_texts[field.name]}")
+            meaning = help_texts.get(field.name, field.name)
+            raise UserError(f"--{name} is missing; give it the {meaning}")
     return config_class(**values)
 
 
@@ -123,15 +127,24 @@ def read_file(config_class: type[Config], path: str | Path, trust: Sequence[str]
 
 
 @contextlib.contextmanager
-def naming(prefix: str) -> Iterator[None]:
+def naming(prefix: str, config: Any) -> Iterator[None]:
     """Turns the field that an error begins with into the flag of that field.
 
     Makers of learners, priors and loops know their configs' fields; that `steps` was given as
-    `--loop.steps` only the program knows.
+    `--loop.steps` only the program knows. An error that begins with anything else stays as it is.
+
+    Args:
+      prefix: of the config's flags.
+      config: has the fields; one that has none is the value of the flag called `prefix` itself.
     """
     try:
         yield
     except UserError as error:
+        if not dataclasses.is_dataclass(config):
+            raise UserError(f"--{prefix}: {error}") from error
+        first = re.match(r"\w*", str(error))[0]  # type: ignore[index]
+        if first not in {field.name for field in dataclasses.fields(config)}:
+            raise
         raise UserError(f"--{_join(prefix, str(error))}") from error
 
 
@@ -183,6 +196,7 @@ def _stop_writing() -> None:
 def _guard(main: Callable[[], None]) -> None:
     termination.install()
     try:
+        prepare_jax()
         main()
     except termination.Terminated:
         _exit_at_once(termination.MESSAGE, termination.STATUS)
@@ -194,13 +208,10 @@ def _guard(main: Callable[[], None]) -> None:
         if termination.requested():
             # whatever has called Python back from the device made another exception of it
             _exit_at_once(termination.MESSAGE, termination.STATUS)
-        if not isinstance(error, OSError):
-            raise
-        if error.errno in NO_SPACE:
-            _exit_with(f"no space left on device while writing {error.filename or 'a file'}")
-        if error.filename is None:
-            raise
-        _exit_with(f"{error.filename}: {reason(error).lower()}")
+        given = {name: flags.FLAGS[name].value for name in flags.FLAGS}
+        if line := explain(error, given):
+            _exit_with(line)
+        raise
 
 
 def _exit_at_once(message: str, status: int) -> NoReturn:
@@ -278,14 +289,14 @@ def _lines(config: Any, prefix: str) -> Iterator[str]:
             continue
         text = kind.format(value)
         # absl strips a flagfile's lines.
-        if len(text.splitlines()) > 1 or text != text.rstrip() or kind.parse(text) != value:
+        if len(text.splitlines()) > 1 or text != text.rstrip() or not kind.restores(text, value):
             raise UserError(f"--{name}={value!r} cannot be written to a flagfile")
         yield f"--{name}={text}"
 
 
 def _fields(config_class: type) -> Iterator[tuple[dataclasses.Field, Any]]:
     """Fields with their `Kind`, or with their class where they are configs themselves."""
-    hints = typing.get_type_hints(config_class)
+    hints = typing.get_type_hints(config_class, include_extras=True)
     for field in dataclasses.fields(config_class):
         hint = hints[field.name]
         yield field, hint if dataclasses.is_dataclass(hint) else kind_of(hint, field.name)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Generic, NamedTuple
+from typing import Annotated, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.checks import check_precision, check_ranges, check_rules
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.learner import Learner, LearnerState, scan_updates
+from behavior_priors.ranges import INT32, Count, CountOrZero, Range, SideBySide
 from behavior_priors.replay import ReplayState, make_replay
 from behavior_priors.training.experience import (
     AnyRunState,
-    check_positive,
-    check_rules,
     release_envs,
     resume_envs,
     step_envs,
     summarize_episodes,
 )
+from behavior_priors.training.memory import check_room
 from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition
 
 
@@ -41,13 +41,13 @@ class LoopConfig:
       replay_capacity: transitions remembered; None for all of a run.
     """
 
-    steps: int = 96_000
-    epoch_steps: int = 1_600
-    num_envs: int = 32
-    warmup_steps: int = 1_600
-    updates_per_step: float = 0.25
-    batch_size: int = 256
-    replay_capacity: int | None = None
+    steps: Count = 96_000
+    epoch_steps: Count = 1_600
+    num_envs: SideBySide = 32
+    warmup_steps: CountOrZero = 1_600
+    updates_per_step: Annotated[float, Range(above=0, most=10_000)] = 0.25
+    batch_size: SideBySide = 256
+    replay_capacity: Count | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -98,13 +98,22 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]
     `episode/diverged`. A diverged step has neither reward nor success.
 
     Raises:
-      UserError: the config does not fit itself.
+      UserError: the config does not fit itself, has no room, or JAX's 64-bit mode is on.
     """
+    check_precision()
     taken = config.num_envs * env.steps_per_action
     updates = _check(config, taken)
     capacity = config.replay_capacity
     if capacity is None:
         capacity = config.steps // env.steps_per_action
+    check_room(
+        env,
+        {
+            "replay_capacity": capacity,
+            "num_envs": config.num_envs,
+            "batch_size": config.batch_size,
+        },
+    )
     replay = make_replay(capacity)
 
     def init(key: PRNGKey) -> LoopState:
@@ -180,25 +189,30 @@ def _example_transition(env: Env) -> Transition:
 
 def _check(config: LoopConfig, taken: int) -> int:
     """Updates after each round, which takes so many environment steps."""
-    check_positive(config, ("steps", "epoch_steps", "num_envs", "batch_size"))
+    check_ranges(config)
     updates = config.updates_per_step * taken
     capacity = config.replay_capacity
     each = "num_envs" if taken == config.num_envs else f"num_envs * {taken // config.num_envs}"
-    rules = [
-        (config.epoch_steps % taken == 0, "epoch_steps", f"a multiple of {each}"),
-        (config.steps % config.epoch_steps == 0, "steps", "a multiple of epoch_steps"),
-        (config.warmup_steps >= 0, "warmup_steps", "at least 0"),
-        (
+    total = updates * (config.steps // taken)
+    rules = {
+        "epoch_steps": (config.epoch_steps % taken == 0, f"a multiple of {each}"),
+        "steps": (config.steps % config.epoch_steps == 0, "a multiple of epoch_steps"),
+        "replay_capacity": (
             capacity is None or capacity >= config.num_envs,
-            "replay_capacity",
             "at least num_envs, or none for all of a run",
         ),
-        (
+        "updates_per_step": (
             # a product such as 0.7 * 10 is not exactly whole
-            math.isfinite(updates) and updates > 0.5 and abs(updates - round(updates)) < 1e-6,
-            "updates_per_step",
+            updates > 0.5 and abs(updates - round(updates)) < 1e-6,
             f"such that times {each} it is a whole number, at least 1",
         ),
-    ]
+    }
+    check_rules(config, rules)
+    rules = {
+        "updates_per_step": (
+            total <= INT32,
+            f"smaller: there would be {total:.0f} updates in all, and {INT32} can be counted",
+        ),
+    }
     check_rules(config, rules)
     return round(updates)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.checks import check_precision
 from behavior_priors.learner import LearnerState, MetaLearner
 from behavior_priors.replay import ReplayState
 from behavior_priors.task_replay import SampleFn, TaskReplay, make_task_replay
 from behavior_priors.training.loop import Loop
+from behavior_priors.training.memory import check_room
 from behavior_priors.training.meta_experience import as_context, example_of
 from behavior_priors.training.meta_round import Memories, make_round
 from behavior_priors.training.meta_schedule import (
@@ -65,11 +67,21 @@ def make_meta_loop(
       tasks: `[tasks, ...]`, those to train on.
 
     Raises:
-      UserError: the config does not fit itself, the environment or the tasks.
+      UserError: the config does not fit itself, the environment or the tasks, has no room, or
+        JAX's 64-bit mode is on.
     """
+    check_precision()
     length = env.episode_length
     count = len(jax.tree.leaves(tasks)[0])
     schedule = check_schedule(config, length, count)
+    check_room(
+        env,
+        {
+            "replay_capacity": replay_need(config, count) * count,
+            "batch_size": config.batch_size * config.meta_batch,
+            "context_size": config.context_size * config.meta_batch,
+        },
+    )
     stretches = stretches_of(config, length)
     updates = config.updates_per_iteration
     steps_of_an_iteration = schedule.epoch_steps // config.epoch_iterations

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from behavior_priors.training.experience import check_positive, check_rules
+from behavior_priors.checks import check_ranges, check_rules
+from behavior_priors.ranges import INT32, Count, CountOrZero, SideBySide
 from behavior_priors.types import UserError
 
 
@@ -38,22 +39,22 @@ class MetaLoopConfig:
       replay_capacity: transitions remembered of each task; None for what a run makes of it.
     """
 
-    iterations: int = 100
-    epoch_iterations: int = 5
-    initial_steps: int = 200
-    tasks_per_iteration: int = 5
-    prior_steps: int = 200
-    posterior_steps: int = 0
-    extra_steps: int = 200
+    iterations: Count = 100
+    epoch_iterations: Count = 5
+    initial_steps: Count = 200
+    tasks_per_iteration: SideBySide = 5
+    prior_steps: CountOrZero = 200
+    posterior_steps: CountOrZero = 0
+    extra_steps: CountOrZero = 200
     first_from_prior: bool = True
-    updates_per_iteration: int = 200
-    meta_batch: int = 16
-    batch_size: int = 256
-    context_size: int = 64
+    updates_per_iteration: Count = 200
+    meta_batch: SideBySide = 16
+    batch_size: SideBySide = 256
+    context_size: SideBySide = 64
     context: Literal["recent", "all", "batch"] = "recent"
     context_order: Literal["random", "in_order"] = "random"
     batch_order: Literal["random", "in_order"] = "random"
-    replay_capacity: int | None = None
+    replay_capacity: Count | None = None
 
 
 class MetaSchedule(NamedTuple):
@@ -138,53 +139,28 @@ def check_schedule(config: MetaLoopConfig, length: int, tasks: int) -> MetaSched
     Raises:
       UserError: the config does not fit itself, or these.
     """
-    check_positive(
-        config,
-        (
-            "iterations",
-            "epoch_iterations",
-            "updates_per_iteration",
-            "meta_batch",
-            "batch_size",
-            "context_size",
-        ),
-    )
-    rules = [
-        (
+    check_ranges(config)
+    stretches = ("initial_steps", "prior_steps", "posterior_steps", "extra_steps")
+    multiple = f"a multiple of the length of an episode, {length}"
+    rules = {
+        "iterations": (
             config.iterations % config.epoch_iterations == 0,
-            "iterations",
             "a multiple of epoch_iterations",
         ),
-        (
-            1 <= config.tasks_per_iteration <= tasks,
-            "tasks_per_iteration",
-            f"from 1 to the number of training tasks, {tasks}",
+        "tasks_per_iteration": (
+            config.tasks_per_iteration <= tasks,
+            f"at most the number of training tasks, {tasks}",
         ),
-        *(
-            (
-                steps >= least and steps % length == 0,
-                name,
-                f"a multiple of the length of an episode, {length}"
-                + ", and positive" * (least > 0),
-            )
-            for name, steps, least in (
-                ("initial_steps", config.initial_steps, 1),
-                ("prior_steps", config.prior_steps, 0),
-                ("posterior_steps", config.posterior_steps, 0),
-                ("extra_steps", config.extra_steps, 0),
-            )
-        ),
-        (
+        **{name: (getattr(config, name) % length == 0, multiple) for name in stretches},
+        "batch_size": (
             config.batch_order == "random" or config.batch_size <= config.initial_steps,
-            "batch_size",
             "at most initial_steps, to be in order",
         ),
-        (
+        "replay_capacity": (
             config.replay_capacity is None or config.replay_capacity >= config.initial_steps,
-            "replay_capacity",
             "at least initial_steps, or none for what a run makes",
         ),
-    ]
+    }
     check_rules(config, rules)
     if config.prior_steps + config.posterior_steps == 0:
         raise UserError(
@@ -192,6 +168,10 @@ def check_schedule(config: MetaLoopConfig, length: int, tasks: int) -> MetaSched
         )
     epoch = config.epoch_iterations * config.tasks_per_iteration * _steps_of_a_round(config)
     initial = tasks * config.initial_steps
-    return MetaSchedule(
-        initial + epoch * (config.iterations // config.epoch_iterations), epoch, warmup_steps=0
-    )
+    steps = initial + epoch * (config.iterations // config.epoch_iterations)
+    if steps > INT32:
+        raise UserError(
+            f"iterations={config.iterations} should be fewer: these are {steps} environment steps, "
+            f"and no more than {INT32} can be counted"
+        )
+    return MetaSchedule(steps, epoch, warmup_steps=0)

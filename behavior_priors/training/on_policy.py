@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.checks import check_precision, check_ranges, check_rules
 from behavior_priors.envs.base import reset_many
 from behavior_priors.learner import LearnerState, Notes, OnPolicyLearner
+from behavior_priors.ranges import Count, SideBySide
 from behavior_priors.training.experience import (
-    check_positive,
-    check_rules,
     release_envs,
     resume_envs,
     step_envs,
     summarize_episodes,
 )
 from behavior_priors.training.loop import Loop
+from behavior_priors.training.memory import check_room
 from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition
 
 
@@ -33,10 +34,10 @@ class OnPolicyConfig:
       unroll_length: actions of each environment in a round, which an update follows.
     """
 
-    steps: int = 96_000
-    epoch_steps: int = 1_600
-    num_envs: int = 32
-    unroll_length: int = 50
+    steps: Count = 96_000
+    epoch_steps: Count = 1_600
+    num_envs: SideBySide = 32
+    unroll_length: SideBySide = 50
 
     @property
     def warmup_steps(self) -> int:
@@ -73,10 +74,12 @@ def make_on_policy_loop(
     `summarize_episodes`.
 
     Raises:
-      UserError: the config does not fit itself, or the learner.
+      UserError: the config does not fit itself or the learner, or JAX's 64-bit mode is on.
     """
+    check_precision()
     taken = config.num_envs * env.steps_per_action
     rounds = _check(config, learner, env.steps_per_action)
+    check_room(env, {"unroll_length": config.num_envs * config.unroll_length})
 
     def init(key: PRNGKey) -> OnPolicyState:
         learner_key, env_key, key = jax.random.split(key, 3)
@@ -132,21 +135,20 @@ def make_on_policy_loop(
 
 def _check(config: OnPolicyConfig, learner: OnPolicyLearner, steps_per_action: int) -> int:
     """Rounds in an epoch."""
-    check_positive(config, ("steps", "epoch_steps", "num_envs", "unroll_length"))
+    check_ranges(config)
     transitions = config.num_envs * config.unroll_length
     taken = transitions * steps_per_action
     each = "num_envs * unroll_length" + (f" * {steps_per_action}" if steps_per_action > 1 else "")
     parts = learner.minibatches
     check_rules(
         config,
-        [
-            (config.epoch_steps % taken == 0, "epoch_steps", f"a multiple of {each} = {taken}"),
-            (config.steps % config.epoch_steps == 0, "steps", "a multiple of epoch_steps"),
-            (
+        {
+            "epoch_steps": (config.epoch_steps % taken == 0, f"a multiple of {each} = {taken}"),
+            "steps": (config.steps % config.epoch_steps == 0, "a multiple of epoch_steps"),
+            "unroll_length": (
                 transitions % parts == 0,
-                "unroll_length",
                 f"such that times num_envs it is a multiple of the learner's {parts} minibatches",
             ),
-        ],
+        },
     )
     return config.epoch_steps // taken

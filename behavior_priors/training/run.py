@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import jax
 
+from behavior_priors.checks import check_ranges
+from behavior_priors.ranges import Count, CountOrZero, Episodes
 from behavior_priors.training.evaluate import EvaluateFn
 from behavior_priors.training.experience import AnyRunState, RunState
 from behavior_priors.training.finite import find_culprit, non_finite
@@ -46,8 +48,8 @@ class RecordConfig:
       wandb_project: also log to this Weights & Biases project; none for no.
     """
 
-    checkpoint_every: int = 4
-    eval_every: int = 2
+    checkpoint_every: Count = 4
+    eval_every: CountOrZero = 2
     tensorboard: bool = False
     wandb_project: str | None = None
 
@@ -60,7 +62,7 @@ class RunConfig(RecordConfig):
       eval_episodes: episodes of an evaluation on the way.
     """
 
-    eval_episodes: int = 100
+    eval_episodes: Episodes = 100
 
 
 class Schedule(Protocol):
@@ -80,10 +82,7 @@ def check_run_config(config: RecordConfig) -> None:
     Raises:
       UserError: there is one.
     """
-    for field, least in (("checkpoint_every", 1), ("eval_every", 0), ("eval_episodes", 1)):
-        value = getattr(config, field, least)
-        if value < least:
-            raise UserError(f"{field} must be at least {least}, got {value}")
+    check_ranges(config)
 
 
 def open_writers(
@@ -133,7 +132,9 @@ def run_fit(
                 )
             writer.write(at, metrics)
             headline = {"validation loss": metrics["validation/loss"]}
-            progress.update(at, headline | {"best": float(state.best_loss)})
+            if config.keep != "last":
+                headline["best"] = float(state.best_loss)
+            progress.update(at, headline)
             stage.save(at, state)
 
         return fit(

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.ranges import Positive, Weight, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -39,10 +40,10 @@ class CVAEConfig:
       kl_weight: of the latent's divergence from `N(0, I)`; 1 for the evidence lower bound.
     """
 
-    latent_size: int | None = None
-    widths: tuple[int, ...] = (128, 128)
-    action_std: float = 0.1
-    kl_weight: float = 1.0
+    latent_size: Width | None = None
+    widths: tuple[Width, ...] = (128, 128)
+    action_std: Positive = 0.1
+    kl_weight: Weight = 1.0
 
 
 class CVAE(nn.Module):

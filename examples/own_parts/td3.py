@@ -17,6 +17,7 @@ from flax import linen as nn
 from behavior_priors.learner import Learner
 from behavior_priors.networks import MLP, Critics, flatten_observation, observation_size
 from behavior_priors.objectives import td
+from behavior_priors.ranges import Count, LearningRate, Limit, PositiveShare, Share, Weight, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -45,14 +46,14 @@ class TD3Config:
       target_noise_limit: its largest magnitude.
     """
 
-    widths: tuple[int, ...] = (256, 256)
-    learning_rate: float = 3e-4
-    discount: float = 0.99
-    target_rate: float = 0.005
-    policy_period: int = 2
-    exploration_noise: float = 0.5
-    target_noise: float = 0.2
-    target_noise_limit: float = 0.5
+    widths: tuple[Width, ...] = (256, 256)
+    learning_rate: LearningRate = 3e-4
+    discount: Share = 0.99
+    target_rate: PositiveShare = 0.005
+    policy_period: Count = 2
+    exploration_noise: Weight = 0.5
+    target_noise: Weight = 0.2
+    target_noise_limit: Limit = 0.5
 
 
 @jax.tree_util.register_dataclass

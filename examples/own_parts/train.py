@@ -19,6 +19,7 @@ from behavior_priors.data.dataset import load_transitions, split_by_episode
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.wrappers import decode_action
 from behavior_priors.keys import named_key
+from behavior_priors.ranges import Episodes, Limit, Seed, TwoOrMore
 from behavior_priors.training import flags
 from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import FitConfig, fit
@@ -46,10 +47,10 @@ class TrainConfig:
 
     env: str = "examples.push.push_env:north_east"
     data: str = "runs/own_parts/data"
-    episodes: int = 1_000
-    eval_episodes: int = 400
-    seed: int = 0
-    bound: float = 2.0
+    episodes: TwoOrMore = 1_000
+    eval_episodes: Episodes = 400
+    seed: Seed = 0
+    bound: Limit = 2.0
     cvae: CVAEConfig = field(default_factory=CVAEConfig)
     fit: FitConfig = field(default_factory=lambda: FitConfig(steps=3_000, steps_per_epoch=1_000))
     td3: TD3Config = field(default_factory=lambda: TD3Config(widths=(64, 64), discount=0.95))

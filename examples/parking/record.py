@@ -12,6 +12,7 @@ import gymnasium
 import h5py
 import numpy as np
 
+from behavior_priors.ranges import Count, Seed, Weight
 from behavior_priors.training import flags
 from examples.parking.parking import ACTION_HIGH, ACTION_LOW, BAY_Y, BAYS, WHEELBASE, bay_x
 
@@ -31,9 +32,9 @@ class RecordConfig:
     """
 
     output: str
-    episodes: int = 60
-    noise: float = 0.1
-    seed: int = 0
+    episodes: Count = 60
+    noise: Weight = 0.1
+    seed: Seed = 0
 
 
 def drive(pose: np.ndarray, speed: float, bay: int) -> np.ndarray:

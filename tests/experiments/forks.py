@@ -7,6 +7,7 @@ its imports have happened before. Nothing but imports may: JAX's threads do not 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -30,10 +31,14 @@ PROGRAMS = (
     "collect",
     "compare_engines",
     "convert",
+    "demonstrator",
     "evaluate",
     "fit",
+    "pearl",
     "report",
+    "launch.sweep",
 )
+"""Those without a dot are in `experiments`."""
 
 
 class Forks:
@@ -122,6 +127,7 @@ def _serve(programs: Sequence[str]) -> dict[str, Any] | None:
     """Forks a child a job; returns the job in the child, and None in the parent at the end."""
     for program in programs:
         __import__(_module(program))
+    gc.freeze()  # so that a child's collections copy none of this
     while line := sys.stdin.readline():
         job = json.loads(line)
         with warnings.catch_warnings():

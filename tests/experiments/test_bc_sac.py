@@ -77,7 +77,7 @@ def test_the_learner_starts_from_the_clone(run: Run) -> None:
     assert summary["bc_sac/steps"] == STEPS
     assert summary["bc_sac/updates"] == 0
     assert summary["bc/return_mean"] == summary["bc_sac/return_mean"]
-    assert {f"bc/{name}" for name in (*SCORES, "validation_loss", "best_step")} <= summary.keys()
+    assert {f"bc/{name}" for name in (*SCORES, "validation_loss", "kept_step")} <= summary.keys()
     assert {f"bc_sac/{name}" for name in SCORES} <= summary.keys()
     best = min(row["validation/loss"] for row in runs.rows(run.workdir / "bc"))
     assert summary["bc/validation_loss"] == pytest.approx(best)

@@ -34,7 +34,7 @@ SHORT = (
     "--run.eval_every=0",
     "--run.checkpoint_every=1",
     # from the first update on, which is in the third epoch
-    "--sac.critic_learning_rate=1e30",
+    "--sac.reward_scale=1e30",
 )
 
 
@@ -77,10 +77,10 @@ SHORT = (
         (["--loop.updates_per_step=0.3"], ("loop.updates_per_step", "0.3", "num_envs", "whole")),
         (["--loop.batch_size=0"], ("loop.batch_size", "at least 1")),
         (["--loop.warmup_steps=-1"], ("loop.warmup_steps", "at least 0")),
-        (["--loop.replay_capacity=1"], ("loop.replay_capacity", "at least num_envs")),
+        (["--loop.replay_capacity=1"], ("loop.replay_capacity=1", "at least num_envs")),
         (["--fit.steps=0"], ("fit.steps", "at least 1")),
         (["--fit.steps=7"], ("fit.steps", "a multiple of", "steps_per_epoch")),
-        (["--fit.validation_fraction=2"], ("validation_fraction=2.0", "between 0 and 1")),
+        (["--fit.validation_fraction=2"], ("fit.validation_fraction=2", "between 0 and 1")),
         (
             ["--fit.learning_rate_schedule=x"],
             ("fit.learning_rate_schedule=x", "constant", "cosine"),

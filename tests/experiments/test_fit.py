@@ -50,7 +50,7 @@ def test_a_flow_finds_modes_that_a_gaussian_does_not(folder: Path, forks: Forks)
     assert 2 * (entry + np.log(STD)) < flow < gaussian - 1.0
     # 3 inputs, 32 hidden, mean and log standard deviation of 2 dimensions
     assert summary["gaussian/parameters"] == 3 * 32 + 32 + 32 * 4 + 4
-    assert summary["real_nvp/best_step"] % 200 == 0
+    assert summary["real_nvp/kept_step"] % 200 == 0
     for name in ("gaussian", "real_nvp"):
         assert [row["step"] for row in runs.rows(folder / "run" / name)] == [200, 400, 600]
         assert f"{name}: {summary[f'{name}/validation_nll']:.4g} nats" in result.stdout

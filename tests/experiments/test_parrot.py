@@ -115,7 +115,7 @@ def test_a_run_says_what_it_found(uninterrupted: Run) -> None:
         *(f"wall_seconds/{span}" for span in spans),
         *(f"versions/{name}" for name in versions),
         *(f"{m}/{count}" for m in ("parrot", "sac") for count in ("steps", "updates")),
-        *("prior/validation_nll", "prior/best_step", "prior/episodes", "seed", "engine"),
+        *("prior/validation_nll", "prior/kept_step", "prior/episodes", "seed", "engine"),
     }
     for name in (*policies, *rates):
         assert 0.0 <= summary[name] <= 25.0, name  # rewards of 25 steps are the most there is
@@ -123,7 +123,7 @@ def test_a_run_says_what_it_found(uninterrupted: Run) -> None:
             assert (summary[name] * runs.EVALUATION_EPISODES).is_integer(), name
     assert summary["random/interaction_rate"] > 0  # random actions do meet objects
     assert math.isfinite(summary["prior/validation_nll"])
-    assert summary["prior/best_step"] % FIT_EPOCH == 0 < summary["prior/best_step"]
+    assert summary["prior/kept_step"] % FIT_EPOCH == 0 < summary["prior/kept_step"]
     assert summary["prior/episodes"] == runs.EPISODES
     for method in ("parrot", "sac"):
         assert summary[f"{method}/steps"] == STEPS

@@ -227,6 +227,10 @@ def test_first_arguments_are_workdirs() -> None:
         "--output=c",
         "d",
     ]
+    assert with_workdirs(["p", "sweep/methods=sac,parrot/seed0", "a"]) == [
+        "p",
+        r"--workdirs=sweep/methods=sac\,parrot/seed0,a",
+    ]
     assert with_workdirs(["p", "--workdirs=a"]) == ["p", "--workdirs=a"]
     assert with_workdirs(["p"]) == ["p"]
 

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from behavior_priors.ranges import Count, CountOrZero, Real, Seed, Weight
 from behavior_priors.training import flags, termination
 from behavior_priors.training.workdir import open_workdir, write_summary
 from behavior_priors.types import UserError
@@ -32,11 +33,11 @@ class CounterConfig:
     """
 
     workdir: str
-    seed: int = 0
-    scale: float = 1.0
-    count: int = 20
-    pause: float = 0.05
-    megabytes: int = 0
+    seed: Seed = 0
+    scale: Real = 1.0
+    count: Count = 20
+    pause: Weight = 0.05
+    megabytes: CountOrZero = 0
     mode: str = "well"
 
 

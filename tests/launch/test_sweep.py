@@ -237,7 +237,7 @@ def test_results_of_other_flags_are_not_taken(tmp_path: Path) -> None:
         (("--overrides=--workdir=x",), ("--overrides", "--workdir", "--root")),
         (("--overrides=--a='",), ("--overrides", "cannot be split")),
         (("--jobs=0",), ("--jobs=0", "at least 1")),
-        (("--cores_per_job=0",), ("--cores_per_job=0", "positive")),
+        (("--cores_per_job=0",), ("--cores_per_job=0", "at least 1")),
         (("--cores_per_job=9999",), ("--cores_per_job=9999", "use fewer")),
         (("--jobs=9999",), ("9999 jobs", "cores")),
         (("--memory_gb_per_job=99999",), ("--memory_gb_per_job=99999", "GB are free")),

@@ -136,7 +136,7 @@ def test_the_entropy_of_a_squashed_gaussian_is_the_integral() -> None:
     ("changes", "message"),
     [
         ({"observation": ("y",)}, "observation: the Gaussian is to see y, but there is only x"),
-        ({"widths": (0,)}, r"widths=\(0,\) should be positive"),
+        ({"widths": (0,)}, r"widths=\(0,\) should be at least 1"),
         ({"min_log_std": 3.0}, "min_log_std=3.0 should be at most max_log_std"),
         ({"mean_bound": 0.0}, "mean_bound=0.0 should be positive, or none"),
         ({"entropy_weight": 1.0}, "entropy_weight=1.0 should be at least 0 and below 1"),

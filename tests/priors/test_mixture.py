@@ -86,7 +86,7 @@ def test_it_learns_both_of_two_modes() -> None:
         ({}, 1.0, "for unbounded actions"),
         ({"components": 0}, None, "components=0 should be at least 1"),
         ({"observation": ("y",)}, None, "the mixture is to see y"),
-        ({"widths": (0,)}, None, "widths=.* should be positive"),
+        ({"widths": (0,)}, None, "widths=.* should be at least 1"),
     ],
 )
 def test_a_config_that_makes_no_sense(

@@ -148,9 +148,9 @@ def test_a_context_ends_with_its_episode() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"trajectories": 0, "exploration": 0}, "trajectories must be at least 1"),
-        ({"repeats": 0}, "repeats must be at least 1"),
-        ({"exploration": 4}, "exploration must be from 0 to 3"),
+        ({"trajectories": 0, "exploration": 0}, "trajectories=0 should be at least 1"),
+        ({"repeats": 0}, "repeats=0 should be at least 1"),
+        ({"exploration": 4}, "exploration=4 should be at most 3"),
     ],
 )
 def test_what_does_not_fit_is_refused(change: dict[str, int], message: str) -> None:

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from absl import flags as absl_flags
 
+from behavior_priors.ranges import LearningRate, Limit, Range, Real, Width
 from behavior_priors.training import flags
 from behavior_priors.types import UserError
 
@@ -21,8 +22,8 @@ class Inner:
       widths: units per layer.
     """
 
-    rate: float = 3e-4
-    widths: tuple[int, ...] = (256, 256)
+    rate: LearningRate = 3e-4
+    widths: tuple[Width, ...] = (256, 256)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,19 +51,30 @@ class Outer:
       indented: not an attribute.
     """
 
-    count: int = 1
-    scale: float = 1.0
+    count: Annotated[int, Range(least=-20)] = 1
+    scale: Real = 1.0
     name: str = "a"
     fast: bool = True
     mode: Literal["auto", "c"] = "auto"
     names: tuple[str, ...] = ("x",)
-    scales: tuple[float, ...] = ()
-    limit: float | None = 0.5
+    scales: tuple[Real, ...] = ()
+    limit: Limit | None = 0.5
     label: str | None = "set"
-    sizes: tuple[int, ...] | None = (1,)
+    sizes: tuple[Width, ...] | None = (1,)
     choice: Literal["left", "right"] | None = "left"
     maybe: bool | None = True
     inner: Inner = dataclasses.field(default_factory=Inner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Unranged:
+    """Has numbers of which it does not say which.
+
+    Attributes:
+      a: some.
+    """
+
+    a: tuple[float, ...] | None = None
 
 
 OTHER = Outer(
@@ -71,7 +83,7 @@ OTHER = Outer(
     name="two words, a comma and = sign",
     fast=False,
     mode="c",
-    names=(),
+    names=("a,b", ",", "c"),
     scales=(-0.1, 1e20, 3.0),
     limit=None,
     label=None,
@@ -159,7 +171,6 @@ def test_later_arguments_win_over_a_flagfile(tmp_path: Path) -> None:
         {"name": "two\nlines"},
         {"name": "trailing "},
         {"label": "none"},
-        {"names": ("a,b",)},
         {"names": ("",)},
         {"names": (" a",)},
     ],
@@ -182,6 +193,13 @@ def test_what_a_flagfile_cannot_hold_is_refused(change: dict[str, Any]) -> None:
         ),
         ("--limit=None", "--limit=None: expected a number, or none"),
         ("--count=none", "--count=none: expected an integer"),
+        ("--count=-21", "--count=-21: should be at least -20"),
+        ("--scale=nan", "--scale=nan: should be a finite number"),
+        ("--limit=-inf", "--limit=-inf: should be positive, or none"),
+        ("--limit=2e6", "--limit=2e6: should be at most 1e+06, or none"),
+        ("--scales=1,1e31", "--scales=1,1e31: should be at most 1e+30"),
+        ("--inner.rate=1e-50", "--inner.rate=1e-50: should be positive"),
+        ("--inner.widths=8,0", "--inner.widths=8,0: should be at least 1"),
     ],
 )
 def test_bad_values_name_the_flag_and_what_would_be_right(argument: str, expected: str) -> None:
@@ -206,8 +224,8 @@ class Undocumented:
       a: documented.
     """
 
-    a: int = 0
-    b: int = 0
+    a: Width = 1
+    b: Width = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,12 +247,44 @@ class Required:
       a: must be given.
     """
 
-    a: int
+    a: Width
 
 
 def test_an_undocumented_field_is_an_error() -> None:
     with pytest.raises(TypeError, match="Undocumented documents no attribute `b`"):
         flags.define(Undocumented, flag_values=absl_flags.FlagValues())
+
+
+def test_numbers_without_a_range_are_an_error() -> None:
+    with pytest.raises(TypeError, match="`a` is of numbers without a range"):
+        flags.define(Unranged, flag_values=absl_flags.FlagValues())
+
+
+def test_a_default_outside_of_its_range_is_an_error() -> None:
+    with pytest.raises(absl_flags.IllegalFlagValueError, match=r"--inner\.rate=-1\.0: .* positive"):
+        parse(defaults=dataclasses.replace(Outer(), inner=Inner(rate=-1.0)))
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("rate=0 should be positive", "--outer.inner.rate=0 should be positive"),
+        ("widths and more", "--outer.inner.widths and more"),
+        ("an action of size 1", "an action of size 1"),
+        ("rates=0", "rates=0"),
+        ("--other=1 is unknown", "--other=1 is unknown"),
+    ],
+)
+def test_errors_are_named_after_the_field_that_they_begin_with(message: str, expected: str) -> None:
+    with pytest.raises(UserError) as error, flags.naming("outer.inner", Inner()):
+        raise UserError(message)
+    assert str(error.value) == expected
+
+
+def test_errors_about_the_value_of_one_flag_are_named_after_it() -> None:
+    with pytest.raises(UserError) as error, flags.naming("names", ("x",)):
+        raise UserError("'x' should be NAME=KEY")
+    assert str(error.value) == "--names: 'x' should be NAME=KEY"
 
 
 def test_an_unsupported_type_is_an_error() -> None:

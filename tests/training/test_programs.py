@@ -14,6 +14,7 @@ from behavior_priors.training import flags
 
 PROGRAM = """
 import dataclasses, errno, os, signal
+from behavior_priors.ranges import Seed
 from behavior_priors.training import flags
 from behavior_priors.types import UserError
 
@@ -26,7 +27,7 @@ class Config:
       seed: a number.
     '''
     act: str = ""
-    seed: int = 0
+    seed: Seed = 0
 
 flags.define(Config)
 
@@ -38,6 +39,10 @@ def main():
         raise OSError(errno.ENOSPC, "No space left on device", "runs/metrics.jsonl")
     if config.act == "terminate":
         os.kill(os.getpid(), signal.SIGTERM)
+    if config.act == "memory":
+        raise MemoryError("unable to allocate 8 EB")
+    if config.act.startswith("long"):
+        open(config.act)
     if config.act == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
     if config.act == "defect":
@@ -47,20 +52,34 @@ def main():
 flags.run(main)
 """
 
+LONG = "a" * 300
+
+JAX = """
+Array = object
+
+class config:
+    jax_enable_x64 = False
+
+def devices():
+    return []
+"""
+
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("program")
     (folder / "program.py").write_text(textwrap.dedent(PROGRAM))
     (folder / "quick.flags").write_text("--seed=7\n")
-    # Importing jax takes seconds, and all that is needed of it here is one name.
-    (folder / "jax.py").write_text("Array = object\n")
+    # Importing jax takes seconds, and all that is needed of it here are a few names.
+    (folder / "jax.py").write_text(JAX)
     return folder
 
 
-def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def start(
+    folder: Path, *arguments: str, python: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     root = Path(flags.__file__).parents[2]
-    command = [sys.executable, str(folder / "program.py"), *arguments]
+    command = [sys.executable, *python, str(folder / "program.py"), *arguments]
     environment = {"PYTHONPATH": str(root), "PATH": ""}
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -76,6 +95,9 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["stray"], 2, "argument 'stray' belongs to no flag"),
         (["--act=user"], 2, "--task=flying is unknown; choose grasp"),
         (["--act=full"], 2, "no space left on device while writing runs/metrics.jsonl"),
+        (["--act=memory"], 2, "out of memory (unable to allocate 8 EB); fewer environments, "),
+        ([f"--act=long{LONG}"], 2, f"--act=long{LONG}: File name too long"),
+        (["--seed=4294967296"], 2, "flag --seed=4294967296: should be at most 4294967295"),
         (["--act=interrupt"], 130, "interrupted"),
         (["--act=terminate"], 143, "terminated by SIGTERM"),
     ],
@@ -93,6 +115,12 @@ def test_what_the_user_gets_wrong_costs_one_line(
 def test_a_good_command_line_runs_main(program: Path) -> None:
     result = start(program, "--flagfile=quick.flags")
     assert (result.returncode, result.stdout, result.stderr) == (0, "seed 7\n", "")
+
+
+def test_programs_run_without_docstrings(program: Path) -> None:
+    result = start(program, "--seed=7", python=("-OO",))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "seed 7\n", "")
+    assert "--seed: seed" in start(program, "--help", python=("-OO",)).stdout
 
 
 def test_defects_keep_their_traceback(program: Path) -> None:

@@ -246,9 +246,9 @@ def _holds_only_what_is_finite(folder: Path, loop: Loop) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (RunConfig(checkpoint_every=0), "checkpoint_every must be at least 1, got 0"),
-        (RunConfig(eval_every=-1), "eval_every must be at least 0, got -1"),
-        (RunConfig(eval_episodes=0), "eval_episodes must be at least 1, got 0"),
+        (RunConfig(checkpoint_every=0), "checkpoint_every=0 should be at least 1"),
+        (RunConfig(eval_every=-1), "eval_every=-1 should be at least 0"),
+        (RunConfig(eval_episodes=0), "eval_episodes=0 should be at least 1"),
     ],
 )
 def test_a_run_config_out_of_range(

@@ -1,0 +1,310 @@
+"""Bad flags of all programs: each must cost one line that names the flag, and leave no file.
+
+    python -m tests.chaos.bad_inputs              all of them, and how many there were
+    python -m tests.chaos.bad_inputs --every=10   each tenth
+
+Programs are forks of one process that has imported them all, see `tests.experiments.forks`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import importlib
+import sys
+import tempfile
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from behavior_priors import ranges
+from tests.experiments.forks import Forks
+from tests.experiments.runs import Result
+
+CONFIGS = {
+    "experiments.parrot": "ParrotConfig",
+    "experiments.spirl": "SpirlConfig",
+    "experiments.pearl": "PearlExperimentConfig",
+    "experiments.collect": "CollectConfig",
+    "experiments.compare_engines": "CompareConfig",
+    "experiments.convert": "ConvertConfig",
+    "experiments.demonstrator": "DemonstratorConfig",
+    "experiments.evaluate": "EvaluateConfig",
+    "experiments.fit": "FitProgramConfig",
+    "experiments.report": "ReportConfig",
+    "launch.sweep": "SweepConfig",
+}
+"""By program, the class of its flags."""
+
+REQUIRED = {
+    "experiments.spirl": ("--start_from_prior=false",),  # other widths than the default prior's
+    "experiments.collect": ("--output=data",),
+    "experiments.convert": ("--input=demo.hdf5", "--output=data"),
+    "experiments.evaluate": ("--checkpoint=run",),
+    "experiments.fit": ("--data=data",),
+    "experiments.report": ("--workdirs=run",),
+    "launch.sweep": ("--root=sweep",),
+}
+"""Flags that go with all others; what they name is not there."""
+
+WITHOUT_DEFAULT = {program for program in REQUIRED if program != "experiments.spirl"}
+
+NOT_NUMBERS = ("nan", "inf", "-inf", "1e39", "-1e39", "", "x", "9" * 400)
+NOT_INTEGERS = ("1.5", "4294967296", "99999999999999999999")
+LONG = "a" * 300
+
+
+class Flag(NamedTuple):
+    """A flag of a program: its name and the type of its field."""
+
+    name: str
+    hint: Any
+
+    def is_choice(self) -> bool:
+        """Whether it takes words that are known beforehand."""
+        hints = (self.hint, *typing.get_args(self.hint))
+        return any(x is bool or typing.get_origin(x) is Literal for x in hints)
+
+    def bad_texts(self) -> list[str]:
+        """Texts that the flag cannot take."""
+        if self.is_choice():
+            return ["nope", "", "1.5", "NaN"]
+        found = ranges.number_type(self.hint)
+        if found is None:
+            return []
+        scalar, _ = found
+        texts = NOT_NUMBERS if scalar is float else (*NOT_NUMBERS, *NOT_INTEGERS)
+        if typing.get_origin(self.hint) is tuple:
+            texts = tuple(text for text in texts if text)  # an empty list is one
+        around = [str(x) for x in (0, -1) if ranges.complaint(self.hint, x)]
+        return [*texts, *around]
+
+
+class Bad(NamedTuple):
+    """A command line that must be refused, and what the error names, one word or another."""
+
+    program: str
+    arguments: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def flags_of(config: type, prefix: str = "") -> Iterator[Flag]:
+    """All flags of a config, those of configs in it with their prefix."""
+    hints = typing.get_type_hints(config, include_extras=True)
+    for field in dataclasses.fields(config):
+        hint, name = hints[field.name], prefix + field.name
+        if dataclasses.is_dataclass(hint):
+            yield from flags_of(typing.cast(type, hint), f"{name}.")
+        else:
+            yield Flag(name, hint)
+
+
+def config_of(program: str) -> type:
+    """The class of a program's flags."""
+    return getattr(importlib.import_module(program), CONFIGS[program])
+
+
+def bad_inputs() -> list[Bad]:
+    """Every flag of every program with what it cannot take, and what no flag is."""
+    found = []
+    for program in CONFIGS:
+        given = REQUIRED.get(program, ())
+        wrong = [
+            (f"--{flag.name}={text}", (f"--{flag.name}=",))
+            for flag in flags_of(config_of(program))
+            for text in flag.bad_texts()
+        ]
+        wrong += [(argument, (name,)) for argument, name in NO_FLAGS.items()]
+        found += [Bad(program, (*given, argument), names) for argument, names in wrong]
+        if program in WITHOUT_DEFAULT:
+            found.append(Bad(program, (), (_name(given[0]),)))
+        for text in MEANINGLESS[program]:
+            arguments = tuple(text.split())
+            others = tuple(x for x in given if _name(x) not in map(_name, arguments))
+            # a path or an option may be named without its flag
+            _, _, value = arguments[-1].partition("=")
+            names = tuple(x for x in (_name(arguments[-1]), value.rpartition("?")[2]) if x)
+            found.append(Bad(program, (*others, *arguments), names))
+    return found
+
+
+def _name(argument: str) -> str:
+    return argument.partition("=")[0]
+
+
+NO_FLAGS = {
+    "--nope=1": "nope",
+    "stray": "stray",
+    "--flagfile=nope.flags": "--flagfile=nope.flags",
+    "--flagfile=.": "--flagfile=.",
+    "--seed": "seed",
+}
+"""Command lines that no program takes, and what the error names of them."""
+
+LEARNING = (
+    "--env=nope",
+    "--env=nope/x",
+    "--env=",
+    "--env=grasp/",
+    f"--env=grasp/{LONG}",
+    "--env=point/dense?nope=1",
+    "--env=no_module:x",
+    "--env=os:x",
+    "--engine=nope",
+    "--run.checkpoint_every=0",
+    "--workdir=/dev/null",
+    f"--workdir={LONG}",
+    "--workdir=/proc/nope",
+)
+
+MEANINGLESS: dict[str, tuple[str, ...]] = {
+    "experiments.parrot": (
+        *LEARNING,
+        "--methods=",
+        "--methods=sac,sac",
+        "--methods=ppo",
+        "--data_env=nope/x",
+        "--report_env=nope/x",
+        "--reward=big",
+        "--data=nope",
+        "--data=/dev/null",
+        f"--data={LONG}",
+        "--env=point/dense --flow.observation=nope",
+        "--sac.policy_observation=nope",
+        "--sac.min_log_std=3",
+        "--loop.steps=100",
+        "--loop.epoch_steps=100",
+        "--loop.updates_per_step=0.3",
+        "--loop.replay_capacity=1",
+        "--fit.steps=7",
+        "--flow.couplings=1",
+        "--latent_max_log_std=-10",
+    ),
+    "experiments.spirl": (
+        *LEARNING,
+        "--method=nope",
+        "--skills=nope",
+        "--skills=/dev/null",
+        f"--skills={LONG}",
+        "--data=nope",
+        "--skill.prior_objective=forward --skill.prior=mixture",
+        "--skill.decoder_observation=nope",
+        "--fit.steps=7",
+        "--method=bc_ppo --clone.observation=nope",
+        "--method=bc_ppo --ppo.min_log_std=3",
+    ),
+    "experiments.pearl": (
+        *LEARNING,
+        "--env=maze/test",
+        "--context.observation=nope",
+        "--sac.critic_observation=nope",
+        "--loop.iterations=3",
+        "--loop.prior_steps=7",
+        "--loop.tasks_per_iteration=81",
+        "--adapt.exploration=3",
+    ),
+    "experiments.collect": (
+        "--env=nope/x",
+        "--env=point/dense?goals=nope",
+        "--env=grasp/mug --engine=nope",
+        "--checkpoint=nope",
+        "--checkpoint=/dev/null",
+        "--output=/dev/null --env=grasp/mug",
+        f"--env=grasp/mug --output={LONG}",
+    ),
+    "experiments.compare_engines": (
+        "--env=maze/test",
+        "--env=grasp/nope",
+        "--engines=c",
+        "--engines=c,nope",
+        "--engines=c,c,c",
+    ),
+    "experiments.convert": (
+        "--input=nope",
+        "--input=/dev/null",
+        f"--input={LONG}",
+        "--observation==",
+        "--observation=a=b[1",
+    ),
+    "experiments.demonstrator": ("--env=nope/x", "--env=grasp/nope", "--engine=nope"),
+    "experiments.evaluate": ("--checkpoint=nope", "--checkpoint=/dev/null", f"--checkpoint={LONG}"),
+    "experiments.fit": (
+        "--priors=",
+        "--priors=nope",
+        "--data=nope",
+        "--data=/dev/null",
+        f"--data={LONG}",
+    ),
+    "experiments.report": (
+        "--workdirs=",
+        "--workdirs=nope",
+        "--workdirs=nope*",
+        f"--workdirs={LONG}",
+    ),
+    "launch.sweep": (
+        "--experiment=nope",
+        "--experiment=nope.x",
+        "--experiment=..",
+        "--flagfiles=nope.flags",
+        "--flagfiles=.",
+        "--seeds=",
+        "--seeds=0,0",
+        "--overrides=env=x",
+        "--overrides=--seed=1",
+        "--overrides=--flagfile=x",
+        "--cores_per_job=9999",
+        "--memory_gb_per_job=99999",
+        "--root=/dev/null",
+        f"--root={LONG}",
+    ),
+}
+"""Values that are of the right type, and mean nothing; the last one is what is to be named."""
+
+
+def complaint(bad: Bad, result: Result, folder: Path) -> str | None:
+    """The words for how a program took it, if not with one line and without a file."""
+    lines = result.stderr.splitlines()
+    if result.status != 2:
+        return f"status {result.status}: {result.stderr[-300:]}"
+    if len(lines) != 1 or not lines[0].startswith("error: "):
+        return f"{len(lines)} lines: {result.stderr[-300:]}"
+    if not any(name in lines[0] for name in bad.names):
+        return f"does not name {' or '.join(bad.names)}: {lines[0][:300]}"
+    if left := [str(path) for path in folder.rglob("*")]:
+        return f"left {', '.join(left)}"
+    return None
+
+
+def run(forks: Forks, bad: Bad, folder: Path) -> str | None:
+    """Runs one in an empty folder; returns the complaint, if there is one."""
+    folder.mkdir()
+    result = forks.run(bad.program, *bad.arguments, folder=folder, seconds=60)
+    found = complaint(bad, result, folder)
+    if found is None:
+        folder.rmdir()
+    return found
+
+
+def main() -> None:
+    """Runs them, says what was taken badly, and how many there were."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="run only each so-manieth")
+    chosen = bad_inputs()[:: parser.parse_args().every]
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Forks(Path(folder))) as forks:
+        for number, bad in enumerate(chosen):
+            if words := run(forks, bad, Path(folder) / str(number)):
+                failed += 1
+                arguments = " ".join(bad.arguments)[:200]
+                print(f"{bad.program} {arguments}: {words}", flush=True)
+    programs = len({bad.program for bad in chosen})
+    print(
+        f"{len(chosen)} bad inputs of {programs} programs, {failed} not refused as they should be"
+    )
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
