@@ -34,7 +34,7 @@ SHORT = (
     "--run.eval_every=0",
     "--run.checkpoint_every=1",
     # from the first update on, which is in the third epoch
-    "--sac.reward_scale=1e30",
+    "--sac.initial_temperature=1e30",
 )
 
 
