@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypeVar, cast
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.envs.base import reset_many, step_and_reset
+from behavior_priors.envs.base import advance, reset_many
+from behavior_priors.envs.guard import checked
 from behavior_priors.types import Array, Env, Metrics, State, Transition, UserError
 
 
@@ -66,7 +67,7 @@ def step_envs(
       The states and returns to go on from, the transitions, and sums over the environments for
       `summarize_episodes`.
     """
-    envs, transition, stepped = jax.vmap(lambda s, a: step_and_reset(env, s, a))(envs, action)
+    envs, transition, stepped, wrong = jax.vmap(lambda s, a: advance(env, s, a))(envs, action)
     done = transition.terminated | transition.truncated
     reward = jnp.where(transition.valid, transition.reward, 0.0)
     episode_return = episode_return + reward
@@ -75,6 +76,7 @@ def step_envs(
         "success": jnp.sum(stepped.success & done & transition.valid, dtype=jnp.float32),
         "count": jnp.sum(done, dtype=jnp.float32),
         "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
+        "wrong": jnp.sum(wrong, axis=0, dtype=jnp.float32),
     }
     return envs, jnp.where(done, 0.0, episode_return), transition, episodes
 
@@ -83,18 +85,29 @@ def summarize_episodes(env: Env, total: Metrics) -> Metrics:
     """Metrics `episode/...` of an epoch, from sums over its steps.
 
     `return` and `success` are means over the episodes that ended, NaN where none did, and success
-    is there only where the environment measures it.
+    is there only where the environment measures it. Those of `name_wrong` say why steps diverged.
     """
     total = dict(total)
     ended = total.pop("count")
-    diverged = total.pop("diverged")
+    diverged, wrong = total.pop("diverged"), total.pop("wrong")
     if not env.measures_success:
         total.pop("success")
     return {
         **{f"episode/{name}": x / ended for name, x in total.items()},
         "episode/count": ended,
         "episode/diverged": diverged,
+        **name_wrong(env, wrong),
     }
+
+
+def name_wrong(env: Env, counts: Array) -> Metrics:
+    """Metrics `diverged/NAME`: steps of an epoch with what cannot be learned from, by what it was.
+
+    Args:
+      env: whose steps.
+      counts: `[names]`, sums of what `base.advance` found.
+    """
+    return {f"diverged/{name}": counts[i] for i, name in enumerate(checked(env))}
 
 
 def resume_envs(env: Env, state: AnyEpisodesState, num_envs: int) -> AnyEpisodesState:

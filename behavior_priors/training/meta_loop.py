@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from behavior_priors.learner import LearnerState, MetaLearner
 from behavior_priors.replay import ReplayState
 from behavior_priors.task_replay import SampleFn, TaskReplay, make_task_replay
+from behavior_priors.training.experience import name_wrong
 from behavior_priors.training.loop import Loop
 from behavior_priors.training.meta_experience import as_context, example_of
 from behavior_priors.training.meta_round import Memories, make_round
@@ -134,6 +135,7 @@ def make_meta_loop(
             "episode/posterior_return": of_kind[1],
             "episode/count": total["count"],
             "episode/diverged": total["diverged"],
+            **name_wrong(env, total["wrong"]),
         }
 
     loop = Loop(
