@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from behavior_priors.envs.options import check_options
 from behavior_priors.types import Env, UserError
 
 
@@ -25,19 +26,19 @@ class Family(NamedTuple):
         """Those of a user's options that were given, with a value.
 
         Raises:
-          UserError: one of them is nothing that this family knows.
+          UserError: one of them is nothing that this family knows, or of another type.
         """
         given = {option: value for option, value in options.items() if value is not None}
         known = inspect.signature(self.make).parameters
         if any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
-            return given
+            return check_options(self.make, given, name)
         for option, value in given.items():
             if option not in known:
                 raise UserError(
                     f"{option}={value} is no choice that {name} has; leave it out, or use one of: "
                     f"{', '.join(list(known)[1:])}"
                 )
-        return given
+        return check_options(self.make, given, name)
 
 
 def refuse_engine(engine: str, name: str) -> None:

@@ -63,8 +63,9 @@ def check_step(env: Env, before: State, after: State) -> tuple[State, Array]:
       after: where that led.
 
     Returns:
-      `after`, or where something is wrong a diverged step: truncated, without reward or success,
-      with the observation of before. And what is wrong, `[names]` bool, as in `checked`.
+      `after` if it diverged by itself; else, where something is wrong, a diverged step: truncated,
+      without reward or success, with the observation of before. And what is wrong, `[names]` bool,
+      as in `checked`.
     """
     wrong = [~limits.hold(after.observation[name]) for name, limits in _numbers(env).items()]
     wrong.append(~REWARD_LIMITS.hold(after.reward))
@@ -72,7 +73,8 @@ def check_step(env: Env, before: State, after: State) -> tuple[State, Array]:
         wrong.append(~REWARD_LIMITS.hold(env.tasks.context_reward(after)))
     wrong.append(before.diverged & ~(before.terminated | before.truncated))
     found = jnp.stack(wrong)
-    bad = found.any()
+    # a simulation that says so itself is left as it is: nobody learns from such a step
+    bad = found.any() & ~after.diverged
     good = after._replace(
         observation=_either(bad, before.observation, after.observation),
         reward=jnp.where(bad, jnp.zeros_like(after.reward), after.reward),

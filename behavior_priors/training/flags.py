@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar
 
 from absl import app, flags, logging
 
+from behavior_priors.envs.host_calls import fault_behind
 from behavior_priors.files import NO_SPACE
 from behavior_priors.training import termination
 from behavior_priors.training.flag_kinds import Kind, kind_of, make_flag
@@ -180,6 +181,8 @@ def _guard(main: Callable[[], None]) -> None:
         if termination.requested():
             # whatever has called Python back from the device made another exception of it
             _exit_with(termination.MESSAGE, termination.STATUS)
+        if (fault := fault_behind(error)) is not None:
+            _exit_with(str(fault))
         if not isinstance(error, OSError) or error.errno not in NO_SPACE:
             raise
         _exit_with(f"no space left on device while writing {error.filename or 'a file'}")

@@ -65,7 +65,7 @@ def test_what_follows_an_end_repeats_it_and_pays_nothing(broken: Rollout) -> Non
     assert (reward[lucky] == [1.0, 0.0, 0.0]).all()
     assert (reward[~lucky] == [1.0, 2.0, 3.0]).all()
     time = np.asarray(broken.observation["time"][..., 0])
-    np.testing.assert_array_equal(time[lucky], [[0, 1, 1, 1]] * lucky.sum())
+    np.testing.assert_array_equal(time[lucky], [[0, 1, np.nan, np.nan]] * lucky.sum())
     assert (np.asarray(broken.final.time)[lucky] == 2).all()
     # its environment claims success, but there is no simulation left to say so
     assert np.asarray(broken.success)[lucky].any()
