@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.base import advance, reset_many
-from behavior_priors.envs.guard import checked
+from behavior_priors.envs.guard import BEGINNING, CONTEXT_REWARD, REWARD, checked
 from behavior_priors.types import Array, Env, Metrics, State, Transition, UserError
 
 
@@ -108,6 +108,41 @@ def name_wrong(env: Env, counts: Array) -> Metrics:
       counts: `[names]`, sums of what `base.advance` found.
     """
     return {f"diverged/{name}": counts[i] for i, name in enumerate(checked(env))}
+
+
+def explain_diverged(environment: str, metrics: Mapping[str, float]) -> str | None:
+    """A line about the steps of an epoch with what cannot be learned from; None without any.
+
+    Args:
+      environment: its name.
+      metrics: of the epoch, on the host.
+    """
+    found = {
+        name.removeprefix("diverged/"): count
+        for name, count in metrics.items()
+        if name.startswith("diverged/") and count > 0
+    }
+    if not found:
+        return None
+    texts = {
+        REWARD: "the reward",
+        CONTEXT_REWARD: "the reward that a task is told by",
+        BEGINNING: "what an episode begins with",
+    }
+    arrays = ", ".join(
+        f"{texts.get(name, f'the observation {name}')} ({count:.0f})"
+        for name, count in found.items()
+    )
+    return (
+        f"{environment} gave NaN, infinity or numbers too large to learn from in {arrays}: "
+        f"{metrics['episode/diverged']:.0f} steps of this epoch were left out, their episodes "
+        "truncated"
+    )
+
+
+def drop_zeros(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics without the names of what has not diverged."""
+    return {n: x for n, x in metrics.items() if x or not n.startswith("diverged/")}
 
 
 def resume_envs(env: Env, state: AnyEpisodesState, num_envs: int) -> AnyEpisodesState:
