@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -20,10 +21,11 @@ from behavior_priors.envs.family import Family, refuse_engine
 from behavior_priors.envs.faults import describe
 from behavior_priors.envs.guard import check_step
 from behavior_priors.envs.gym_host import HEADER, Host
-from behavior_priors.envs.gym_look import look
+from behavior_priors.envs.gym_look import Look, look
 from behavior_priors.envs.gym_names import complaint, require_gymnasium
-from behavior_priors.envs.gym_spaces import BoxAction, Layout, read_action
+from behavior_priors.envs.gym_spaces import Layout, read_action
 from behavior_priors.envs.host_calls import call_host
+from behavior_priors.observations import is_image
 from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, UserError
 
 
@@ -121,6 +123,26 @@ def wrap_gym(
     if side_by_side < 1:
         raise UserError(f"{name}: side_by_side={side_by_side} should be at least 1")
     gymnasium = require_gymnasium()
+    home = ThreadPoolExecutor(max_workers=1)
+    host, limit, found = home.submit(
+        _prepare, make, name, measures_success, image_axes, leave_out, home
+    ).result()
+    return _make_env(host, limit)._replace(
+        measures_success=found.measures_success,
+        side_by_side=side_by_side,
+        info={"engine": f"gymnasium {gymnasium.__version__}", "success": found.reason},
+    )
+
+
+def _prepare(
+    make: Callable[[], Any],
+    name: str,
+    told: bool | None,
+    image_axes: str | None,
+    leave_out: Sequence[str],
+    home: ThreadPoolExecutor,
+) -> tuple[Host, int, Look]:
+    """Makes the first instance and looks at it, in the thread that is to be the instances' home."""
     try:
         first = make()
     except Exception as error:
@@ -132,8 +154,10 @@ def wrap_gym(
         raise UserError(f"{name} has no time limit; give it one, as in {name}?episode_length=200")
     action = read_action(first.action_space, name)
     layout = Layout(first.observation_space, name, image_axes=image_axes, leave_out=leave_out)
-    found = look(first, action, layout, name, measures_success)
+    found = look(first, action, layout, name, told)
     draws = first.render_mode == "rgb_array"
+    # pixels that are observed are drawn in every step
+    needs_home = draws or any(is_image(x.shape, x.dtype) for x in layout.spec.values())
     host = Host(
         name,
         make,
@@ -141,16 +165,13 @@ def wrap_gym(
         layout,
         draws=draws,
         measures_success=found.measures_success,
-        is_told=measures_success is not None,
+        is_told=told is not None,
+        home=home if needs_home else None,
     )
     if draws:
         _try_to_draw(host, first, name)
     host.adopt(first)
-    return _make_env(host, name, layout, action, limit, draws)._replace(
-        measures_success=found.measures_success,
-        side_by_side=side_by_side,
-        info={"engine": f"gymnasium {gymnasium.__version__}", "success": found.reason},
-    )
+    return host, limit, found
 
 
 def episode_seed(key: PRNGKey) -> int:
@@ -158,10 +179,8 @@ def episode_seed(key: PRNGKey) -> int:
     return gym_host.draw_seed(np.asarray(jax.random.key_data(key)).view(np.int32))[0]
 
 
-def _make_env(
-    host: Host, name: str, layout: Layout, action: BoxAction, episode_length: int, draws: bool
-) -> Env:
-    size = HEADER + layout.size
+def _make_env(host: Host, episode_length: int) -> Env:
+    layout, size = host.layout, HEADER + host.layout.size
 
     def call(function: Any, words: Array, size: int) -> Array:
         return call_host(function, words, jax.ShapeDtypeStruct((size,), jnp.int32))
@@ -188,13 +207,13 @@ def _make_env(
         return call_host(draw, jnp.stack(state.simulation), image)
 
     env = Env(
-        name=name,
+        name=host.name,
         observation_spec=layout.spec,
-        action_spec=ActionSpec(action.size),
+        action_spec=ActionSpec(host.action.size),
         episode_length=episode_length,
         reset=reset,
         step=step,
-        render=render if draws else None,
+        render=render if host.draws else None,
         step_then_reset=step_then_reset,
         release=release,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from behavior_priors.envs.gym_instance import Instance, fit
 from behavior_priors.envs.gym_look import say
 from behavior_priors.envs.gym_spaces import BoxAction, Layout
 from behavior_priors.types import UserError
+
+T = TypeVar("T")
 
 INSTANCE, TICK, OVER = range(3)
 """Words of a request; the action's follow, and those of the episode's key. `OVER` says that the
@@ -36,6 +38,12 @@ TERMINATED, TRUNCATED, DIVERGED, SUCCESS, BEGAN, WRONG = 1, 2, 4, 8, 16, 32
 class Host:
     """Instances of one environment, made when there is no idle one.
 
+    Attributes:
+      name: of the environment.
+      action: what it accepts.
+      layout: of what it observes.
+      draws: whether it draws images.
+
     Calls come from whatever thread JAX calls from, and wait for each other. Instances are stepped
     one after the other: about half of a HalfCheetah's step is Python's, and environments need not
     bear to be stepped from several threads.
@@ -51,6 +59,7 @@ class Host:
         draws: bool,
         measures_success: bool,
         is_told: bool,
+        home: ThreadPoolExecutor | None,
     ):
         """Starts without instances.
 
@@ -62,9 +71,11 @@ class Host:
           draws: whether it draws images.
           measures_success: whether `info` says if the task's condition holds.
           is_told: the user has said so, or said that it does not.
+          home: the one thread in which all is done, because a context of OpenGL's belongs to the
+            thread that made it; None for whatever thread JAX calls from.
         """
         self.name = name
-        self._make, self._action, self._layout = make, action, layout
+        self._make, self.action, self.layout = make, action, layout
         self._asks, self._listens = measures_success, not measures_success and not is_told
         low, high = layout.limits()
         self._low, self._high = np.append(-LARGEST_REWARD, low), np.append(LARGEST_REWARD, high)
@@ -73,8 +84,7 @@ class Host:
         self._instances: list[Instance] = []
         self._idle: list[int] = []
         self._lock = threading.Lock()
-        # a context of OpenGL's belongs to the thread that made it
-        self._painter = ThreadPoolExecutor(max_workers=1) if draws else None
+        self.draws, self._home = draws, home
 
     def adopt(self, env: Any) -> None:
         """Takes in an environment that `make` made, as an idle instance.
@@ -89,10 +99,13 @@ class Host:
         """Begins episodes: keys `[..., key]` to answers `[..., header + observation + key]`."""
         keys = np.asarray(keys)
         rows = keys.reshape(-1, keys.shape[-1])
-        answers = np.zeros((len(rows), HEADER + self._layout.size + keys.shape[-1]), np.int32)
-        with self._lock:
+        answers = np.zeros((len(rows), HEADER + self.layout.size + keys.shape[-1]), np.int32)
+
+        def begin() -> None:
             for answer, key in zip(answers, rows, strict=True):
                 self._begin(answer, self._take(), key)
+
+        self._at_home(begin)
         return answers.reshape(*keys.shape[:-1], -1)
 
     def step(self, requests: Any) -> np.ndarray:
@@ -103,10 +116,13 @@ class Host:
         """
         requests = np.asarray(requests)
         rows = requests.reshape(-1, requests.shape[-1])
-        answers = np.zeros((len(rows), HEADER + self._layout.size), np.int32)
-        with self._lock:
+        answers = np.zeros((len(rows), HEADER + self.layout.size), np.int32)
+
+        def go() -> None:
             self._step(answers, rows)
             self._idle += rows[_ended(answers) != 0, INSTANCE].tolist()
+
+        self._at_home(go)
         return answers.reshape(*requests.shape[:-1], -1)
 
     def step_then_reset(self, requests: Any) -> np.ndarray:
@@ -120,17 +136,20 @@ class Host:
         """
         requests = np.asarray(requests)
         rows = requests.reshape(-1, requests.shape[-1])
-        keys = rows[:, OVER + 1 + self._action.size :]
-        size = HEADER + self._layout.size
+        keys = rows[:, OVER + 1 + self.action.size :]
+        size = HEADER + self.layout.size
         answers = np.zeros((len(rows), 2 * size + keys.shape[-1]), np.int32)
         stepped, following = answers[:, :size], answers[:, size:]
-        with self._lock:
+
+        def go() -> None:
             self._step(stepped, rows)
             following[:, :size], following[:, size:] = stepped, keys
             for row in (_ended(stepped) | rows[:, OVER]).nonzero()[0]:
                 # that of an episode which was over before may have been lent to another
                 index = self._take() if rows[row, OVER] else int(rows[row, INSTANCE])
                 self._begin(following[row], index, keys[row])
+
+        self._at_home(go)
         return answers.reshape(*requests.shape[:-1], -1)
 
     def release(self, instances: np.ndarray, ticks: np.ndarray) -> None:
@@ -149,8 +168,9 @@ class Host:
         """
         handles = np.asarray(handles)
         rows = handles.reshape(-1, 2).tolist()
-        with self._lock:
-            images = [fit(self._image(index, tick), width, height) for index, tick in rows]
+        images = self._at_home(
+            lambda: [fit(self._image(index, tick), width, height) for index, tick in rows]
+        )
         return np.stack(images).reshape(*handles.shape[:-1], height, width, 3)
 
     def draw(self, env: Any) -> np.ndarray:
@@ -159,15 +179,19 @@ class Host:
         Raises:
           UserError: it raises, or shows something else.
         """
-        assert self._painter is not None
         with blaming(self.name, "render"):
-            image = np.asarray(self._painter.submit(env.render).result())
+            image = np.asarray(env.render())
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise UserError(
                 f"{self.name}: render gave {image.dtype} {image.shape}; it should be uint8 "
                 "(height, width, 3)"
             )
         return image
+
+    def _at_home(self, work: Callable[[], T]) -> T:
+        """Does something to the instances while nobody else does, in their thread."""
+        with self._lock:
+            return work() if self._home is None else self._home.submit(work).result()
 
     def _take(self) -> int:
         if not self._idle:
@@ -180,29 +204,29 @@ class Host:
         """Resets an instance and fills `answer` `[header + observation + key]`."""
         instance, (seed, next_key) = self._instances[index], draw_seed(key)
         observation, info = instance.begin(seed)
-        if self._painter is not None:
+        if self.draws:
             # now, because the first image may be asked for after the first step
             instance.frame = instance.tick, self.draw(instance.env)
         flags = BEGAN | self._success(info)
         answer[:HEADER] = index, instance.tick, flags, 0
-        answer[HEADER + self._layout.size :] = next_key
-        numbers = np.zeros((1, 1 + self._layout.floats))
-        self._layout.write(numbers[:, 1:], answer[None, HEADER:], [0], [observation])
+        answer[HEADER + self.layout.size :] = next_key
+        numbers = np.zeros((1, 1 + self.layout.floats))
+        self.layout.write(numbers[:, 1:], answer[None, HEADER:], [0], [observation])
         if not self._put_numbers(answer[None], numbers).all():
             seen = numbers[0, 1:]
             good = (seen >= self._low[1:]) & (seen <= self._high[1:])
             index = int(np.flatnonzero(~good)[0])
             raise UserError(
                 f"{self.name}: reset(seed={seed}) begins an episode with {seen[index]:g} in the "
-                f"observation {self._layout.name_at(index)}; it should begin with numbers that can "
+                f"observation {self.layout.name_at(index)}; it should begin with numbers that can "
                 "be learned from"
             )
 
     def _step(self, answers: np.ndarray, rows: np.ndarray) -> None:
         """Fills `answers` `[N, header + observation]`, except for episodes that were over."""
         first = OVER + 1
-        actions = self._action.rescale(rows[:, first : first + self._action.size].view(np.float32))
-        numbers = np.zeros((len(rows), 1 + self._layout.floats))
+        actions = self.action.rescale(rows[:, first : first + self.action.size].view(np.float32))
+        numbers = np.zeros((len(rows), 1 + self.layout.floats))
         stepped, observations, rewards, flags = [], [], [], []
         for row, (index, tick, over) in enumerate(rows[:, :first].tolist()):
             if over:
@@ -221,7 +245,7 @@ class Host:
         # one access for all: each costs a microsecond, whatever it is of
         if stepped:
             where = slice(None) if len(stepped) == len(rows) else stepped
-            self._layout.write(numbers[:, 1:], answers[:, HEADER:], where, observations)
+            self.layout.write(numbers[:, 1:], answers[:, HEADER:], where, observations)
             numbers[where, 0] = rewards
             answers[where, FLAGS] = flags
         answers[:, [INSTANCE, TICK]] = rows[:, [INSTANCE, TICK]] + [0, 1]
@@ -238,7 +262,7 @@ class Host:
         Returns:
           Which rows can be learned from, `[N]`: NaN is between no limits.
         """
-        rounded = answers[:, REWARD : HEADER + self._layout.floats].view(np.float32)
+        rounded = answers[:, REWARD : HEADER + self.layout.floats].view(np.float32)
         with np.errstate(over="ignore"):
             rounded[...] = numbers
         return ((rounded >= self._low) & (rounded <= self._high)).all(-1)

@@ -123,8 +123,8 @@ def test_modules_that_are_not_there_are_named(name: str, message: str):
     [
         ("ogbench", r"no module ogbench; pip install 'behavior-priors\[ogbench\]'"),
         ("gymnasium_robotics", r"pip install 'behavior-priors\[kitchen\]'"),
-        ("metaworld", "pip install metaworld"),
-        ("ale_py", "pip install ale-py; its actions are discrete"),
+        ("metaworld", "pip install 'metaworld'"),
+        ("ale_py", "pip install 'ale-py'; its actions are discrete"),
         ("shimmy", r"pip install 'shimmy\[dm-control\]'"),
     ],
 )
