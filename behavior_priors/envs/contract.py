@@ -127,7 +127,8 @@ def _check_state(env: Env, state: Any, where: str) -> None:
 
 def _check_alike(first: State, state: State, where: str) -> None:
     """Loops carry states from step to step, so all of them have one structure."""
-    if jax.tree.structure(first) != jax.tree.structure(state):
+    parts: Any = jax.tree.structure(first)
+    if parts != jax.tree.structure(state):
         raise UserError(f"{where} gave a state of other parts than reset does")
     before, now = (dict(jax.tree_util.tree_leaves_with_path(x)) for x in (first, state))
     for path, x in now.items():

@@ -55,7 +55,7 @@ def describe(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     """The innermost line of code that is neither a library's nor ours, else the innermost one."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = list(traceback.extract_tb(error.__traceback__))
     theirs = [f for f in frames if not f.filename.startswith((*_LIBRARIES, _OURS, "<"))]
     frames = theirs or [f for f in frames if not f.filename.startswith((_OURS, "<"))]
     return f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""

@@ -78,8 +78,8 @@ class Host:
         self._make, self.action, self.layout = make, action, layout
         self._asks, self._listens = measures_success, not measures_success and not is_told
         low, high = layout.limits()
-        self._low, self._high = np.append(-LARGEST_REWARD, low), np.append(LARGEST_REWARD, high)
-        self._low, self._high = np.float32(self._low), np.float32(self._high)
+        self._low = np.append(-LARGEST_REWARD, low).astype(np.float32)
+        self._high = np.append(LARGEST_REWARD, high).astype(np.float32)
         self._spaces = layout.space, action.space
         self._instances: list[Instance] = []
         self._idle: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 import mujoco
@@ -55,7 +56,7 @@ class Instance:
         self._warnings: Any = None
         self._warned = b""
 
-    def begin(self, seed: int) -> tuple[Any, dict[str, Any]]:
+    def begin(self, seed: int) -> tuple[Any, Mapping[str, Any]]:
         """Resets the environment; returns its observation and its info.
 
         Raises:

@@ -53,7 +53,7 @@ def execute_skill(
             state, plan, total = carry
             over = state.terminated | state.truncated
             action, plan = decode(plan, state)
-            stepped, _ = check_step(env, state, env.step(state, action))
+            stepped = check_step(env, state, env.step(state, action))[0]
             total = total + jnp.where(over, 0.0, stepped.reward)
             return (select(over, state, stepped), plan, total), None
 

@@ -77,6 +77,7 @@ def step_envs(
         "count": jnp.sum(done, dtype=jnp.float32),
         "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
         "wrong": jnp.sum(wrong, axis=0, dtype=jnp.float32),
+        "steps": jnp.float32(len(done)),
     }
     return envs, jnp.where(done, 0.0, episode_return), transition, episodes
 
@@ -89,25 +90,30 @@ def summarize_episodes(env: Env, total: Metrics) -> Metrics:
     """
     total = dict(total)
     ended = total.pop("count")
-    diverged, wrong = total.pop("diverged"), total.pop("wrong")
+    diverged, wrong, steps = (total.pop(name) for name in ("diverged", "wrong", "steps"))
     if not env.measures_success:
         total.pop("success")
     return {
         **{f"episode/{name}": x / ended for name, x in total.items()},
         "episode/count": ended,
         "episode/diverged": diverged,
-        **name_wrong(env, wrong),
+        **name_wrong(env, wrong, diverged, steps),
     }
 
 
-def name_wrong(env: Env, counts: Array) -> Metrics:
+def name_wrong(env: Env, counts: Array, diverged: Array, steps: Array) -> Metrics:
     """Metrics `diverged/NAME`: steps of an epoch with what cannot be learned from, by what it was.
+
+    And `diverged/all`, 1 where every step diverged, else 0.
 
     Args:
       env: whose steps.
       counts: `[names]`, sums of what `base.advance` found.
+      diverged: steps that diverged.
+      steps: that were taken.
     """
-    return {f"diverged/{name}": counts[i] for i, name in enumerate(checked(env))}
+    named = {f"diverged/{name}": counts[i] for i, name in enumerate(checked(env))}
+    return {**named, "diverged/all": (diverged == steps).astype(jnp.float32)}
 
 
 def explain_diverged(environment: str, metrics: Mapping[str, float]) -> str | None:
@@ -120,7 +126,7 @@ def explain_diverged(environment: str, metrics: Mapping[str, float]) -> str | No
     found = {
         name.removeprefix("diverged/"): count
         for name, count in metrics.items()
-        if name.startswith("diverged/") and count > 0
+        if name.startswith("diverged/") and name != "diverged/all" and count > 0
     }
     if not found:
         return None

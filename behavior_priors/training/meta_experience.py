@@ -85,8 +85,8 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
 
     One description a task is drawn from its belief, and another one where an episode ends early and
     is followed by the next one of the same task. Sums are over the episodes that ended: `return`,
-    by the reward that policies are judged by, `count`, steps that `diverged`, and what was `wrong`
-    in them `[k, names]`; a diverged step has no reward.
+    by the reward that policies are judged by, and `count`; and over all `steps`: those that
+    `diverged`, and what was `wrong` in them `[k, names]`. A diverged step has no reward.
     """
     again, judge = same_task(env), context_reward(env)
 
@@ -114,6 +114,7 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
                 "count": over.astype(jnp.float32),
                 "diverged": (~transition.valid).astype(jnp.float32),
                 "wrong": wrong.astype(jnp.float32),
+                "steps": jnp.ones(count),
             }
             description = jnp.where(over[:, None], another, description)
             returns = jnp.where(over, 0.0, returns)

@@ -135,7 +135,7 @@ def make_meta_loop(
             "episode/posterior_return": of_kind[1],
             "episode/count": total["count"],
             "episode/diverged": total["diverged"],
-            **name_wrong(env, total["wrong"]),
+            **name_wrong(env, total["wrong"], total["diverged"], total["steps"]),
         }
 
     loop = Loop(

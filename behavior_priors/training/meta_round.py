@@ -46,9 +46,9 @@ def make_round(
 ) -> RoundFn:
     """Builds what makes a round of experience and remembers it.
 
-    Memories hold it as if its stretches had been one after the other. Sums are `return`, `count`,
-    `diverged` and `wrong` `[names]` over all episodes; `kind_count` and `kind_return` `[2]` over
-    those whose description is from the prior, and over the others.
+    Memories hold it as if its stretches had been one after the other. Sums are those of `make_live`
+    over all episodes; `kind_count` and `kind_return` `[2]` over those whose description is from the
+    prior, and over the others.
 
     Args:
       env: has tasks.

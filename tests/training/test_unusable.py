@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ import pytest
 
 from behavior_priors.data.collect import collect
 from behavior_priors.training.experience import drop_zeros, explain_diverged
+from behavior_priors.training.loop import make_loop
 from behavior_priors.training.meta_experience import make_live
+from behavior_priors.training.metrics import Stopwatch
 from behavior_priors.training.on_policy import make_on_policy_loop
-from behavior_priors.types import Array, Env, State, TaskBelief
-from tests.training import test_on_policy
+from behavior_priors.training.run import RunConfig, run_loop
+from behavior_priors.types import Array, Env, State, TaskBelief, UserError
+from tests.training import test_loop, test_on_policy
 from tests.training.tellers import numbered_tasks, teller
 from tests.training.test_loop import filled, train
-from tests.training.walk import make_walk
+from tests.training.walk import make_averager, make_walk
 
 
 def make_careless() -> Env:
@@ -43,7 +47,8 @@ def check_metrics(metrics: list[dict[str, float]]) -> float:
     by_name = {n: sum(m[f"diverged/{n}"] for m in metrics) for n in ("time", "reward")}
     assert min(by_name.values()) > 0
     assert sum(by_name.values()) == diverged == sum(epoch["episode/count"] for epoch in metrics)
-    assert all(m["diverged/action"] == m["diverged/beginning"] == 0 for m in metrics)
+    nothing = ("action", "beginning", "all")
+    assert all(m[f"diverged/{name}"] == 0 for m in metrics for name in nothing)
     assert all(epoch["episode/return"] == 1.0 for epoch in metrics)
     return diverged
 
@@ -66,6 +71,7 @@ def test_a_line_names_the_environment_and_the_arrays() -> None:
         "diverged/time": 2.0,
         "diverged/reward": 1.0,
         "diverged/action": 0.0,
+        "diverged/all": 0.0,
     }
     line = explain_diverged("probe/careless", metrics)
     assert line == (
@@ -74,6 +80,37 @@ def test_a_line_names_the_environment_and_the_arrays() -> None:
     )
     assert set(drop_zeros(metrics)) == {"episode/diverged", "diverged/time", "diverged/reward"}
     assert explain_diverged("probe/walk", {"episode/diverged": 1.0, "diverged/time": 0.0}) is None
+
+
+def test_a_run_says_it_once_or_stops_where_nothing_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def run(name: str, env: Env) -> None:
+        run_loop(
+            tmp_path / name,
+            name,
+            make_loop(env, make_averager(), test_loop.CONFIG),
+            test_loop.CONFIG,
+            lambda policy, key: {"success_rate": jnp.zeros(())},
+            jax.random.key(0),
+            run=RunConfig(eval_every=0),
+            stopwatch=Stopwatch(),
+            flags={},
+        )
+
+    with caplog.at_level(logging.WARNING):
+        run("some", make_careless())
+    said = [record.message for record in caplog.records if "probe/careless" in record.message]
+    assert len(said) == 1
+    rows = (tmp_path / "some" / "metrics.jsonl").read_text().splitlines()
+    assert all('"diverged/time"' in row and '"diverged/action"' not in row for row in rows)
+
+    walk = make_walk()
+    hopeless = walk._replace(step=lambda s, a: walk.step(s, a)._replace(reward=jnp.float32("nan")))
+    with pytest.raises(
+        UserError, match=r"all: probe/walk gave .* in the reward \(24\).*nothing is"
+    ):
+        run("all", hopeless)
 
 
 def test_what_is_learned_from_at_once_is_marked_and_finite() -> None:
