@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from behavior_priors.data.bounds import KEY, bounds_of
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
@@ -87,20 +88,26 @@ def collect(
     demonstrator = env.demonstrate
     demonstrate = jax.jit(lambda key: rollout(env, demonstrator, key, round_size))
     key = named_key(seed, COLLECT)
+    diverged = 0
     while writer.totals.num_episodes < episodes:
-        batch = _kept(
-            env, keep_failures, demonstrate(jax.random.fold_in(key, writer.totals.num_shards))
-        )
+        made = demonstrate(jax.random.fold_in(key, writer.totals.num_shards))
+        diverged += int(made.final.diverged.sum())
+        batch = _kept(env, keep_failures, made)
         before = writer.totals.num_episodes
         usable = before + len(batch["length"])
         writer.write(_first(batch, episodes - before))
         tried = writer.totals.num_shards * round_size
         if writer.totals.num_episodes == 0 and tried >= 10 * round_size:
-            raise UserError(f"{env.name}: the demonstrator failed in all of {tried} episodes")
+            raise UserError(
+                f"{env.name}: the demonstrator failed in all of {tried} episodes"
+                + (f", {diverged} of which diverged" if diverged else "")
+            )
         if on_round is not None:
             on_round(writer.totals.num_episodes, usable, tried)
     if not writer.complete:
         writer.finish()
+    if diverged:
+        logging.warning("%s: %d episodes diverged and were left out", env.name, diverged)
     return EpisodeReader(directory)
 
 

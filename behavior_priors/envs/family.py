@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from behavior_priors.envs.options import check_options
 from behavior_priors.types import Env, UserError
 
 
@@ -27,7 +28,7 @@ class Family(NamedTuple):
         """Those of a user's options that were given, with a value.
 
         Raises:
-          UserError: one of them is nothing that this family knows.
+          UserError: one of them is nothing that this family knows, or of another type.
         """
         given = {option: value for option, value in options.items() if value is not None}
         member, known, takes_any = self._options()
@@ -37,7 +38,7 @@ class Family(NamedTuple):
                     f"{option}={value} is no choice that {name} has; leave it out, or use one of: "
                     f"{', '.join(known)}"
                 )
-        return given
+        return check_options(self.make, given, name)
 
     def passed_on(self, options: Mapping[str, object]) -> dict[str, object]:
         """Those of a user's options that mean something to another library only."""

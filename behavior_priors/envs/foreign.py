@@ -17,8 +17,11 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import mujoco
+import numpy as np
 
 from behavior_priors.envs.base import first_state
+from behavior_priors.envs.faults import blaming
+from behavior_priors.observations import Arrangement, arrange, name_of
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -56,13 +59,15 @@ def adapt(
     episode_length: int,
     motion: Callable[[Any], Any],
     resets: int = 0,
+    image_axes: str | None = None,
 ) -> Env:
     """Makes an environment of this library out of another one's.
 
     Nothing of an episode is left in the next one, neither in the physics nor in `info`. The
-    environment's own `done` terminates, the time limit truncates. An observation, a reward or a
-    motion that is not finite means that the simulation diverged: that truncates, with the last
-    finite observation and reward 0, whatever `done` says. Actions are limited to [-1, 1].
+    environment's own `done` terminates, the time limit truncates. A motion that is not finite, or
+    an observation or a reward that cannot be learned from (`guard`), means that the simulation
+    diverged: that truncates, with the last good observation and reward 0, whatever `done` says.
+    Actions are limited to [-1, 1]. Observations are what `observations.arrange` makes of them.
 
     Args:
       env: bare, in none of its library's wrappers.
@@ -74,29 +79,51 @@ def adapt(
         in all, made here, of which each episode draws one. All runs then share them, training and
         evaluation too, so that nothing is learned of how well a policy does in others. It spares
         the reset that rides on every step.
+      image_axes: see `observations.arrange`.
 
     Raises:
-      UserError: the time limit is below 1, `resets` below 0, or an observation that has names
-        within names.
+      UserError: the time limit is below 1, `resets` below 0, the environment raises, or a part of
+        its state is not what it should be.
     """
     for option, value, least in (("episode_length", episode_length, 1), ("resets", resets, 0)):
         if value < least:
             raise UserError(f"{name}: {option} must be at least {least}, got {value}")
     env_reset, env_step = _without_deprecations(env.reset), _without_deprecations(env.step)
-    template = jax.eval_shape(env_reset, jax.ShapeDtypeStruct((2,), jnp.uint32))
+    with blaming(name, "reset"):
+        template = jax.eval_shape(env_reset, jax.ShapeDtypeStruct((2,), jnp.uint32))
     parts: Any = jax.tree.structure(template)
+    _check_template(template, name)
     named = _name(template.obs)
-    if not all(hasattr(x, "shape") for x in named.values()):
-        raise UserError(f"{name}: an observation must be an array or named arrays, without nesting")
+    plans = {
+        key: arrange(x.shape, x.dtype, f"{name}: observation {key}", image_axes)
+        for key, x in named.items()
+    }
+    # what cannot be had back from what is observed has to be kept
+    keeps_obs = any(
+        not plans[key].is_trivial or plans[key].dtype != x.dtype for key, x in named.items()
+    )
+
+    def observe(obs: Any) -> dict[str, Array]:
+        return {key: plans[key].apply(x) for key, x in _name(obs).items()}
+
+    def put_away(state: Any) -> Any:
+        obs = state.obs if keeps_obs else None
+        return state.replace(obs=obs, reward=None, done=None)
 
     def like_template(state: Any) -> Any:
         """A state with the dtypes of every other, so that loops can carry it."""
         if parts != jax.tree.structure(state):
             raise UserError(f"{name}: a step must return a state of the same parts as a reset")
+        for x, part in zip(*map(jax.tree.leaves, (state, template)), strict=True):
+            if jnp.shape(x) != part.shape:
+                raise UserError(
+                    f"{name}: a step gave an array {jnp.shape(x)} where the reset gave {part.shape}"
+                )
         return jax.tree.map(lambda x, t: jnp.asarray(x, t.dtype), state, template)
 
     def make_first(key: PRNGKey) -> Any:
-        return like_template(env_reset(jax.random.key_data(key)))
+        with blaming(name, "reset"):
+            return like_template(env_reset(jax.random.key_data(key)))
 
     def draw_first(key: PRNGKey) -> Any:
         number = jax.random.randint(key, (), 0, resets)
@@ -108,38 +135,39 @@ def adapt(
     def reset(key: PRNGKey) -> State:
         key, reset_key = jax.random.split(key)
         first = draw_first(reset_key) if resets else make_first(reset_key)
-        simulation = first.replace(obs=None, reward=None, done=None)
-        return first_state(key, _name(first.obs), simulation)
+        return first_state(key, observe(first.obs), put_away(first))
 
     def step(state: State, action: Array) -> State:
         before = state.simulation.replace(
-            obs=jax.tree.unflatten(
-                jax.tree.structure(template.obs), jax.tree.leaves(state.observation)
-            ),
             reward=jnp.asarray(state.reward, template.reward.dtype),
             done=jnp.zeros((), template.done.dtype),
         )
+        if not keeps_obs:
+            observed = jax.tree.leaves({key: state.observation[key] for key in plans})
+            structure = jax.tree.structure(template.obs)
+            before = before.replace(obs=jax.tree.unflatten(structure, observed))
         # A step may write into the dictionaries of the state that it is given.
         before = jax.tree.map(lambda x: x, before)
-        after = like_template(env_step(before, jnp.clip(action, -1.0, 1.0)))
-        diverged = ~_is_finite((after.obs, after.reward, motion(after)))
+        with blaming(name, "step"):
+            after = like_template(env_step(before, jnp.clip(action, -1.0, 1.0)))
+        diverged = ~_is_finite(motion(after))
         time = state.time + 1
         terminated = after.done.astype(bool) & ~diverged
         return State(
             key=state.key,
-            observation=_either(diverged, state.observation, _name(after.obs)),
+            observation=_either(diverged, state.observation, observe(after.obs)),
             reward=jnp.where(diverged, 0.0, after.reward.astype(jnp.float32)),
             terminated=terminated,
             truncated=((time >= episode_length) & ~terminated) | diverged,
             diverged=diverged,
             time=time,
             success=state.success,
-            simulation=after.replace(obs=None, reward=None, done=None),
+            simulation=put_away(after),
         )
 
     return Env(
         name=name,
-        observation_spec={key: ArraySpec(x.shape, x.dtype) for key, x in named.items()},
+        observation_spec={key: _spec(plan) for key, plan in plans.items()},
         action_spec=ActionSpec(env.action_size),
         episode_length=episode_length,
         reset=reset,
@@ -147,6 +175,29 @@ def adapt(
         measures_success=False,
         info={"engine": engine},
     )
+
+
+def _check_template(template: Any, name: str) -> None:
+    """Refuses states of whose parts nothing can be made."""
+    for part in ("obs", "reward", "done", "info"):
+        if not hasattr(template, part):
+            raise UserError(f"{name}: reset gave a state without {part}")
+    named = _name(template.obs)
+    is_nested = not all(hasattr(x, "shape") for x in named.values())
+    if is_nested or len(named) != len(jax.tree.leaves(template.obs)):
+        raise UserError(f"{name}: an observation must be an array or named arrays, without nesting")
+    for part in ("reward", "done"):
+        x = getattr(template, part)
+        if getattr(x, "shape", None) != ():
+            shape = getattr(x, "shape", type(x).__name__)
+            raise UserError(f"{name}: reset gave {part} as {shape}; it should be one number, ()")
+
+
+def _spec(plan: Arrangement) -> ArraySpec:
+    """Bytes of images are standardised; other arrays are as typical as they come."""
+    if plan.dtype == np.uint8:
+        return ArraySpec(plan.shape, np.uint8, 127.5, 127.5)
+    return ArraySpec(plan.shape, np.float32)
 
 
 @contextlib.contextmanager
@@ -179,12 +230,16 @@ def _without_deprecations(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _name(observation: Any) -> dict[str, Any]:
-    return dict(observation) if isinstance(observation, Mapping) else {VECTOR: observation}
+    if not isinstance(observation, Mapping):
+        return {VECTOR: observation}
+    return {name_of((key,)): x for key, x in observation.items()}
 
 
 def _is_finite(tree: Any) -> Array:
     """`[]` bool: of all numbers in a pytree that could be something else."""
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    if not leaves:
+        return jnp.ones((), bool)
     return jnp.stack([jnp.isfinite(x).all() for x in leaves]).all()
 
 

@@ -7,7 +7,8 @@ step. JAX sees pure functions; nothing but the handles keeps them in order.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -16,18 +17,16 @@ import numpy as np
 
 from behavior_priors.envs import gym_host
 from behavior_priors.envs.base import first_state, select
-from behavior_priors.envs.family import Family
+from behavior_priors.envs.family import Family, refuse_engine
+from behavior_priors.envs.faults import describe
+from behavior_priors.envs.guard import check_step
 from behavior_priors.envs.gym_host import HEADER, Host
+from behavior_priors.envs.gym_look import Look, look
 from behavior_priors.envs.gym_names import complaint, imports, require_gymnasium
-from behavior_priors.envs.gym_spaces import BoxAction, Layout, read_action
+from behavior_priors.envs.gym_spaces import Layout, read_action
 from behavior_priors.envs.host_calls import call_host
+from behavior_priors.observations import is_image
 from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, UserError
-
-_LOOK_STEPS = 1000
-"""Random steps that show what is typical of an observation."""
-
-_LOOK_EPISODE = 100
-"""Of these at most so many in one episode, because beginnings differ most."""
 
 
 class Handle(NamedTuple):
@@ -48,6 +47,9 @@ def make_gym(
     engine: str = "auto",
     side_by_side: int = 16,
     episode_length: int | None = None,
+    measures_success: bool | None = None,
+    image_axes: str | None = None,
+    leave_out: Any = (),
     **options: Any,
 ) -> Env:
     """Builds an environment of gymnasium's.
@@ -55,8 +57,9 @@ def make_gym(
     Actions are rescaled from [-1, 1] to the environment's bounds, and limited to them. Observations
     are as in `gym_spaces.Layout`; where a space's bounds do not say what values are typical, 1000
     random steps do, the same ones every time. `info["success"]`, or `info["is_success"]`, is
-    `State.success`. A step diverges where it gives NaN or infinity, or where MuJoCo has given the
-    simulation up: it is then truncated, and the observation stays what it was.
+    `State.success`. A step diverges where it gives numbers that cannot be learned from (`guard`),
+    or where MuJoCo has given the simulation up: it is then truncated, and the observation stays
+    what it was.
 
     `render` is there if the environment is made with `render_mode=rgb_array`, which also draws the
     beginning of every episode.
@@ -66,28 +69,42 @@ def make_gym(
       engine: there is no choice.
       side_by_side: instances that a rollout makes at most; some take more than 100 MB each.
       episode_length: instead of the environment's own time limit.
+      measures_success: whether `info` reports success; None to find out (`gym_look.look`).
+      image_axes: which axes of its images are which, see `observations.arrange`.
+      leave_out: the name of an observation that is not looked at, or a list of them.
       **options: for `gymnasium.make`.
 
     Raises:
       UserError: gymnasium is missing, or cannot make it; or it has no time limit, or actions or
-        observations that cannot be used.
+        observations that cannot be used; or it raises, or returns what it should not.
     """
     name = f"gym/{id_}"
-    if engine != "auto":
-        raise UserError(f"--engine={engine} is not for {name}, which has its own; leave it out")
+    refuse_engine(engine, name)
     gymnasium = require_gymnasium()
     if episode_length is not None:
         options["max_episode_steps"] = episode_length
     # instances need no checks of their own: what they return is checked against their spaces here
     options = {"disable_env_checker": True, **options}
     make = functools.partial(gymnasium.make, id_, **options)
-    first = _make_first(make, name, options)
-    env = wrap_gym(make, name, side_by_side=side_by_side, first=first)
+    env = wrap_gym(
+        make,
+        name,
+        side_by_side=side_by_side,
+        measures_success=measures_success,
+        image_axes=image_axes,
+        leave_out=[leave_out] if isinstance(leave_out, str) else leave_out,
+    )
     return env._replace(info={**env.info, "id": id_})
 
 
 def wrap_gym(
-    make: Callable[[], Any], name: str, *, side_by_side: int = 16, first: Any = None
+    make: Callable[[], Any],
+    name: str,
+    *,
+    side_by_side: int = 16,
+    measures_success: bool | None = None,
+    image_axes: str | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Env:
     """Makes an environment of this library out of some of gymnasium's, all alike.
 
@@ -95,36 +112,71 @@ def wrap_gym(
       make: makes one of them with `gymnasium.make`, in wrappers of its own if need be.
       name: of the environment made.
       side_by_side: instances that a rollout makes at most.
-      first: what `make` has made already; None to call it.
+      measures_success: see `make_gym`.
+      image_axes: see `make_gym`.
+      leave_out: names of observations that are not looked at.
 
     Raises:
-      UserError: there is to be less than one, or it has no time limit, or actions or observations
-        that cannot be used.
+      UserError: there is to be less than one, it cannot be made, or it has no time limit, or
+        actions or observations that cannot be used.
     """
     if side_by_side < 1:
         raise UserError(f"{name}: side_by_side={side_by_side} should be at least 1")
     gymnasium = require_gymnasium()
-    first = make() if first is None else first
-    limit = first.spec.max_episode_steps
-    if limit is None:
-        raise UserError(f"{name} has no time limit; give it one, as in {name}?episode_length=200")
-    action = read_action(first.action_space, name)
-    layout = Layout(first.observation_space, name)
-    measures_success = _look(first, action, layout)
-    draws = first.render_mode == "rgb_array"
-    host = Host(name, make, action, layout, draws)
-    if draws:
-        _try_to_draw(host, first, name)
-    host.adopt(first)
-    return _make_env(host, name, layout, action, limit, draws)._replace(
-        measures_success=measures_success,
+    home = ThreadPoolExecutor(max_workers=1)
+    host, limit, found = home.submit(
+        _prepare, make, name, measures_success, image_axes, leave_out, home
+    ).result()
+    return _make_env(host, limit)._replace(
+        measures_success=found.measures_success,
         side_by_side=side_by_side,
         info={
             "engine": f"gymnasium {gymnasium.__version__}",
-            "action_low": action.low.tolist(),
-            "action_high": action.high.tolist(),
+            "success_source": found.reason,
+            "action_low": host.action.low.tolist(),
+            "action_high": host.action.high.tolist(),
         },
     )
+
+
+def _prepare(
+    make: Callable[[], Any],
+    name: str,
+    told: bool | None,
+    image_axes: str | None,
+    leave_out: Sequence[str],
+    home: ThreadPoolExecutor,
+) -> tuple[Host, int, Look]:
+    """Makes the first instance and looks at it, in the thread that is to be the instances' home."""
+    try:
+        first = make()
+    except Exception as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{name} cannot be made: {describe(error)}") from error
+    limit = None if first.spec is None else first.spec.max_episode_steps
+    if limit is None:
+        raise UserError(f"{name} has no time limit; give it one, as in {name}?episode_length=200")
+    action = read_action(first.action_space, name)
+    layout = Layout(first.observation_space, name, image_axes=image_axes, leave_out=leave_out)
+    found = look(first, action, layout, name, told)
+    draws = first.render_mode == "rgb_array"
+    # pixels that are observed are drawn in every step
+    needs_home = draws or any(is_image(x.shape, x.dtype) for x in layout.spec.values())
+    host = Host(
+        name,
+        make,
+        action,
+        layout,
+        draws=draws,
+        measures_success=found.measures_success,
+        is_told=told is not None,
+        home=home if needs_home else None,
+    )
+    if draws:
+        _try_to_draw(host, first, name)
+    host.adopt(first)
+    return host, limit, found
 
 
 def episode_seed(key: PRNGKey) -> int:
@@ -132,10 +184,8 @@ def episode_seed(key: PRNGKey) -> int:
     return gym_host.draw_seed(np.asarray(jax.random.key_data(key)).view(np.int32))[0]
 
 
-def _make_env(
-    host: Host, name: str, layout: Layout, action: BoxAction, episode_length: int, draws: bool
-) -> Env:
-    size = HEADER + layout.size
+def _make_env(host: Host, episode_length: int) -> Env:
+    layout, size = host.layout, HEADER + host.layout.size
 
     def call(function: Any, words: Array, size: int) -> Array:
         return call_host(function, words, jax.ShapeDtypeStruct((size,), jnp.int32))
@@ -145,7 +195,8 @@ def _make_env(
         return _begun(layout, key, call(host.reset, words, size + words.size))
 
     def step(state: State, action: Array) -> State:
-        return _stepped(layout, state, call(host.step, _request(state, action), size))
+        stepped = _stepped(layout, state, call(host.step, _request(state, action), size))
+        return check_step(env, state, stepped)[0]
 
     def step_then_reset(state: State, action: Array) -> tuple[State, State]:
         key_size = _key_words(state.key).size
@@ -160,17 +211,18 @@ def _make_env(
         image = jax.ShapeDtypeStruct((height, width, 3), jnp.uint8)
         return call_host(draw, jnp.stack(state.simulation), image)
 
-    return Env(
-        name=name,
+    env = Env(
+        name=host.name,
         observation_spec=layout.spec,
-        action_spec=ActionSpec(action.size),
+        action_spec=ActionSpec(host.action.size),
         episode_length=episode_length,
         reset=reset,
         step=step,
-        render=render if draws else None,
+        render=render if host.draws else None,
         step_then_reset=step_then_reset,
         release=release,
     )
+    return env
 
 
 def _key_words(key: PRNGKey) -> Array:
@@ -206,7 +258,10 @@ def _following(layout: Layout, state: State, answer: Array) -> State:
 
 
 def _stepped(layout: Layout, state: State, answer: Array) -> State:
-    """The state after a step; the same one, without another reward, where it was over before."""
+    """The state after a step; the same one, without another reward, where it was over before.
+
+    Numbers that cannot be learned from are in it still, for `guard.check_step` to find.
+    """
     flags = answer[gym_host.FLAGS]
     diverged = flags & gym_host.DIVERGED != 0
     seen = layout.read(answer[HEADER:])
@@ -224,54 +279,13 @@ def _stepped(layout: Layout, state: State, answer: Array) -> State:
     return select(over, state._replace(reward=jnp.zeros(())), stepped)
 
 
-def _make_first(make: Any, name: str, options: dict[str, Any]) -> Any:
-    import gymnasium
-
-    try:
-        return make()
-    except (gymnasium.error.Error, TypeError, ValueError) as error:
-        # without options of the user's, such an error is the environment's own
-        if not isinstance(error, gymnasium.error.Error) and len(options) == 1:
-            raise
-        raise UserError(f"{name} cannot be made: {_one_line(error)}") from error
-
-
-def _look(env: Any, action: BoxAction, layout: Layout) -> bool:
-    """Takes random steps to settle the layout's typical values.
-
-    Returns:
-      Whether the environment says if its task's condition holds.
-    """
-    rng = np.random.default_rng(0)
-    count = 1 if layout.is_settled() else _LOOK_STEPS
-    numbers, words = np.zeros((count, layout.floats)), np.zeros((count, layout.size), np.int32)
-    measures_success, steps_left = False, 0
-    for step in range(count):
-        if steps_left == 0:
-            env.reset(seed=step)
-            steps_left = _LOOK_EPISODE
-        drawn = action.rescale(rng.uniform(-1.0, 1.0, (1, action.size)))[0]
-        observation, _, terminated, truncated, info = env.step(drawn)
-        measures_success |= "success" in info or "is_success" in info
-        steps_left = 0 if terminated or truncated else steps_left - 1
-        layout.write(numbers, words, [step], [observation])
-    layout.settle(numbers)
-    return measures_success
-
-
 def _try_to_draw(host: Host, env: Any, name: str) -> None:
     try:
-        image = host.draw(env)
-    except Exception as error:  # whatever a missing OpenGL leads to
+        host.draw(env)
+    except UserError as error:  # whatever a missing OpenGL leads to
         raise UserError(
-            f"{name} cannot draw here: {_one_line(error)}; leave out render_mode, or set MUJOCO_GL"
+            f"{error}; {name} cannot draw here: leave out render_mode, or set MUJOCO_GL"
         ) from error
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise UserError(f"{name} draws {image.dtype} {image.shape}, not uint8 (height, width, 3)")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 FAMILY = Family(make_gym, complaint, imports)

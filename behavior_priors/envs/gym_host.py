@@ -6,16 +6,22 @@ answer, because every array that crosses costs some 20 µs.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
-import mujoco
 import numpy as np
 
+from behavior_priors.envs.faults import blaming
+from behavior_priors.envs.guard import LARGEST_REWARD
+from behavior_priors.envs.gym_answers import find_success
+from behavior_priors.envs.gym_instance import Instance, fit
+from behavior_priors.envs.gym_look import say
 from behavior_priors.envs.gym_spaces import BoxAction, Layout
+from behavior_priors.types import UserError
+
+T = TypeVar("T")
 
 INSTANCE, TICK, OVER = range(3)
 """Words of a request; the action's follow, and those of the episode's key. `OVER` says that the
@@ -25,65 +31,18 @@ FLAGS, REWARD, HEADER = 2, 3, 4
 """Words of an answer, after `INSTANCE` and `TICK`; the observation's follow, and in answers that
 begin an episode those of its key."""
 
-TERMINATED, TRUNCATED, DIVERGED, SUCCESS, BEGAN = 1, 2, 4, 8, 16
-"""Bits of `FLAGS`."""
-
-_UNSTABLE = slice(
-    mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1
-)
-
-
-# as in the C engine: `State.diverged` tells, not a file in the user's folder nor a line an instance
-_LOG = mujoco.MjLogConfig.get()
-_LOG.logto_file = False
-_LOG.logto_console = False
-_LOG.set()
-
-
-class Instance:
-    """One of gymnasium's environments, and the count of what was done to it.
-
-    Attributes:
-      env: the environment.
-      tick: counts resets and steps, from a number that differs between processes.
-      frame: the last image drawn, and the tick that it shows.
-      watched: whether an image of this episode was asked for.
-    """
-
-    def __init__(self, env: Any):
-        self.env = env
-        self.tick = secrets.randbelow(2**30)
-        self.frame: tuple[int, np.ndarray] | None = None
-        self.watched = False
-        self._warnings: Any = None
-        self._warned = b""
-
-    def begin(self, seed: int) -> tuple[Any, dict[str, Any]]:
-        """Resets the environment; returns what that does."""
-        result = self.env.reset(seed=seed)
-        self.tick += 1
-        self.watched = False
-        data = getattr(self.env.unwrapped, "data", None) or getattr(
-            self.env.unwrapped, "_data", None
-        )
-        if isinstance(data, mujoco.MjData):
-            self._warnings = data.warning.number[_UNSTABLE]
-            self.became_unstable()
-        return result
-
-    def became_unstable(self) -> bool:
-        """Whether MuJoCo has given the simulation up since the last call.
-
-        It then goes on from the model's defaults, with observations that look like any others.
-        """
-        if self._warnings is None:
-            return False
-        before, self._warned = self._warned, self._warnings.tobytes()
-        return self._warned != before
+TERMINATED, TRUNCATED, DIVERGED, SUCCESS, BEGAN, WRONG = 1, 2, 4, 8, 16, 32
+"""Bits of `FLAGS`. `WRONG`: the answer has numbers that cannot be learned from (`guard`)."""
 
 
 class Host:
     """Instances of one environment, made when there is no idle one.
+
+    Attributes:
+      name: of the environment.
+      action: what it accepts.
+      layout: of what it observes.
+      draws: whether it draws images.
 
     Calls come from whatever thread JAX calls from, and wait for each other. Instances are stepped
     one after the other: about half of a HalfCheetah's step is Python's, and environments need not
@@ -91,7 +50,16 @@ class Host:
     """
 
     def __init__(
-        self, name: str, make: Callable[[], Any], action: BoxAction, layout: Layout, draws: bool
+        self,
+        name: str,
+        make: Callable[[], Any],
+        action: BoxAction,
+        layout: Layout,
+        *,
+        draws: bool,
+        measures_success: bool,
+        is_told: bool,
+        home: ThreadPoolExecutor | None,
     ):
         """Starts without instances.
 
@@ -101,28 +69,43 @@ class Host:
           action: what it accepts.
           layout: of what it observes.
           draws: whether it draws images.
+          measures_success: whether `info` says if the task's condition holds.
+          is_told: the user has said so, or said that it does not.
+          home: the one thread in which all is done, because a context of OpenGL's belongs to the
+            thread that made it; None for whatever thread JAX calls from.
         """
         self.name = name
-        self._make, self._action, self._layout = make, action, layout
+        self._make, self.action, self.layout = make, action, layout
+        self._asks, self._listens = measures_success, not measures_success and not is_told
+        low, high = layout.limits()
+        self._low = np.append(-LARGEST_REWARD, low).astype(np.float32)
+        self._high = np.append(LARGEST_REWARD, high).astype(np.float32)
+        self._spaces = layout.space, action.space
         self._instances: list[Instance] = []
         self._idle: list[int] = []
         self._lock = threading.Lock()
-        # a context of OpenGL's belongs to the thread that made it
-        self._painter = ThreadPoolExecutor(max_workers=1) if draws else None
+        self.draws, self._home = draws, home
 
     def adopt(self, env: Any) -> None:
-        """Takes in an environment that `make` made, as an idle instance."""
-        self._instances.append(Instance(env))
+        """Takes in an environment that `make` made, as an idle instance.
+
+        Raises:
+          UserError: its spaces are not those of the first one.
+        """
+        self._instances.append(Instance(env, self.name, self._spaces))
         self._idle.append(len(self._instances) - 1)
 
     def reset(self, keys: Any) -> np.ndarray:
         """Begins episodes: keys `[..., key]` to answers `[..., header + observation + key]`."""
         keys = np.asarray(keys)
         rows = keys.reshape(-1, keys.shape[-1])
-        answers = np.zeros((len(rows), HEADER + self._layout.size + keys.shape[-1]), np.int32)
-        with self._lock:
+        answers = np.zeros((len(rows), HEADER + self.layout.size + keys.shape[-1]), np.int32)
+
+        def begin() -> None:
             for answer, key in zip(answers, rows, strict=True):
                 self._begin(answer, self._take(), key)
+
+        self._at_home(begin)
         return answers.reshape(*keys.shape[:-1], -1)
 
     def step(self, requests: Any) -> np.ndarray:
@@ -133,10 +116,13 @@ class Host:
         """
         requests = np.asarray(requests)
         rows = requests.reshape(-1, requests.shape[-1])
-        answers = np.zeros((len(rows), HEADER + self._layout.size), np.int32)
-        with self._lock:
+        answers = np.zeros((len(rows), HEADER + self.layout.size), np.int32)
+
+        def go() -> None:
             self._step(answers, rows)
             self._idle += rows[_ended(answers) != 0, INSTANCE].tolist()
+
+        self._at_home(go)
         return answers.reshape(*requests.shape[:-1], -1)
 
     def step_then_reset(self, requests: Any) -> np.ndarray:
@@ -150,17 +136,20 @@ class Host:
         """
         requests = np.asarray(requests)
         rows = requests.reshape(-1, requests.shape[-1])
-        keys = rows[:, OVER + 1 + self._action.size :]
-        size = HEADER + self._layout.size
+        keys = rows[:, OVER + 1 + self.action.size :]
+        size = HEADER + self.layout.size
         answers = np.zeros((len(rows), 2 * size + keys.shape[-1]), np.int32)
         stepped, following = answers[:, :size], answers[:, size:]
-        with self._lock:
+
+        def go() -> None:
             self._step(stepped, rows)
             following[:, :size], following[:, size:] = stepped, keys
             for row in (_ended(stepped) | rows[:, OVER]).nonzero()[0]:
                 # that of an episode which was over before may have been lent to another
                 index = self._take() if rows[row, OVER] else int(rows[row, INSTANCE])
                 self._begin(following[row], index, keys[row])
+
+        self._at_home(go)
         return answers.reshape(*requests.shape[:-1], -1)
 
     def release(self, instances: np.ndarray, ticks: np.ndarray) -> None:
@@ -179,74 +168,116 @@ class Host:
         """
         handles = np.asarray(handles)
         rows = handles.reshape(-1, 2).tolist()
-        with self._lock:
-            images = [fit(self._image(index, tick), width, height) for index, tick in rows]
+        images = self._at_home(
+            lambda: [fit(self._image(index, tick), width, height) for index, tick in rows]
+        )
         return np.stack(images).reshape(*handles.shape[:-1], height, width, 3)
 
     def draw(self, env: Any) -> np.ndarray:
-        """What an environment shows now, `[H, W, 3]` uint8."""
-        assert self._painter is not None
-        return np.asarray(self._painter.submit(env.render).result())
+        """What an environment shows now, `[H, W, 3]` uint8.
+
+        Raises:
+          UserError: it raises, or shows something else.
+        """
+        with blaming(self.name, "render"):
+            image = np.asarray(env.render())
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise UserError(
+                f"{self.name}: render gave {image.dtype} {image.shape}; it should be uint8 "
+                "(height, width, 3)"
+            )
+        return image
+
+    def _at_home(self, work: Callable[[], T]) -> T:
+        """Does something to the instances while nobody else does, in their thread."""
+        with self._lock:
+            return work() if self._home is None else self._home.submit(work).result()
 
     def _take(self) -> int:
         if not self._idle:
-            self.adopt(self._make())
+            with blaming(self.name, "making another one"):
+                env = self._make()
+            self.adopt(env)
         return self._idle.pop()
 
     def _begin(self, answer: np.ndarray, index: int, key: np.ndarray) -> None:
         """Resets an instance and fills `answer` `[header + observation + key]`."""
         instance, (seed, next_key) = self._instances[index], draw_seed(key)
         observation, info = instance.begin(seed)
-        if self._painter is not None:
+        if self.draws:
             # now, because the first image may be asked for after the first step
             instance.frame = instance.tick, self.draw(instance.env)
-        flags = BEGAN | (SUCCESS if succeeded(info) else 0)
+        flags = BEGAN | self._success(info)
         answer[:HEADER] = index, instance.tick, flags, 0
-        answer[HEADER + self._layout.size :] = next_key
-        numbers = np.zeros((1, 1 + self._layout.floats))
-        self._layout.write(numbers[:, 1:], answer[None, HEADER:], [0], [observation])
+        answer[HEADER + self.layout.size :] = next_key
+        numbers = np.zeros((1, 1 + self.layout.floats))
+        self.layout.write(numbers[:, 1:], answer[None, HEADER:], [0], [observation])
         if not self._put_numbers(answer[None], numbers).all():
-            raise RuntimeError(
-                f"{self.name}: an episode of seed {seed} begins with NaN or infinity"
+            seen = numbers[0, 1:]
+            good = (seen >= self._low[1:]) & (seen <= self._high[1:])
+            index = int(np.flatnonzero(~good)[0])
+            raise UserError(
+                f"{self.name}: reset(seed={seed}) begins an episode with {seen[index]:g} in the "
+                f"observation {self.layout.name_at(index)}; it should begin with numbers that can "
+                "be learned from"
             )
 
     def _step(self, answers: np.ndarray, rows: np.ndarray) -> None:
         """Fills `answers` `[N, header + observation]`, except for episodes that were over."""
         first = OVER + 1
-        actions = self._action.rescale(rows[:, first : first + self._action.size].view(np.float32))
-        numbers = np.zeros((len(rows), 1 + self._layout.floats))
+        actions = self.action.rescale(rows[:, first : first + self.action.size].view(np.float32))
+        numbers = np.zeros((len(rows), 1 + self.layout.floats))
         stepped, observations, rewards, flags = [], [], [], []
         for row, (index, tick, over) in enumerate(rows[:, :first].tolist()):
             if over:
                 continue
             instance = self._claim(index, tick)
-            observation, reward, terminated, truncated, info = instance.env.step(actions[row])
+            made = instance.step(actions[row])
             stepped.append(row)
-            observations.append(observation)
-            rewards.append(reward)
+            observations.append(made.observation)
+            rewards.append(made.reward)
             flags.append(
-                (TERMINATED if terminated else 0)
-                | (TRUNCATED if truncated else 0)
-                | (SUCCESS if succeeded(info) else 0)
+                (TERMINATED if made.terminated else 0)
+                | (TRUNCATED if made.truncated else 0)
+                | self._success(made.info)
                 | (DIVERGED if instance.became_unstable() else 0)
             )
         # one access for all: each costs a microsecond, whatever it is of
         if stepped:
             where = slice(None) if len(stepped) == len(rows) else stepped
-            self._layout.write(numbers[:, 1:], answers[:, HEADER:], where, observations)
+            self.layout.write(numbers[:, 1:], answers[:, HEADER:], where, observations)
             numbers[where, 0] = rewards
             answers[where, FLAGS] = flags
         answers[:, [INSTANCE, TICK]] = rows[:, [INSTANCE, TICK]] + [0, 1]
-        diverged = ~self._put_numbers(answers, numbers) | (answers[:, FLAGS] & DIVERGED != 0)
+        wrong = ~self._put_numbers(answers, numbers)
+        wrong &= rows[:, OVER] == 0
+        diverged = answers[:, FLAGS] & DIVERGED != 0
         answers[diverged, FLAGS] = DIVERGED | TRUNCATED
         answers[diverged, REWARD] = 0
+        answers[wrong, FLAGS] = WRONG | TRUNCATED
 
     def _put_numbers(self, answers: np.ndarray, numbers: np.ndarray) -> Any:
-        """Rewards and observations `[N, 1 + floats]` as float32; says which rows are finite."""
-        rounded = answers[:, REWARD : HEADER + self._layout.floats].view(np.float32)
+        """Rewards and observations `[N, 1 + floats]` as float32.
+
+        Returns:
+          Which rows can be learned from, `[N]`: NaN is between no limits.
+        """
+        rounded = answers[:, REWARD : HEADER + self.layout.floats].view(np.float32)
         with np.errstate(over="ignore"):
             rounded[...] = numbers
-        return np.isfinite(rounded).all(-1)
+        return ((rounded >= self._low) & (rounded <= self._high)).all(-1)
+
+    def _success(self, info: Any) -> int:
+        """The flag for what `info` says of success."""
+        if self._asks:
+            return SUCCESS if find_success(info, self.name) else 0
+        if self._listens and find_success(info, self.name) is not None:
+            self._listens = False
+            say(
+                f"{self.name}: info reports success after all; measures_success=true makes success "
+                "rates of it"
+            )
+        return 0
 
     def _claim(self, index: int, tick: int) -> Instance:
         """The instance in the state of a handle, which is left for good."""
@@ -287,25 +318,6 @@ def draw_seed(key: np.ndarray) -> tuple[int, np.ndarray]:
     """
     words = np.random.SeedSequence(key.view(np.uint32).tolist()).generate_state(1 + key.size)
     return int(words[0] >> 1), words[1:].view(np.int32)
-
-
-def succeeded(info: Any) -> bool:
-    """Whether gymnasium's `info` says that the task's condition holds."""
-    return bool(info.get("success", info.get("is_success", False)))
-
-
-def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """An image `[H, W, 3]` within `[height, width, 3]`, the nearest pixels, black where it ends."""
-    scale = min(width / image.shape[1], height / image.shape[0])
-    inner_width, inner_height = (max(1, round(scale * n)) for n in (image.shape[1], image.shape[0]))
-    rows = (np.arange(inner_height) + 0.5) * image.shape[0] / inner_height
-    columns = (np.arange(inner_width) + 0.5) * image.shape[1] / inner_width
-    top, left = (height - inner_height) // 2, (width - inner_width) // 2
-    canvas = np.zeros((height, width, 3), np.uint8)
-    canvas[top : top + inner_height, left : left + inner_width] = image[
-        rows.astype(int)[:, None], columns.astype(int)
-    ]
-    return canvas
 
 
 def _ended(answers: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ import difflib
 import importlib
 from typing import Any
 
+from behavior_priors.envs.faults import fault
+from behavior_priors.envs.packages import how_to_get
 from behavior_priors.types import UserError
 
 
@@ -44,8 +46,10 @@ def complaint(member: str) -> str | None:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise
-            return f"there is no module {error.name}; run where Python finds it, or set PYTHONPATH"
+                raise fault(module, "importing it", error) from error  # what it imports itself
+            return f"there is no module {error.name}; {how_to_get(error.name)}"
+        except Exception as error:
+            raise fault(module, "importing it", error) from error
     if id_ in gymnasium.registry:
         return None
     close = difflib.get_close_matches(id_, gymnasium.registry, n=4, cutoff=0.5)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.envs.guard import LARGEST_REWARD, limits_of
+from behavior_priors.envs.gym_leaves import agreed, leaves_of, show, typical
+from behavior_priors.observations import Arrangement, arrange, name_of
 from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec, UserError
 
 WORD = 4
 """Bytes of a word; a row is a vector of int32 words, whatever they stand for."""
-
-_NARROW = 1e3
-"""A range of values below which a space's bounds say what is typical, in the array's units."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class BoxAction:
       high: `[size]` float64.
       shape: that the environment wants.
       dtype: that the environment wants, a floating one.
+      space: gymnasium's.
     """
 
     low: np.ndarray
     high: np.ndarray
     shape: tuple[int, ...]
     dtype: np.dtype
+    space: Any = None
 
     @property
     def size(self) -> int:
@@ -66,12 +69,17 @@ def read_action(space: Any, name: str) -> BoxAction:
 
     if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
         raise UserError(
-            f"{name} has actions of {_show(space)}; only a Box of floating numbers can be acted on"
+            f"{name} has actions of {show(space)}; only a Box of floating numbers can be acted "
+            "on: discrete, mixed or nested actions need a wrapper of yours that makes them from one"
         )
     low, high = (np.asarray(x, np.float64).reshape(-1) for x in (space.low, space.high))
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise UserError(f"{name} has actions of {_show(space)}; every bound must be finite")
-    return BoxAction(low, high, space.shape, np.dtype(space.dtype))
+        raise UserError(f"{name} has actions of {show(space)}; every bound must be finite")
+    if not low.size or (low >= high).any():
+        raise UserError(
+            f"{name} has actions of {show(space)}; there should be some, with low below high"
+        )
+    return BoxAction(low, high, space.shape, np.dtype(space.dtype), space)
 
 
 class Part(NamedTuple):
@@ -79,14 +87,18 @@ class Part(NamedTuple):
 
     Attributes:
       name: in our observation.
-      path: keys that lead to it in gymnasium's.
+      path: keys and indices that lead to it in gymnasium's.
+      given: its shape there.
+      plan: how it becomes what `spec` says.
       spec: shape, dtype and typical values.
       start: its first word in a row.
       stop: the word after its last one.
     """
 
     name: str
-    path: tuple[str, ...]
+    path: tuple[Any, ...]
+    given: tuple[int, ...]
+    plan: Arrangement
     spec: ArraySpec
     start: int
     stop: int
@@ -96,38 +108,54 @@ class Layout:
     """Where the arrays of an observation lie in a row: floats first, then images.
 
     Attributes:
+      space: gymnasium's.
       parts: the arrays.
       size: words of a row.
-      floats: words that are float32 numbers; the rest are bytes.
+      floats: words that are float32 numbers; the rest are bytes of images.
     """
 
-    def __init__(self, space: Any, name: str):
+    def __init__(
+        self,
+        space: Any,
+        name: str,
+        *,
+        image_axes: str | None = None,
+        leave_out: Sequence[str] = (),
+    ):
         """Plans the rows of a space.
 
         Args:
-          space: a `Box`, observed as `observation`, or a `Dict` of such, by its keys; keys of
-            nested ones are joined by dots. Arrays of uint8 stay that, all other numbers become
-            float32 (whole numbers beyond 2^24 are thus rounded).
+          space: an array, observed as `observation`, or a `Dict` or `Tuple` of such, called as in
+            `observations.name_of`. What is an image, and what becomes of it, `observations.arrange`
+            says; all other numbers become float32 (whole ones beyond 2^24 are thus rounded). A
+            `Discrete` is one number `[]`.
           name: of the environment, for messages.
+          image_axes: see `observations.arrange`.
+          leave_out: names of arrays that are not observed.
 
         Raises:
-          UserError: another kind of space is among them.
+          UserError: another kind of space is among them, or an image of unclear axes, or a name to
+            leave out that there is not.
         """
-        leaves = list(_leaves(space, name, ()))
-        names = [".".join(path) or "observation" for path, _ in leaves]
+        self.space, self._environment = space, name
+        leaves = list(leaves_of(space, name, (), tuple(leave_out)))
+        names = [name_of(path) for path, _ in leaves]
         if len(set(names)) < len(names) or not names:
-            raise UserError(f"{name} observes {_show(space)}; its arrays need different names")
-        order = sorted(range(len(leaves)), key=lambda i: leaves[i][1].dtype == np.uint8)
+            raise UserError(f"{name} observes {show(space)}; its arrays need different names")
+        plans = [
+            arrange(box.shape, box.dtype, f"{name}: observation {label}", image_axes)
+            for label, (_, box) in zip(names, leaves, strict=True)
+        ]
+        order = sorted(range(len(leaves)), key=lambda i: plans[i].dtype == np.uint8)
         self.parts: list[Part] = []
         self.size = self.floats = 0
         for i in order:
-            path, box = leaves[i]
+            (path, box), plan = leaves[i], plans[i]
             count = int(np.prod(box.shape))
-            is_image = box.dtype == np.uint8
+            is_image = plan.dtype == np.uint8
             stop = self.size + (-(-count // WORD) if is_image else count)
-            dtype = np.uint8 if is_image else np.float32
-            spec = ArraySpec(box.shape, dtype, *_typical(box))
-            self.parts.append(Part(names[i], path, spec, self.size, stop))
+            spec = ArraySpec(plan.shape, plan.dtype.type, *typical(box, plan))
+            self.parts.append(Part(names[i], path, box.shape, plan, spec, self.size, stop))
             self.size = stop
             if not is_image:
                 self.floats = stop
@@ -157,20 +185,44 @@ class Layout:
           observations: what the environments returned.
 
         Raises:
-          ValueError: an array has another shape than its space.
+          UserError: an array is missing, or has another shape or kind than its space.
         """
-        for _, path, spec, start, stop in self.parts:
-            values = observations
-            for key in path:
-                values = [x[key] for x in values]
-            stacked = _stack(values, spec.shape, ".".join(path) or "observation")
-            if stop <= self.floats:
-                numbers[rows, start:stop] = stacked
+        for part in self.parts:
+            stacked = self._stack(part, observations)
+            if part.stop <= self.floats:
+                numbers[rows, part.start : part.stop] = stacked
             else:
                 # the last word is filled up with zeros
-                image = np.zeros((len(values), WORD * (stop - start)), np.uint8)
+                image = np.zeros((len(stacked), WORD * (part.stop - part.start)), np.uint8)
                 image[:, : stacked.shape[1]] = stacked
-                words[rows, start:stop] = image.view(np.int32)
+                words[rows, part.start : part.stop] = image.view(np.int32)
+
+    def _stack(self, part: Part, observations: Sequence[Any]) -> np.ndarray:
+        """One array of each observation as it is stored, `[N, numbers]`."""
+        what = f"{self._environment}: observation {part.name}"
+        try:
+            values = observations
+            for key in part.path:
+                values = [x[key] for x in values]
+        except (KeyError, IndexError, TypeError):
+            raise UserError(f"{what} is missing, though its space has it") from None
+        try:
+            stacked = np.array(values)
+        except ValueError:  # they differ in shape
+            stacked = np.empty(0)
+        if stacked.shape[1:] != part.given:
+            wrong = next((np.shape(x) for x in values if np.shape(x) != part.given), None)
+            raise UserError(f"{what} has the shape {wrong}; its space has {part.given}")
+        if stacked.dtype.kind not in "biuf":
+            raise UserError(f"{what} is {show(values[0])[:80]}; it should be numbers")
+        if part.plan.dtype == np.uint8 and stacked.dtype != np.uint8:
+            if stacked.dtype.kind == "f" or not ((stacked >= 0) & (stacked <= 255)).all():
+                raise UserError(f"{what} is of {stacked.dtype}; its space has uint8")
+            stacked = stacked.astype(np.uint8)
+        if not part.plan.is_trivial:
+            # as they are where only the dtype would change: these are float64 still
+            stacked = part.plan._replace(dtype=stacked.dtype).apply(stacked)
+        return stacked.reshape(len(stacked), -1)
 
     def read(self, row: Array) -> Observation:
         """The observation in a row `[size]` int32, in JAX."""
@@ -190,62 +242,36 @@ class Layout:
         Args:
           numbers: of observations that were seen, `[N, floats]` float64.
         """
-        seen = np.nan_to_num(numbers, nan=0.0, posinf=0.0, neginf=0.0)
+        # what no network will see, or would make all the rest vanish, is not typical
+        seen = np.where(np.abs(numbers) <= LARGEST_REWARD, numbers, np.nan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that never were any
+            mean, deviation = (np.nan_to_num(f(seen, axis=0)) for f in (np.nanmean, np.nanstd))
         for i, part in enumerate(self.parts):
             unsettled = np.isnan(part.spec.scale)
             if unsettled.any():
-                values = seen[:, part.start : part.stop].reshape(-1, *part.spec.shape)
-                scale = 2.0 ** np.round(np.log2(np.maximum(values.std(0), 1.0)))
-                location = np.round(values.mean(0) / scale) * scale + 0.0  # no -0
+                shape, where = part.spec.shape, slice(part.start, part.stop)
+                scale = 2.0 ** np.round(np.log2(np.maximum(deviation[where], 1.0))).reshape(shape)
+                location = np.round(mean[where].reshape(shape) / scale) * scale + 0.0  # no -0
                 spec = part.spec._replace(
-                    location=_agreed(np.where(unsettled, location, part.spec.location)),
-                    scale=_agreed(np.where(unsettled, scale, part.spec.scale)),
+                    location=agreed(np.where(unsettled, location, part.spec.location)),
+                    scale=agreed(np.where(unsettled, scale, part.spec.scale)),
                 )
                 self.parts[i] = part._replace(spec=spec)
 
+    def limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest numbers that can be learned from, `[floats]` float32."""
+        low, high = np.zeros((2, self.floats), np.float32)
+        for part in self.parts:
+            if part.stop <= self.floats:
+                low[part.start : part.stop], high[part.start : part.stop] = (
+                    np.broadcast_to(x, part.spec.shape).reshape(-1) for x in limits_of(part.spec)
+                )
+        return low, high
 
-def _leaves(space: Any, name: str, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    from gymnasium import spaces
-
-    if isinstance(space, spaces.Dict):
-        for key, inner in space.spaces.items():
-            yield from _leaves(inner, name, (*path, str(key)))
-    elif isinstance(space, spaces.Box):
-        yield path, space
-    else:
-        raise UserError(
-            f"{name} observes {_show(space)}; only a Box or a Dict of Boxes can be observed"
-        )
-
-
-def _stack(values: Sequence[Any], shape: tuple[int, ...], name: str) -> np.ndarray:
-    """Arrays of a shape, `[N, numbers]`."""
-    try:
-        stacked = np.array(values)
-    except ValueError:  # they differ in shape
-        stacked = np.empty(0)
-    if stacked.shape[1:] != shape:
-        wrong = next(np.shape(x) for x in values if np.shape(x) != shape)
-        raise ValueError(f"{name} has the shape {wrong}; its space has {shape}")
-    return stacked.reshape(len(values), -1)
-
-
-def _typical(box: Any) -> tuple[Any, Any]:
-    """Location and scale: middle and half range of narrow bounds, else NaN."""
-    low, high = np.asarray(box.low, np.float64), np.asarray(box.high, np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        half = 0.5 * (high - low)
-    narrow = half < 0.5 * _NARROW
-    half = np.where(narrow, half, np.nan)
-    location = np.where(narrow, low, 0.0) + half
-    return _agreed(location), _agreed(np.where(half == 0.0, 1.0, half))
-
-
-def _agreed(values: np.ndarray) -> Any:
-    """One number instead of an array that repeats it; else the array, as float32."""
-    if values.size and (values == values.flat[0]).all():
-        return float(values.flat[0])
-    return values.astype(np.float32)
+    def name_at(self, index: int) -> str:
+        """The array that a number of a row belongs to."""
+        return next(part.name for part in self.parts if part.start <= index < part.stop)
 
 
 def _decode(words: Array, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -253,7 +279,3 @@ def _decode(words: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return jax.lax.bitcast_convert_type(words, jnp.float32).reshape(shape)
     flat = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1)
     return flat[: int(np.prod(shape))].reshape(shape)
-
-
-def _show(space: Any) -> str:
-    return " ".join(str(space).split())

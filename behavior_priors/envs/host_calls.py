@@ -11,9 +11,12 @@ import jax
 import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
 
-from behavior_priors.types import Array
+from behavior_priors.types import Array, UserError
 
 _thread = threading.local()
+
+_faults: list[UserError] = []
+"""What host functions have refused, the latest one: XLA makes another exception of it."""
 
 
 def call_host(
@@ -29,17 +32,34 @@ def call_host(
       result: shape and dtype of what it returns, without those axes.
       is_pure: whether two equal calls in one program may be made into one, or one that nobody needs
         be left out; resets of gymnasium's environments may not.
+
+    Raises:
+      JaxRuntimeError: when the program runs and the function raises; `fault_behind` has a
+        `UserError` of it.
     """
+
+    def noting(words: Any) -> np.ndarray:
+        try:
+            return function(words)
+        except UserError as error:
+            _faults[:] = [error]
+            raise
+
     if jax.default_backend() != "cpu":
-        return jax.pure_callback(function, result, words, vmap_method="broadcast_all")
+        return jax.pure_callback(noting, result, words, vmap_method="broadcast_all")
 
     def fill(_: Any, out: Any, words: Any) -> None:
         stay()
-        np.asarray(out)[...] = function(words)
+        np.asarray(out)[...] = noting(words)
 
     return buffer_callback(fill, result, has_side_effect=not is_pure, vmap_method="broadcast_all")(
         words
     )
+
+
+def fault_behind(error: BaseException) -> UserError | None:
+    """The `UserError` of a host function that an exception of a program comes from, if one does."""
+    return next((fault for fault in _faults if str(fault) in str(error)), None)
 
 
 def stay() -> None:

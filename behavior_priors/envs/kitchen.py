@@ -120,7 +120,7 @@ def wrap_kitchen(
     def any_order(state: State) -> Array:
         return state.observation["subtasks"][host.ANY_ORDER]
 
-    env = wrap_gym(make_counting, name, side_by_side=side_by_side)
+    env = wrap_gym(make_counting, name, side_by_side=side_by_side, measures_success=True)
     return env._replace(
         scores={"subtasks_in_order": in_order, "subtasks_any_order": any_order},
         info={**env.info, "subtasks": list(subtasks), "order": order},

@@ -2,19 +2,21 @@
 
 A name is `family/member`, such as `grasp/mug`, or `module:member`, which imports a module of the
 user's and needs no line here. Options of the family may follow, as in
-`brax/pusher?episode_length=100&engine=spring`; numbers, `true`, `false` and `none` are understood
-as such, everything else as text.
+`brax/pusher?episode_length=100&engine=spring`; see `options.read_options`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
-import urllib.parse
-from typing import Any
 
 from behavior_priors.checks import check_precision
+from behavior_priors.envs.contract import check_env
 from behavior_priors.envs.family import Family
+from behavior_priors.envs.faults import blaming, fault
+from behavior_priors.envs.options import read_options
+from behavior_priors.envs.packages import how_to_get
 from behavior_priors.trust import FromFile, check_options
 from behavior_priors.types import Env, UserError
 
@@ -50,7 +52,7 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
     check_precision()
     source = name if isinstance(name, FromFile) else None
     name, mark, query = name.partition("?")
-    options |= _read_options(query, f"--{flag}={name}?{query}") if mark else {}
+    options |= read_options(query, f"--{flag}={name}?{query}") if mark else {}
     if own := re.fullmatch(r"([A-Za-z_][\w.]*):(.*)", name):
         module, member = own.groups()
         if source is not None:
@@ -64,34 +66,19 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
                 f"{', '.join(FAMILIES)}; or MODULE:MEMBER with a module of yours"
             )
         family = importlib.import_module(FAMILIES[kind]).FAMILY
+    # an environment of this package's is what it says that it is, and its errors are ours
+    own_code = contextlib.nullcontext() if own is None else blaming(name, "making it")
     if source is not None:
         for module in family.imports(member):
             source.require(module, f"import the module {module}")
         check_options(source, options if own else family.passed_on(options))
-    if (hint := family.complaint(member)) is not None:
-        raise UserError(f"--{flag}={name} is unknown; {hint}")
-    env = family.make(member, **family.accept(options, name))
+    with own_code:
+        if (hint := family.complaint(member)) is not None:
+            raise UserError(f"--{flag}={name} is unknown; {hint}")
+        env = family.make(member, **family.accept(options, name))
+    if own is not None:
+        check_env(env, name)
     return env._replace(name=f"{env.name}?{query}") if mark else env
-
-
-def _read_options(query: str, given: str) -> dict[str, Any]:
-    try:
-        pairs = urllib.parse.parse_qsl(query, strict_parsing=True)
-    except ValueError as error:
-        raise UserError(f"{given}: options are written as in NAME?key=value&other=value") from error
-    return {key: _read_value(text) for key, text in pairs}
-
-
-def _read_value(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
-    return text
 
 
 def _import_family(module: str, given: str) -> Family:
@@ -99,11 +86,12 @@ def _import_family(module: str, given: str) -> Family:
         family = getattr(importlib.import_module(module), "FAMILY", None)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # something that the user's module itself imports
+            raise fault(module, "importing it", error) from error  # what it imports itself
         raise UserError(
-            f"{given}: there is no module {error.name}; run where Python finds it, or set "
-            "PYTHONPATH"
+            f"{given}: there is no module {error.name}; {how_to_get(error.name)}"
         ) from error
+    except Exception as error:
+        raise fault(module, "importing it", error) from error
     if not isinstance(family, Family):
         raise UserError(f"{given}: {module} has no FAMILY of behavior_priors.envs.family.Family")
     return family

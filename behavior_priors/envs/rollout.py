@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.base import reset_many
+from behavior_priors.envs.guard import check_step
 from behavior_priors.types import Array, Env, Observation, PRNGKey, State
 
 PolicyFn = Callable[[State, PRNGKey], Array]
@@ -81,6 +82,8 @@ def rollout_from(
 ) -> Rollout:
     """Runs episodes from given states.
 
+    A step with numbers that cannot be learned from diverged, see `guard`.
+
     Args:
       env: unbatched.
       initial: the states `[E]`.
@@ -88,10 +91,13 @@ def rollout_from(
       xs: `[T, ...]`, an `x` for each step, such as a key.
     """
 
+    def step_one(state: State, action: Array) -> State:
+        return check_step(env, state, env.step(state, action))[0]
+
     def step(state: State, x: Array) -> tuple[State, tuple]:
         action = act(state, x)
         over = state.terminated | state.truncated
-        stepped = jax.vmap(env.step)(state, action)
+        stepped = jax.vmap(step_one)(state, action)
         after = jax.tree.map(lambda a, b: jnp.where(_expand(over, a), a, b), state, stepped)
         reward = jnp.where(over | after.diverged, 0.0, after.reward)
         return after, (action, after.observation, reward, after.success, ~over)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.base import select
+from behavior_priors.envs.guard import check_step
 from behavior_priors.types import ActionSpec, Array, Env, Params, SkillModel, State
 
 
@@ -52,7 +53,7 @@ def execute_skill(
             state, plan, total = carry
             over = state.terminated | state.truncated
             action, plan = decode(plan, state)
-            stepped = env.step(state, action)
+            stepped = check_step(env, state, env.step(state, action))[0]
             total = total + jnp.where(over, 0.0, stepped.reward)
             return (select(over, state, stepped), plan, total), None
 

@@ -10,12 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.checks import check_ranges, check_rules
+from behavior_priors.envs.base import begin_many
 from behavior_priors.envs.rollout import PolicyFn, Rollout, rollout_from
 from behavior_priors.learner import MetaLearner
 from behavior_priors.objectives.context import describe
 from behavior_priors.ranges import CountOrZero, Episodes, Few
 from behavior_priors.training.evaluate import EvaluateFn
-from behavior_priors.training.meta_experience import judged_by_context, tasks_of
+from behavior_priors.training.meta_experience import judged_by_context
 from behavior_priors.types import Array, Context, Env, Metrics, Params, PRNGKey, State, Task
 
 
@@ -60,7 +61,7 @@ def make_adapt(env: Env, learner: MetaLearner, config: AdaptConfig) -> AdaptFn:
       UserError: the config does not make sense, or the environment is one task.
     """
     _check(config)
-    family, judged, length = tasks_of(env), judged_by_context(env), env.episode_length
+    judged, length = judged_by_context(env), env.episode_length
 
     def adapt(policy: Params, tasks: Task, key: PRNGKey) -> Adaptation:
         count = len(jax.tree.leaves(tasks)[0])
@@ -81,7 +82,7 @@ def make_adapt(env: Env, learner: MetaLearner, config: AdaptConfig) -> AdaptFn:
                 observation = {**states.observation, learner.description: description}
                 return learner.act(policy, observation, key, explore=False)
 
-            initial = jax.vmap(family.begin)(met, jax.random.split(begin_key, size))
+            initial = begin_many(env, met, begin_key)
             episodes = rollout_from(judged, initial, act, jax.random.split(act_key, length))
             context = jax.tree.map(
                 lambda seen, new: jax.lax.dynamic_update_slice_in_dim(
@@ -136,7 +137,7 @@ def policy_returns(env: Env, policy: PolicyFn, tasks: Task, repeats: int, key: P
     begin_key, act_key = jax.random.split(key)
     met = jax.tree.map(lambda x: jnp.repeat(x, repeats, axis=0), tasks)
     size = len(jax.tree.leaves(met)[0])
-    initial = jax.vmap(tasks_of(env).begin)(met, jax.random.split(begin_key, size))
+    initial = begin_many(env, met, begin_key)
 
     def act(states: State, key: PRNGKey) -> Array:
         return jax.vmap(policy)(states, jax.random.split(key, size))

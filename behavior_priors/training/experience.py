@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.envs.base import reset_many, step_and_reset
+from behavior_priors.envs.base import advance, reset_many
+from behavior_priors.envs.guard import BEGINNING, CONTEXT_REWARD, REWARD, checked
 from behavior_priors.types import Array, Env, Metrics, State, Transition
 
 
@@ -65,7 +67,7 @@ def step_envs(
       The states and returns to go on from, the transitions, and sums over the environments for
       `summarize_episodes`.
     """
-    envs, transition, stepped = jax.vmap(lambda s, a: step_and_reset(env, s, a))(envs, action)
+    envs, transition, stepped, wrong = jax.vmap(lambda s, a: advance(env, s, a))(envs, action)
     done = transition.terminated | transition.truncated
     reward = jnp.where(transition.valid, transition.reward, 0.0)
     episode_return = episode_return + reward
@@ -74,6 +76,8 @@ def step_envs(
         "success": jnp.sum(stepped.success & done & transition.valid, dtype=jnp.float32),
         "count": jnp.sum(done, dtype=jnp.float32),
         "diverged": jnp.sum(~transition.valid, dtype=jnp.float32),
+        "wrong": jnp.sum(wrong, axis=0, dtype=jnp.float32),
+        "steps": jnp.float32(len(done)),
     }
     return envs, jnp.where(done, 0.0, episode_return), transition, episodes
 
@@ -82,18 +86,69 @@ def summarize_episodes(env: Env, total: Metrics) -> Metrics:
     """Metrics `episode/...` of an epoch, from sums over its steps.
 
     `return` and `success` are means over the episodes that ended, NaN where none did, and success
-    is there only where the environment measures it.
+    is there only where the environment measures it. Those of `name_wrong` say why steps diverged.
     """
     total = dict(total)
     ended = total.pop("count")
-    diverged = total.pop("diverged")
+    diverged, wrong, steps = (total.pop(name) for name in ("diverged", "wrong", "steps"))
     if not env.measures_success:
         total.pop("success")
     return {
         **{f"episode/{name}": x / ended for name, x in total.items()},
         "episode/count": ended,
         "episode/diverged": diverged,
+        **name_wrong(env, wrong, diverged, steps),
     }
+
+
+def name_wrong(env: Env, counts: Array, diverged: Array, steps: Array) -> Metrics:
+    """Metrics `diverged/NAME`: steps of an epoch with what cannot be learned from, by what it was.
+
+    And `diverged/all`, 1 where every step diverged, else 0.
+
+    Args:
+      env: whose steps.
+      counts: `[names]`, sums of what `base.advance` found.
+      diverged: steps that diverged.
+      steps: that were taken.
+    """
+    named = {f"diverged/{name}": counts[i] for i, name in enumerate(checked(env))}
+    return {**named, "diverged/all": (diverged == steps).astype(jnp.float32)}
+
+
+def explain_diverged(environment: str, metrics: Mapping[str, float]) -> str | None:
+    """A line about the steps of an epoch with what cannot be learned from; None without any.
+
+    Args:
+      environment: its name.
+      metrics: of the epoch, on the host.
+    """
+    found = {
+        name.removeprefix("diverged/"): count
+        for name, count in metrics.items()
+        if name.startswith("diverged/") and name != "diverged/all" and count > 0
+    }
+    if not found:
+        return None
+    texts = {
+        REWARD: "the reward",
+        CONTEXT_REWARD: "the reward that a task is told by",
+        BEGINNING: "what an episode begins with",
+    }
+    arrays = ", ".join(
+        f"{texts.get(name, f'the observation {name}')} ({count:.0f})"
+        for name, count in found.items()
+    )
+    return (
+        f"{environment} gave NaN, infinity or numbers too large to learn from in {arrays}: "
+        f"{metrics['episode/diverged']:.0f} steps of this epoch were left out, their episodes "
+        "truncated"
+    )
+
+
+def drop_zeros(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics without the names of what has not diverged."""
+    return {n: x for n, x in metrics.items() if x or not n.startswith("diverged/")}
 
 
 def resume_envs(env: Env, state: AnyEpisodesState, num_envs: int) -> AnyEpisodesState:

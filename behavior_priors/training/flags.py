@@ -21,6 +21,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from absl import app, flags, logging
 
 from behavior_priors import docstrings
+from behavior_priors.envs.host_calls import fault_behind
 from behavior_priors.training import termination
 from behavior_priors.training.flag_file import check_flag_files, named_flag_files, read_flag_file
 from behavior_priors.training.flag_kinds import Kind, kind_of, make_flag
@@ -208,6 +209,8 @@ def _guard(main: Callable[[], None]) -> None:
         if termination.requested():
             # whatever has called Python back from the device made another exception of it
             _exit_at_once(termination.MESSAGE, termination.STATUS)
+        if (fault := fault_behind(error)) is not None:
+            _exit_with(str(fault))
         given = {name: flags.FLAGS[name].value for name in flags.FLAGS}
         if line := explain(error, given):
             _exit_with(line)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.envs.base import same_task, step_and_reset
+from behavior_priors.envs.base import advance, begin_many, same_task, step_and_reset
 from behavior_priors.learner import MetaLearner
 from behavior_priors.objectives.context import describe
 from behavior_priors.types import (
@@ -85,10 +85,10 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
 
     One description a task is drawn from its belief, and another one where an episode ends early and
     is followed by the next one of the same task. Sums are over the episodes that ended: `return`,
-    by the reward that policies are judged by, `count`, and steps that `diverged`; a diverged step
-    has no reward.
+    by the reward that policies are judged by, and `count`; and over all `steps`: those that
+    `diverged`, and what was `wrong` in them `[k, names]`. A diverged step has no reward.
     """
-    family, again, judge = tasks_of(env), same_task(env), context_reward(env)
+    again, judge = same_task(env), context_reward(env)
 
     def live(
         policy: Params, tasks: Task, belief: TaskBelief, key: PRNGKey
@@ -103,8 +103,8 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
             act_key, another = chance
             observation = {**states.observation, learner.description: description}
             action = learner.act(policy, observation, act_key, explore=True)
-            states, transition, stepped = jax.vmap(
-                lambda state, action: step_and_reset(env, state, action, again)
+            states, transition, stepped, wrong = jax.vmap(
+                lambda state, action: advance(env, state, action, again)
             )(states, action)
             reward = jnp.where(transition.valid, jax.vmap(judge)(stepped), 0.0)
             over = transition.terminated | transition.truncated
@@ -113,12 +113,14 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
                 "return": jnp.where(over, returns, 0.0),
                 "count": over.astype(jnp.float32),
                 "diverged": (~transition.valid).astype(jnp.float32),
+                "wrong": wrong.astype(jnp.float32),
+                "steps": jnp.ones(count),
             }
             description = jnp.where(over[:, None], another, description)
             returns = jnp.where(over, 0.0, returns)
             return (states, description, returns), (Lived(transition, reward), episodes)
 
-        begin = jax.vmap(family.begin)(tasks, jax.random.split(begin_key, count))
+        begin = begin_many(env, tasks, begin_key)
         first = begin, describe(belief, describe_key), jnp.zeros(count)
         # drawn at once: most of what a step costs beside physics is the number of its operations
         keys = jax.vmap(jax.random.split)(jax.random.split(scan_key, env.episode_length))

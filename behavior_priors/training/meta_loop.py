@@ -16,6 +16,7 @@ from behavior_priors.checks import check_precision
 from behavior_priors.learner import LearnerState, MetaLearner
 from behavior_priors.replay import ReplayState
 from behavior_priors.task_replay import SampleFn, TaskReplay, make_task_replay
+from behavior_priors.training.experience import name_wrong
 from behavior_priors.training.loop import Loop
 from behavior_priors.training.memory import check_room
 from behavior_priors.training.meta_experience import as_context, example_of
@@ -146,6 +147,7 @@ def make_meta_loop(
             "episode/posterior_return": of_kind[1],
             "episode/count": total["count"],
             "episode/diverged": total["diverged"],
+            **name_wrong(env, total["wrong"], total["diverged"], total["steps"]),
         }
 
     loop = Loop(

@@ -46,9 +46,9 @@ def make_round(
 ) -> RoundFn:
     """Builds what makes a round of experience and remembers it.
 
-    Memories hold it as if its stretches had been one after the other. Sums are `return`, `count`
-    and `diverged` over all episodes; `kind_count` and `kind_return` `[2]` over those whose
-    description is from the prior, and over the others.
+    Memories hold it as if its stretches had been one after the other. Sums are those of `make_live`
+    over all episodes; `kind_count` and `kind_return` `[2]` over those whose description is from the
+    prior, and over the others.
 
     Args:
       env: has tasks.
@@ -91,7 +91,7 @@ def make_round(
         remember_each = functools.partial(remember, task)
         memories, _ = jax.lax.scan(remember_each, memories, (apart, shown))
         kind = jnp.stack([from_prior, ~from_prior]).astype(jnp.float32)
-        sums = {name: x.sum() for name, x in episodes.items()}
+        sums = {name: x.sum(0) for name, x in episodes.items()}
         return memories, {
             **sums,
             "kind_count": kind @ episodes["count"],

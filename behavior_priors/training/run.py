@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+from absl import logging
 
 from behavior_priors.checks import check_ranges
 from behavior_priors.ranges import Count, CountOrZero, Episodes
 from behavior_priors.training.evaluate import EvaluateFn
-from behavior_priors.training.experience import AnyRunState, RunState
+from behavior_priors.training.experience import (
+    AnyRunState,
+    RunState,
+    drop_zeros,
+    explain_diverged,
+)
 from behavior_priors.training.finite import find_culprit, non_finite
 from behavior_priors.training.fit import Data, FitConfig, FitState, Trainable, fit, make_fit
 from behavior_priors.training.loop import Loop
@@ -190,7 +196,7 @@ def run_loop(
             stopwatch.restore(restored.metadata.get("seconds", {}))
         else:
             state = jax.jit(loop.init)(init_key)
-        step = int(state.steps)
+        step, is_told = int(state.steps), False
         writer = open_writers(folder, run, step if restored else None, flags)
         stack.enter_context(contextlib.closing(writer))
         progress = Progress(label, config.steps, start=step)
@@ -199,7 +205,13 @@ def run_loop(
             before = step
             with stopwatch.span("train"):
                 state, device_metrics = loop.run_epoch(state)
-                metrics = _to_host(device_metrics)
+                metrics = drop_zeros(_to_host(device_metrics))
+            if (line := explain_diverged(loop.environment, metrics)) is not None:
+                if "diverged/all" in metrics:
+                    raise UserError(f"{label}: {line}; nothing is left to learn from")
+                if not is_told:
+                    logging.warning("%s: %s (episode/diverged counts them)", label, line)
+                    is_told = True
             step = int(state.steps)
             epoch = step // config.epoch_steps
             is_learning, is_last = step > config.warmup_steps, step == config.steps
