@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
+from behavior_priors.observations import is_image
 from behavior_priors.types import Array, Observation, ObservationSpec
 
 IMAGE_FEATURES = 32
@@ -84,11 +84,11 @@ class ImageSlot(NamedTuple):
 
 
 def image_slots(spec: ObservationSpec, names: Sequence[str]) -> tuple[ImageSlot, ...]:
-    """The images among the named arrays: uint8, `[height, width, channels]`."""
+    """The images among the named arrays, `[height, width, channels]`."""
     slots, start = [], 0
     for name in names:
         shape = tuple(spec[name].shape)
-        if len(shape) == 3 and np.dtype(spec[name].dtype) == np.uint8:
+        if is_image(shape, spec[name].dtype):
             slots.append(ImageSlot(start, shape))
         start += math.prod(shape)
     return tuple(slots)
@@ -124,7 +124,8 @@ class ImageEncoder(nn.Module):
     """Features `[..., features]` of an image `[..., height, width, channels]`.
 
     Convolutions of 4 x 4 pixels with a stride of 2, as many as there are `channels`, then a dense
-    layer: the encoder of SPiRL's public code, without its normalisation.
+    layer: the encoder of SPiRL's public code, without its normalisation. An image whose shorter
+    side is below 8 pixels has as many convolutions as leave something of it.
     """
 
     channels: Sequence[int] = (8, 16, 32)
@@ -135,7 +136,8 @@ class ImageEncoder(nn.Module):
         """Returns the features."""
         batch = image.shape[:-3]
         x = image.reshape(-1, *image.shape[-3:])
-        for channels in self.channels:
+        halvings = min(image.shape[-3:-1]).bit_length() - 1
+        for channels in self.channels[:halvings]:
             x = nn.relu(Halve(channels)(x))
         return nn.Dense(self.features)(x.reshape(*batch, -1))
 

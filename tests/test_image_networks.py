@@ -51,10 +51,12 @@ def make_observation(seed: int, *batch: int) -> dict[str, jax.Array]:
     }
 
 
-def test_images_are_bytes_with_three_axes() -> None:
+def test_images_are_bytes_with_three_axes_or_numbers_with_long_ones() -> None:
     assert image_slots(SPEC, ("a", "image", "grid")) == (ImageSlot(2, (8, 8, 2)),)
     assert image_slots(SPEC, ("grid", "image")) == (ImageSlot(9, (8, 8, 2)),)
     assert image_slots(SPEC, ("a", "b")) == ()
+    wide = {"image": ArraySpec((16, 20, 3)), "numbers": ArraySpec((9, 3, 3))}
+    assert image_slots(wide, ("numbers", "image")) == (ImageSlot(81, (16, 20, 3)),)
 
 
 def test_features_take_the_images_place_at_the_end() -> None:
@@ -83,6 +85,14 @@ def test_an_encoder_halves_the_image_for_each_convolution() -> None:
         "Halve_2": (4, 4, 16, 32),
         "Dense_0": (32, IMAGE_FEATURES),
     }
+
+
+@pytest.mark.parametrize(("side", "convolutions"), [(1, 0), (2, 1), (7, 2)])
+def test_small_images_have_fewer_convolutions(side: int, convolutions: int) -> None:
+    image = jnp.ones((5, side, 9, 3))
+    features, params = ImageEncoder().init_with_output(jax.random.key(0), image)
+    assert features.shape == (5, IMAGE_FEATURES)
+    assert len(params["params"]) == convolutions + 1
 
 
 def test_networks_without_images_have_the_parameters_that_they_had() -> None:
