@@ -111,7 +111,7 @@ def test_columns_get_names(tmp_path: Path) -> None:
 def test_dtypes(tmp_path: Path) -> None:
     table = ogbench((2, 1))
     table["actions"] = table["actions"].astype(">f8")
-    table["observations"] = np.arange(5 * 12, dtype=np.uint8).reshape(5, 2, 2, 3)
+    table["observations"] = np.arange(5 * 48, dtype=np.uint8).reshape(5, 4, 4, 3)
     _, batch, _ = read(write_npz(tmp_path / "pixels.npz", table))
     assert batch.action.dtype == np.float32
     assert batch.observation["observation"].dtype == np.uint8
