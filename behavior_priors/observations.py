@@ -22,7 +22,7 @@ NUMBERS = "numbers"
 """In the place of axes: the array is no image, whatever it looks like."""
 
 LEAST_SIDE = 8
-"""Pixels of a grey image `[height, width]` of uint8; a smaller matrix holds numbers."""
+"""Pixels of a grey image `[height, width]` of uint8; a smaller matrix stays what it is."""
 
 LEAST_FLOAT_SIDE = 16
 """Pixels of an image that is not of uint8; smaller arrays hold numbers, such as rotations."""
@@ -82,7 +82,8 @@ def arrange(shape: Sequence[int], dtype: Any, name: str, axes: str | None = None
     numbers with three axes or more, two of them at least 16 pixels long. Of three axes, the first
     or the last one holds the channels (or grey frames), if it is shorter than both others; of four,
     the first one holds frames. Frames become channels: `(4, 64, 64, 3)` is `(64, 64, 12)`, the
-    first frame's channels first. Everything else are numbers, and become float32.
+    first frame's channels first. Everything else are numbers, and become float32, except for small
+    matrices of uint8, which stay that.
 
     Args:
       shape: of one element, without the axis of rows.
@@ -104,7 +105,8 @@ def arrange(shape: Sequence[int], dtype: Any, name: str, axes: str | None = None
         if len(axes) == len(shape):
             return _image(shape, dtype, axes, name)
     if not _looks_like_image(shape, dtype):
-        return numbers
+        is_patch = dtype == np.uint8 and len(shape) > 1
+        return numbers._replace(dtype=dtype) if is_patch else numbers
     if axes == NUMBERS:
         return numbers._replace(shape=(math.prod(shape),))
     if (found := _recognise(shape)) is None:

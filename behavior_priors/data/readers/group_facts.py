@@ -96,7 +96,9 @@ def _note(groups: Groups, key: str, has: Mapping[str, bool], rule: str, notes: l
         for name, found in groups.episodes[label].items()
         if found.problem and in_group(name, key)
     ]
-    if missing and (len(missing) < len(has) or problems):
+    if len(missing) == len(has) and problems:
+        notes.append(f"{key!r} is left out, it cannot be read: {problems[0]}")
+    elif 0 < len(missing) < len(has):
         why = f"cannot be read ({problems[0]})" if problems else "is missing"
         notes.append(f"{key!r} {why} in {few(missing, len(has))}: {rule}")
 

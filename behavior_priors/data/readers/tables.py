@@ -138,8 +138,9 @@ def _choose(
         unreadable = [key for key in table.problems if key.split("/")[0] in groups]
         if not defaults:
             _require(path, table, unreadable[0] if unreadable else "observations")
-        for key in unreadable:
-            notes.append(f"{key!r} is left out, it cannot be read: {table.problems[key]}")
+        notes += [
+            f"{key!r} is left out, it cannot be read: {table.problems[key]}" for key in unreadable
+        ]
     named = {*defaults, *(s.key for s in config.observation if s.key not in _NO_OBSERVATION)}
     per_row = {
         key: row
