@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from behavior_priors.data.readers import ReadConfig, Selection, Tally
+from behavior_priors.types import UserError
 from tests.data.readers.files import action, d4rl, read, write_hdf5
 
 
@@ -95,3 +97,40 @@ def test_d4rl_groups_and_states(tmp_path: Path) -> None:
     np.testing.assert_array_equal(batch.observation["goal"], table["infos/goal"])
     assert batch.observation["x"].tolist() == [[0], [1], [2], [100], [101]]
     assert batch.reward is None
+
+
+def test_states_and_rewards_in_the_way_of_a_table(tmp_path: Path) -> None:
+    table = d4rl((3, 2), (False, True))
+    del table["rewards"]
+    table["infos/qpos"] = np.arange(6 * 4.0).reshape(6, 4)
+    table["infos/qvel"] = np.arange(5 * 4.0).reshape(5, 4)
+    table["qvel"] = np.array([b"a"] * 5)
+    for key in ("qpos", "rewards", "infos/anything"):
+        table[key] = h5py.SoftLink("/gone")
+    recording, batch, _ = read(write_hdf5(tmp_path / "a.hdf5", table))
+    assert batch.reward is None
+    np.testing.assert_array_equal(batch.initial_state["qvel"], table["infos/qvel"][[0, 3]])
+    assert list(batch.initial_state) == ["qvel"]
+    gone = "it is a link to '/gone', which is not there"
+    assert recording.notes == [
+        f"'rewards' are left out, they cannot be read: {gone}",
+        f"'qpos' is left out: {gone}",
+        "'qvel' is left out: it holds |S1",
+        "'infos/qpos' is left out: it has 6 rows where 'actions' has 5",
+    ]
+    with pytest.raises(UserError, match=f"'infos/anything' cannot be read: {gone}"):
+        read(recording.path, ReadConfig(observation=(Selection.parse("infos/anything"),)))
+
+
+def test_states_that_are_damaged_are_left_out(tmp_path: Path) -> None:
+    table, path = d4rl((300, 400), (False, True)), tmp_path / "a.hdf5"
+    with h5py.File(write_hdf5(path, table), "a") as file:
+        file.create_dataset("qpos", data=np.zeros((700, 7)), chunks=(100, 7), fletcher32=True)
+        block = file["qpos"].id.get_chunk_info(6)
+    content = bytearray(path.read_bytes())
+    content[block.byte_offset] ^= 255
+    path.write_bytes(content)
+    recording, batch, _ = read(path)
+    assert batch.length.tolist() == [300, 400]
+    assert batch.initial_state == {}
+    assert "'qpos' is left out: it cannot be read" in recording.notes[0]

@@ -144,3 +144,20 @@ def test_what_the_end_of_the_file_cuts_off_is_truncated(tmp_path: Path) -> None:
     assert batch.terminated is not None
     assert not batch.terminated.any()
     assert "cut off" in recording.notes[0]
+
+
+def test_a_damaged_array_that_nobody_asked_for_is_left_out(tmp_path: Path) -> None:
+    table = {**ogbench((30, 40)), "qpos": np.arange(72 * 7.0).reshape(72, 7), "image": np.ones(72)}
+    path = write_npz(tmp_path / "play.npz", table, compressed=False)
+    content = path.read_bytes()
+    for key in ("qpos", "image"):
+        # the last number of the array, and a place in the header of another
+        place = content.index(table[key].tobytes()) + (
+            table[key].nbytes - 1 if key == "qpos" else -9
+        )
+        content = content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+    path.write_bytes(content)
+    recording, batch, _ = read(path)
+    assert batch.length.tolist() == [30, 40]
+    assert batch.initial_state == {}
+    assert "'qpos' is left out: it cannot be read (Bad CRC-32" in recording.notes[0]
