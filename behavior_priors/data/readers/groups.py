@@ -128,6 +128,7 @@ def choose_observations(
     readable = {key: found.row for key, found in first.items() if not found.problem}
     defaults = [key for key in readable if in_group(key, layout.observation)]
     if not config.observation:
+        _check_first_has_all(groups, layout)
         if not defaults:
             error = missing_key(
                 groups.path, f"{label}/{layout.observation}", (f"{label}/{key}" for key in first)
@@ -146,6 +147,18 @@ def choose_observations(
     if encoded := [c.key for c in chosen if first[c.key].is_jpeg]:
         notes.append(f"{', '.join(encoded)}: stored as JPEG, so the pixels are not exact")
     return chosen
+
+
+def _check_first_has_all(groups: Groups, layout: GroupLayout) -> None:
+    """No observation is left out because the first episode happens to lack it."""
+    label, first = next(iter(groups.episodes.items()))
+    for other, arrays in groups.episodes.items():
+        for key in arrays:
+            if in_group(key, layout.observation) and key not in first:
+                raise UserError(
+                    f"{groups.path}: has no '{label}/{key}', as {other!r} has; name the arrays "
+                    "that all episodes have with --observation"
+                )
 
 
 def check_actions(groups: Groups) -> int:

@@ -99,8 +99,19 @@ def groups_of(path: Path, labels: Sequence[str]) -> Groups:
             yield read
 
     with reading(path), open_file(path) as file:
-        episodes = {label: found_in(file[label]) for label in labels}
+        episodes = {label: found_in(_group(path, file, label)) for label in labels}
     return Groups(path, episodes, open_groups)
+
+
+def _group(path: Path, file: Any, label: str) -> Any:
+    try:
+        group = file[label]
+    except UNREADABLE as error:
+        why = _reason(file, label, error)
+        raise UserError(f"{path}: {label!r} cannot be read: {why}; get the file again") from error
+    if not hasattr(group, "keys"):
+        raise UserError(f"{path}: {label!r} is an array; it should be a group with an episode's")
+    return group
 
 
 def _rows(array: Any, rows: slice) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.data.readers import ReadConfig, Tally, open_recording
+from behavior_priors.data.readers import ReadConfig, Selection, Tally, open_recording
 from behavior_priors.data.readers.convert import convert
 from behavior_priors.data.report import lines
 from behavior_priors.types import UserError
@@ -188,6 +188,29 @@ def test_states_in_the_way(tmp_path: Path, case: str) -> None:
     assert recording.notes == [
         "'states' is left out of all episodes: it has 7 rows where 2 are expected"
     ]
+
+
+def test_an_observation_that_only_the_first_lacks_is_not_dropped(tmp_path: Path) -> None:
+    demos = robomimic((2, 3))
+    del demos["data/demo_0"]["obs/hand"]
+    path = write_hdf5(tmp_path / "demo.hdf5", demos)
+    with pytest.raises(UserError, match="has no 'data/demo_0/obs/hand', as 'data/demo_1' has"):
+        open_recording(path)
+    _, batch, _ = read(path, ReadConfig(observation=(Selection.parse("image"),)))
+    assert batch.length.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (h5py.SoftLink("/gone"), "'data/demo_2' cannot be read: it is a link to '/gone', which"),
+        (np.zeros(3), "'data/demo_2' is an array; it should be a group"),
+    ],
+)
+def test_an_episode_that_is_none(tmp_path: Path, value: Any, message: str) -> None:
+    path = write_hdf5(tmp_path / "demo.hdf5", {**robomimic((2, 3)), "data/demo_2": value})
+    with pytest.raises(UserError, match=message):
+        open_recording(path)
 
 
 def test_links_to_nothing(tmp_path: Path) -> None:
