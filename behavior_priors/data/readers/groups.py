@@ -128,19 +128,28 @@ def choose_observations(
     readable = {key: found.row for key, found in first.items() if not found.problem}
     defaults = [key for key in readable if in_group(key, layout.observation)]
     if not config.observation:
-        _check_first_has_all(groups, layout)
+        unreadable = {
+            key: found
+            for key, found in first.items()
+            if found.problem and in_group(key, layout.observation)
+        }
+        if unreadable and not defaults:
+            key = next(iter(unreadable))
+            raise _unreadable(groups.path, f"{label}/{key}", unreadable[key])
         if not defaults:
             error = missing_key(
                 groups.path, f"{label}/{layout.observation}", (f"{label}/{key}" for key in first)
             )
             raise UserError(f"{error}{layout.without_observations}")
-        for key, found in first.items():
-            if found.problem and in_group(key, layout.observation):
-                notes.append(f"{key!r} is left out, it cannot be read: {found.problem}")
+        _check_first_has_all(groups, layout)
+        notes += [
+            f"{key!r} is left out, it cannot be read: {found.problem}"
+            for key, found in unreadable.items()
+        ]
     for selection in config.observation:
-        found = first.get(selection.key) or first.get(f"{layout.observation}/{selection.key}")
-        if found is not None and found.problem:
-            raise _unreadable(groups.path, f"{label}/{selection.key}", found)
+        asked = first.get(selection.key) or first.get(f"{layout.observation}/{selection.key}")
+        if asked is not None and asked.problem:
+            raise _unreadable(groups.path, f"{label}/{selection.key}", asked)
     roles = ("actions", "rewards", "truncations", "truncated", layout.ended, layout.following or "")
     offered = {k: row for k, row in readable.items() if not any(in_group(k, r) for r in roles)}
     chosen = choose(groups.path, offered, config.observation, defaults, config.image_axes)
@@ -219,13 +228,13 @@ def check_episode(
     if layout.needs_ended:
         _require(groups, label, layout.ended)
     for key in (layout.ended, *(["rewards"] if config.rewards else [])):
-        found = groups.find(label, key)
-        if found is not None:
-            where = f"{label}/{key}"
-            check_numbers(path, where, found.row.dtype)
-            check_lengths(path, {where: found.count}, size, than)
-            if found.row.shape not in ((), (1,)):
-                raise UserError(f"{path}: {where!r} is {found.row} a row; it should be one number")
+        per_step = groups.find(label, key)
+        if per_step is not None:
+            where, row = f"{label}/{key}", per_step.row
+            check_numbers(path, where, row.dtype)
+            check_lengths(path, {where: per_step.count}, size, than)
+            if row.shape not in ((), (1,)):
+                raise UserError(f"{path}: {where!r} is {row} a row; it should be one number")
 
 
 def _require(groups: Groups, label: str, key: str) -> Found:

@@ -66,6 +66,7 @@ def groups_of(folder: Path, space: Mapping[str, Any]) -> Groups:
     files = {f"episode_{number}": paths for number, paths in episodes_in(folder).items()}
     leaves: dict[str, dict[str, _Leaf]] = {}
     episodes: dict[str, dict[str, Found]] = {}
+    columns: dict[tuple[str, str], Any] = {}  # of one episode, read as they are asked for
 
     def table(label: str) -> Any:
         paths = files[label]
@@ -74,8 +75,12 @@ def groups_of(folder: Path, space: Mapping[str, Any]) -> Groups:
     def read(label: str, key: str, rows: slice) -> np.ndarray:
         leaf = leaves[label][key]
         with reading(folder):
-            column = table(label).to_table(columns=[leaf.path[0]]).column(0)
-            array = pyarrow.concat_arrays(column.chunks)
+            if (label, leaf.path[0]) not in columns:
+                for other in [place for place in columns if place[0] != label]:
+                    del columns[other]
+                column = table(label).to_table(columns=[leaf.path[0]]).column(0)
+                columns[label, leaf.path[0]] = pyarrow.concat_arrays(column.chunks)
+            array = columns[label, leaf.path[0]]
             for name in leaf.path[1:]:
                 array = array.field(name)
             count = len(array) - _is_per_step(key)

@@ -39,7 +39,7 @@ def read(path: Path, config: ReadConfig) -> Recording:
         names = numbered(data, "demo_")
         if not names:
             raise missing_key(path, "data/demo_0", (f"data/{n}" for n in data))
-        mask = file["mask"] if "mask" in file else ()
+        mask = file.get("mask", ())
         filters = sorted(mask) if hasattr(mask, "keys") else []
         if config.filter is not None:
             names = _filtered(path, file, filters, config.filter, names)
