@@ -68,6 +68,7 @@ setup(
         "warp": ["mujoco-mjx[warp]>=3.17"],
         "wandb": ["wandb>=0.18"],
         "hdf5": ["h5py>=3.11"],
+        "arrow": ["pyarrow>=16"],
         "gym": ["gymnasium[mujoco]>=1.0"],
         "ogbench": ["gymnasium[mujoco]>=1.0", "ogbench>=1.2"],
         "kitchen": ["gymnasium[mujoco]>=1.2", "gymnasium-robotics>=1.4"],

@@ -39,6 +39,12 @@ class ConvertConfig:
       output: folder of the dataset; must not be there, or be empty.
       format: layout of the file; auto looks at what is inside.
       observation: arrays to keep, as NAME=KEY or NAME=KEY[START:STOP]; empty for every one.
+      filter: of a robomimic file, the filter key whose demonstrations are taken, such as train;
+        none for all.
+      image_axes: the axes of images, such as chw or fhwc (f: frames), or numbers for what looks
+        like an image and is none; none to see from their shapes.
+      episode_length: of npz and d4rl, the rows after which a time limit ends an episode, which is
+        then truncated; none where marks say so.
       arrays: kitchen takes an observation of D4RL's or Minari's kitchen apart, into the arrays of
         the environments kitchen/...; none for what observation says.
       policy: who acted, such as human or scripted.
@@ -56,8 +62,11 @@ class ConvertConfig:
 
     input: str
     output: str
-    format: Literal["auto", "npz", "d4rl", "robomimic", "minari"] = "auto"
+    format: Literal["auto", "npz", "d4rl", "robomimic", "minari", "maniskill"] = "auto"
     observation: tuple[str, ...] = ()
+    filter: str | None = None
+    image_axes: str | None = None
+    episode_length: int | None = None
     arrays: Literal["none", "kitchen"] = "none"
     policy: str = "unknown"
     environment: str | None = None
@@ -85,6 +94,9 @@ def main() -> None:
         ReadConfig(
             observation=selections,
             rewards=config.rewards,
+            filter=config.filter,
+            image_axes=config.image_axes,
+            episode_length=config.episode_length,
             drop_bad_episodes=config.drop_bad_episodes,
         ),
         config.format,

@@ -175,7 +175,8 @@ def check_compatible(
         if (stored.shape, stored.dtype) != (tuple(spec.shape), np.dtype(spec.dtype)):
             raise UserError(
                 f"{reader.directory}: observation {name!r} is {stored} there, but the environment "
-                f"has {np.dtype(spec.dtype).name}{list(spec.shape)}; use data collected in it"
+                f"has {np.dtype(spec.dtype).name}{list(spec.shape)}; use data collected in it, or "
+                "let the networks see others (such as --flow.observation)"
             )
     if reader.metadata.action_size != action_spec.size:
         raise UserError(
@@ -190,7 +191,8 @@ def _require_observation(reader: EpisodeReader, name: str) -> None:
     if name not in names:
         raise UserError(
             f"{reader.directory}: there is no observation {name!r}; there are "
-            + ", ".join(sorted(names))
+            f"{', '.join(sorted(names))}; only what the networks see has to be there, so let them "
+            "see these (such as --flow.observation), or convert it with --observation=NAME=KEY"
         )
 
 

@@ -130,7 +130,7 @@ class EpisodeWriter:
         layout = check_layout(path, arrays, self.metadata, self._layout)
         check_rows(path, arrays, arrays["length"])
         for name, array in arrays.items():
-            check_values(path, name, array, self.metadata)
+            check_values(path, name, array, self.metadata, arrays["length"])
         write_shard(path, arrays)
         self._layout = layout
         self.totals = Totals(
@@ -185,7 +185,7 @@ class EpisodeReader:
             before = self.layout if self._shard_lengths else None
             self.layout = check_layout(shard.path, shard.arrays, self.metadata, before)
             lengths = shard.read("length")
-            check_values(shard.path, "length", lengths, self.metadata)
+            check_values(shard.path, "length", lengths, self.metadata, lengths)
             check_rows(shard.path, shard.arrays, lengths)
             self._shard_lengths.append(lengths)
         self.lengths = np.concatenate([np.zeros(0, np.int32), *self._shard_lengths])
@@ -245,7 +245,7 @@ class EpisodeReader:
             first += len(lengths)
             if len(here):
                 array = shard.read(name, _rows(rows_per_episode(name, lengths), here))
-                check_values(shard.path, name, array, self.metadata)
+                check_values(shard.path, name, array, self.metadata, lengths[here])
                 parts.append(array)
         return np.concatenate(parts)
 

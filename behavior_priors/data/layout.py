@@ -26,7 +26,8 @@ class EpisodeBatch:
       observation: named arrays `[T + E, ...]`.
       action: `[T, action_size]` float32.
       length: `[E]` int32, steps of each episode, at least one.
-      reward: `[T]` float32, of the step that the action made.
+      reward: `[T]` float32, of the step that the action made; NaN in all steps of an episode whose
+        rewards are not known.
       terminated: `[E]` bool, the last step ended the task.
       success: `[E]` bool, the task's condition held after the last step.
       scene: `[E]` int32, index into the metadata's scene table.
@@ -205,8 +206,17 @@ def check_rows(
             )
 
 
-def check_values(path: Path, name: str, array: np.ndarray, metadata: EpisodeMetadata) -> None:
+def check_values(
+    path: Path, name: str, array: np.ndarray, metadata: EpisodeMetadata, lengths: np.ndarray
+) -> None:
     """Checks that what learning uses is finite, and that indices and lengths make sense.
+
+    Args:
+      path: the shard, for the message.
+      name: of the array.
+      array: its rows, of whole episodes.
+      metadata: what it should hold.
+      lengths: of these episodes.
 
     Raises:
       UserError: a value is not usable.
@@ -214,6 +224,8 @@ def check_values(path: Path, name: str, array: np.ndarray, metadata: EpisodeMeta
     is_bad = np.zeros(1, bool)
     if name.startswith(_FINITE) and array.dtype.kind == "f":
         is_bad, rule = ~np.isfinite(array), "values must be finite"
+        if name == "reward":
+            is_bad &= ~np.repeat(unknown_rewards(array, lengths), lengths)
     elif name == "length":
         is_bad, rule = array < 1, "an episode has at least one step"
     elif name == "scene":
@@ -225,6 +237,13 @@ def check_values(path: Path, name: str, array: np.ndarray, metadata: EpisodeMeta
             f"{path}: {name!r} holds {array[tuple(first)]} in row {first[0]}; {rule}, "
             "so leave out such episodes"
         )
+
+
+def unknown_rewards(reward: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Which episodes have no rewards, `[E]` bool: those whose rewards are NaN in every step."""
+    if not len(lengths):
+        return np.zeros(0, bool)
+    return np.logical_and.reduceat(np.isnan(reward), np.cumsum(lengths) - lengths)
 
 
 _DTYPES = {

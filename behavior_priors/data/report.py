@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from behavior_priors.data.layout import EpisodeBatch
+from behavior_priors.data.layout import EpisodeBatch, unknown_rewards
 
 SATURATED = 0.99
 """Share of the limit beyond which an action counts as saturated."""
@@ -90,6 +90,7 @@ class Report:
     _arrays: dict[str, Statistics] = dataclasses.field(default_factory=dict)
     _terminated: int = 0
     _saturated: int = 0
+    _unrewarded: int = 0
     _actions: int = 0
 
     def add(self, batch: EpisodeBatch) -> None:
@@ -97,9 +98,13 @@ class Report:
         arrays = {f"observation/{name}": array for name, array in batch.observation.items()}
         arrays["action"] = batch.action
         if batch.reward is not None:
-            arrays["reward"] = batch.reward
             starts = np.cumsum(batch.length) - batch.length
-            self._returns.append(np.add.reduceat(batch.reward.astype(np.float64), starts))
+            returns = np.add.reduceat(batch.reward.astype(np.float64), starts)
+            unknown = unknown_rewards(batch.reward, batch.length)
+            self._unrewarded += int(unknown.sum())
+            if not unknown.all():
+                arrays["reward"] = batch.reward[~np.repeat(unknown, batch.length)]
+                self._returns.append(returns[~unknown])
         for name, array in arrays.items():
             if name not in self._arrays:
                 self._arrays[name] = Statistics(array.shape[1:], array.dtype)
@@ -137,6 +142,8 @@ class Report:
             report["return_min"] = float(returns.min())
             report["return_mean"] = float(returns.mean())
             report["return_max"] = float(returns.max())
+        if self._unrewarded:
+            report["episodes_without_rewards"] = self._unrewarded
         return report
 
 
@@ -160,6 +167,8 @@ def lines(report: Mapping[str, Any], statistics: Mapping[str, Any]) -> list[str]
             f"returns from {report['return_min']:.4g} to {report['return_max']:.4g}, "
             f"mean {report['return_mean']:.4g}"
         )
+    if "episodes_without_rewards" in report:
+        text.append(f"{report['episodes_without_rewards']} episodes have no rewards (NaN)")
     text.append(f"{report['action_saturation']:.2%} of the action entries are saturated")
     return text
 

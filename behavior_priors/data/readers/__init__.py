@@ -11,7 +11,7 @@ from pathlib import Path
 
 from behavior_priors.data.names import listed
 from behavior_priors.data.paths import check_regular, kind_of
-from behavior_priors.data.readers import hdf5, minari, npz
+from behavior_priors.data.readers import hdf5, maniskill, minari, npz, robomimic
 from behavior_priors.data.readers.base import ReadConfig, Recording, Tally, reading
 from behavior_priors.data.readers.kinds import describe_file, describe_folder
 from behavior_priors.data.readers.selection import Selection
@@ -22,8 +22,9 @@ __all__ = ["READERS", "ReadConfig", "Recording", "Selection", "Tally", "open_rec
 READERS: dict[str, Callable[[Path, ReadConfig], Recording]] = {
     "npz": npz.read,
     "d4rl": hdf5.read_d4rl,
-    "robomimic": hdf5.read_robomimic,
+    "robomimic": robomimic.read,
     "minari": minari.read,
+    "maniskill": maniskill.read,
 }
 """By the name of the layout."""
 
@@ -61,7 +62,15 @@ def open_recording(
                 f"{path}: is no {'.npz' if wanted == _ZIP else 'HDF5'} file, or its beginning is "
                 f"damaged; --format={format_name} needs one"
             )
-    return READERS[format_name](path, config or ReadConfig())
+    config = config or ReadConfig()
+    if config.filter is not None and format_name != "robomimic":
+        raise UserError(f"--filter is for robomimic's filter keys; {path} is {format_name}")
+    if config.episode_length is not None and format_name not in ("npz", "d4rl"):
+        raise UserError(
+            f"--episode_length is for tables without marks; the episodes of {path} are known "
+            f"({format_name})"
+        )
+    return READERS[format_name](path, config)
 
 
 def detect(path: Path) -> str:
@@ -92,11 +101,14 @@ def detect(path: Path) -> str:
             return "robomimic"
         if hdf5.numbered(file, "episode_"):
             return "minari"
+        if hdf5.numbered(file, "traj_"):
+            return "maniskill"
         if "actions" in file:
             return "d4rl"
         raise UserError(
             f"{path}: is HDF5 of no known layout; it should hold data/demo_0 (robomimic), "
-            f"episode_0 (minari) or actions (d4rl), but has {listed(file)}"
+            "episode_0 (minari), traj_0 (maniskill) or actions (d4rl), but has "
+            f"{listed(file)}"
         )
 
 

@@ -19,20 +19,31 @@ from behavior_priors.types import ArraySpec, UserError
 
 CHUNK_BYTES = 16 * 2**20
 
+_SHOWN = 5
+"""Episodes that a note names."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ReadConfig:
     """What is wanted of a file.
 
     Attributes:
-      observation: the arrays to keep; empty for every observation key, under its last name.
+      observation: the arrays to keep; empty for every observation key, under its own name.
       rewards: keep rewards where the file has them.
+      filter: of a robomimic file, the filter key whose demonstrations are wanted; None for all.
+      image_axes: what the axes of images are, such as `chw`, or `numbers`; None to look at shapes
+        (see `observations.arrange`).
+      episode_length: of a table, the rows after which a time limit ends an episode; None where
+        marks say so.
       drop_bad_episodes: leave out episodes with NaN or infinity instead of refusing the file.
       chunk_bytes: about how much of a file is in memory at once; an episode is always whole.
     """
 
     observation: tuple[Selection, ...] = ()
     rewards: bool = True
+    filter: str | None = None
+    image_axes: str | None = None
+    episode_length: int | None = None
     drop_bad_episodes: bool = False
     chunk_bytes: int = CHUNK_BYTES
 
@@ -70,7 +81,7 @@ class Recording:
       observation: shape and dtype of the arrays that will be read.
       keys: where each of them comes from, such as `observations[0:7]`.
       action_size: length of an action.
-      has_reward: rewards will be read.
+      has_reward: rewards will be read; those of an episode that has none are NaN.
       num_episodes: how many the file marks.
       batches: begins to read: whole episodes, a bounded number of bytes at a time. What is left out
         is counted in the tally.
@@ -133,6 +144,13 @@ def only_good(
             )
     tally.bad_episodes += int((~good).sum())
     return batch if good.all() else keep_episodes(batch, good)
+
+
+def few(labels: Sequence[str], total: int) -> str:
+    """Some episodes in words: `3 of 200 episodes (demo_4, demo_7, demo_9)`; many are counted."""
+    shown = ", ".join(labels[:_SHOWN])
+    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    return f"{len(labels)} of {total} episodes ({shown}{more})"
 
 
 def keep_episodes(batch: EpisodeBatch, keep: np.ndarray) -> EpisodeBatch:

@@ -146,7 +146,7 @@ def _extra(
     return {
         "source": {
             "file": recording.path.name,
-            "bytes": recording.path.stat().st_size,
+            "bytes": _bytes(recording.path),
             "format": recording.format,
             "observation": dict(recording.keys),
         },
@@ -156,3 +156,9 @@ def _extra(
         "statistics": report.statistics(),
         "report": {**report.as_json(), "left_out": dataclasses.asdict(tally), "notes": notes},
     }
+
+
+def _bytes(path: Path) -> int:
+    """Those of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -47,7 +47,7 @@ def check_file(path: Path, file: Any) -> None:
 
 
 class _Walk:
-    """One pass through a file, along all ways that `readers.hdf5.arrays_in` could take.
+    """One pass through a file, along all ways that `readers.hdf5.found_in` could take.
 
     Links by name are followed last, when it is known that none leads out of the file: opening what
     is there might wait for ever.

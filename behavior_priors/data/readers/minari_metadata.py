@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from behavior_priors.data.bounds import Bounds
-from behavior_priors.data.paths import check_member
+from behavior_priors.data.readers.json_text import as_mapping, read_beside
 
 _FILE = "metadata.json"
-_MAX_BYTES = 16 * 2**20
-"""Of the file: spaces of images list a bound for each pixel."""
 
 
 def read_metadata(path: Path, attributes: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Everything that there is, what counts most first.
 
     Args:
-      path: `main_data.hdf5`, with `metadata.json` beside it or in the folder above.
+      path: a file of the data, such as `main_data.hdf5`, with `metadata.json` beside it or in the
+        folder above.
       attributes: of the file's root.
 
     Raises:
@@ -28,13 +26,7 @@ def read_metadata(path: Path, attributes: Mapping[str, Any]) -> list[Mapping[str
     said: list[Mapping[str, Any]] = [
         {key: attributes.get(key) for key in ("env_spec", "action_space") if key in attributes}
     ]
-    for folder in (path.parent, path.parent.parent):
-        check_member(folder, _FILE)
-        place = folder / _FILE
-        if place.is_file() and place.stat().st_size <= _MAX_BYTES:
-            value = _parse(place.read_bytes())
-            if isinstance(value, dict):
-                said.append(value)
+    said += [read_beside(folder, _FILE) for folder in (path.parent, path.parent.parent)]
     return said
 
 
@@ -58,19 +50,14 @@ def action_bounds(metadata: list[Mapping[str, Any]], size: int) -> Bounds | None
     return None
 
 
+def observation_space(metadata: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What `observation_space` says; empty for nothing."""
+    return next(_objects(metadata, "observation_space"), {})
+
+
 def _objects(metadata: list[Mapping[str, Any]], key: str) -> Iterator[Mapping[str, Any]]:
     """The entries of a name, which may be JSON text in JSON."""
     for said in metadata:
-        value = said.get(key)
-        if isinstance(value, str | bytes):
-            value = _parse(value)
-        if isinstance(value, dict):
+        value = as_mapping(said.get(key))
+        if value:
             yield value
-
-
-def _parse(text: str | bytes) -> Any:
-    """The value of a JSON text, None where it is none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

@@ -20,10 +20,11 @@ import numpy as np
 
 from behavior_priors.data.layout import Row
 from behavior_priors.data.npy import members, read_header
-from behavior_priors.data.readers.base import ReadConfig, Recording, reading
+from behavior_priors.data.paths import system_said
+from behavior_priors.data.readers.base import UNREADABLE, ReadConfig, Recording, reading
 from behavior_priors.data.readers.kinds import describe_archive
-from behavior_priors.data.readers.rows import Stream, read_table
 from behavior_priors.data.readers.selection import missing_key
+from behavior_priors.data.readers.tables import Stream, read_table
 from behavior_priors.data.sizes import check_declared
 from behavior_priors.types import UserError
 
@@ -36,7 +37,7 @@ def read(path: Path, config: ReadConfig) -> Recording:
     """
     with reading(path):
         archive = _Archive(path)
-    if not archive.rows:
+    if not archive.rows and not archive.problems:
         raise missing_key(path, "observations", ())
     return read_table(path, "npz", archive, config, ends_task="timeouts" in archive.rows)
 
@@ -47,31 +48,37 @@ class _Archive:
     Attributes:
       rows: shape and dtype of a row, by key.
       counts: number of rows, by key.
+      problems: why an array cannot be read, by key.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: dict[str, Row] = {}
         self.counts: dict[str, int] = {}
+        self.problems: dict[str, str] = {}
         with zipfile.ZipFile(path) as archive:
             if (seems := describe_archive(archive.namelist())) is not None:
                 raise UserError(f"{path}: {seems}")
             for info in members(archive, path):
                 key = info.filename.removesuffix(".npy")
-                with archive.open(info) as file:
-                    header = read_header(file)
-                if header.dtype.kind in "biufc":
-                    check_declared(
-                        path, key, header.shape, header.dtype.itemsize, info.compress_size
-                    )
-                    if info.file_size != header.size + header.data_size:
-                        raise ValueError(
-                            f"{key!r} declares the shape {list(header.shape)} and has "
-                            f"{info.file_size - header.size} bytes"
-                        )
-                if header.shape:  # single values are no columns
-                    self.rows[key] = Row(header.shape[1:], header.dtype)
-                    self.counts[key] = header.shape[0]
+                try:
+                    self._look(archive, info, key)
+                except UNREADABLE as error:
+                    self.problems[key] = f"it is truncated or damaged ({system_said(error)})"
+
+    def _look(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, key: str) -> None:
+        with archive.open(info) as file:
+            header = read_header(file)
+        if header.dtype.kind in "biufc":
+            check_declared(self.path, key, header.shape, header.dtype.itemsize, info.compress_size)
+            if info.file_size != header.size + header.data_size:
+                raise ValueError(
+                    f"{key!r} declares the shape {list(header.shape)} and has "
+                    f"{info.file_size - header.size} bytes"
+                )
+        if header.shape:  # single values are no columns
+            self.rows[key] = Row(header.shape[1:], header.dtype)
+            self.counts[key] = header.shape[0]
 
     @contextlib.contextmanager
     def open(self, keys: Iterable[str]) -> Iterator[dict[str, Stream]]:

@@ -205,7 +205,7 @@ def test_text_in_hdf5(tmp_path: Path) -> None:
         episode["observations/hand"] = episode.pop("observations")
         episode["observations/order"] = np.array(["take", "give"], dtype=h5py.string_dtype())
     path = write_hdf5(tmp_path / "main_data.hdf5", episodes)
-    refused(path, "'order' holds Python objects, text or", "array of numbers")
+    refused(path, "order' holds Python objects, text or", "array of numbers")
     wanted = ReadConfig(observation=(Selection.parse("hand"),))
     assert convert(open_recording(path, wanted), tmp_path / "output").num_episodes == 2
 

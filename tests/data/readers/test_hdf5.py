@@ -1,16 +1,16 @@
-"""D4RL's tables and robomimic's demonstrations."""
+"""D4RL's tables."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from behavior_priors.data.readers import ReadConfig, Selection, Tally, open_recording
-from tests.data.readers.files import action, d4rl, observation, read, robomimic, write_hdf5
+from behavior_priors.data.readers import ReadConfig, Selection, Tally
+from behavior_priors.types import UserError
+from tests.data.readers.files import action, d4rl, read, write_hdf5
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 150, 2**20])
@@ -99,70 +99,38 @@ def test_d4rl_groups_and_states(tmp_path: Path) -> None:
     assert batch.reward is None
 
 
-def test_robomimic_with_next_observations(tmp_path: Path) -> None:
-    demos = robomimic((2,) * 11)
-    demos["data/demo_10"]["dones"][:] = 0
-    text = json.dumps({"env_name": "Lift", "type": 1})
-    path = write_hdf5(tmp_path / "demo.hdf5", demos, data__env_args=text)
-    recording, batch, tally = read(path)
-    assert (recording.format, recording.environment) == ("robomimic", "Lift")
-    assert recording.keys == {"hand": "obs/hand", "image": "obs/image"}
-    assert batch.length.tolist() == [2] * 11
-    # demo_10 comes after demo_9, not after demo_1
-    expected = np.concatenate([observation(e, range(3)) for e in range(11)])
-    np.testing.assert_array_equal(batch.observation["hand"], expected)
-    assert batch.observation["hand"].dtype == np.float32
-    assert batch.observation["image"].shape == (33, 4, 5, 3)
-    assert batch.observation["image"].dtype == np.uint8
-    np.testing.assert_array_equal(batch.observation["image"][:, 0, 0, 0], np.repeat(range(11), 3))
-    np.testing.assert_array_equal(
-        batch.action, np.concatenate([action(e, range(2)) for e in range(11)])
-    )
-    assert batch.terminated is not None
-    assert batch.terminated.tolist() == [True] * 10 + [False]
-    assert batch.reward is not None
-    assert batch.reward.tolist()[-4:] == [90, 91, 100, 101]
-    assert batch.initial_state["states"][:, 0].tolist() == [1000 * e for e in range(11)]
-    assert tally == Tally()
-
-
-def test_robomimic_keys_with_and_without_their_group(tmp_path: Path) -> None:
-    path = write_hdf5(tmp_path / "demo.hdf5", robomimic((2, 3)))
-    wanted = (Selection.parse("x=obs/hand[0:1]"), Selection.parse("y=hand[1:2]"))
-    recording, batch, _ = read(path, ReadConfig(observation=wanted))
-    assert recording.keys == {"x": "obs/hand[0:1]", "y": "obs/hand[1:2]"}
-    np.testing.assert_array_equal(batch.observation["x"], -batch.observation["y"])
-    assert batch.observation["x"][:, 0].tolist() == [0, 1, 2, 100, 101, 102, 103]
-
-
-def test_robomimic_without_next_observations(tmp_path: Path) -> None:
-    demos = robomimic((3, 1, 2), following=False)
-    _, batch, tally = read(write_hdf5(tmp_path / "demo.hdf5", demos))
-    assert batch.length.tolist() == [2, 1]
-    assert batch.observation["hand"][:, 0].tolist() == [0, 1, 2, 200, 201]
-    assert (64 * batch.action[:, 0]).tolist() == [0, 1, 2]
-    assert batch.terminated is not None
-    assert batch.terminated.tolist() == [False, False]
-    assert tally == Tally(empty_episodes=1, lost_actions=3, lost_terminations=3)
-
-
-def test_robomimic_without_what_is_optional(tmp_path: Path) -> None:
-    demos = robomimic((2, 3))
-    for demo in demos.values():
-        del demo["rewards"], demo["dones"], demo["states"]
-    recording, batch, _ = read(write_hdf5(tmp_path / "demo.hdf5", demos))
-    assert recording.environment is None
-    assert not recording.has_reward
+def test_states_and_rewards_in_the_way_of_a_table(tmp_path: Path) -> None:
+    table = d4rl((3, 2), (False, True))
+    del table["rewards"]
+    table["infos/qpos"] = np.arange(6 * 4.0).reshape(6, 4)
+    table["infos/qvel"] = np.arange(5 * 4.0).reshape(5, 4)
+    table["qvel"] = np.array([b"a"] * 5)
+    for key in ("qpos", "rewards", "infos/anything"):
+        table[key] = h5py.SoftLink("/gone")
+    recording, batch, _ = read(write_hdf5(tmp_path / "a.hdf5", table))
     assert batch.reward is None
-    assert batch.terminated is not None
-    assert not batch.terminated.any()
+    np.testing.assert_array_equal(batch.initial_state["qvel"], table["infos/qvel"][[0, 3]])
+    assert list(batch.initial_state) == ["qvel"]
+    gone = "it is a link to '/gone', which is not there"
+    assert recording.notes == [
+        f"'rewards' are left out, they cannot be read: {gone}",
+        f"'qpos' is left out: {gone}",
+        "'qvel' is left out: it holds |S1",
+        "'infos/qpos' is left out: it has 6 rows where 'actions' has 5",
+    ]
+    with pytest.raises(UserError, match=f"'infos/anything' cannot be read: {gone}"):
+        read(recording.path, ReadConfig(observation=(Selection.parse("infos/anything"),)))
+
+
+def test_states_that_are_damaged_are_left_out(tmp_path: Path) -> None:
+    table, path = d4rl((300, 400), (False, True)), tmp_path / "a.hdf5"
+    with h5py.File(write_hdf5(path, table), "a") as file:
+        file.create_dataset("qpos", data=np.zeros((700, 7)), chunks=(100, 7), fletcher32=True)
+        block = file["qpos"].id.get_chunk_info(6)
+    content = bytearray(path.read_bytes())
+    content[block.byte_offset] ^= 255
+    path.write_bytes(content)
+    recording, batch, _ = read(path)
+    assert batch.length.tolist() == [300, 400]
     assert batch.initial_state == {}
-    assert "dones" in recording.notes[0]
-
-
-def test_one_demonstration_is_in_memory_at_a_time(tmp_path: Path) -> None:
-    path = write_hdf5(tmp_path / "demo.hdf5", robomimic((2, 3)))
-    batches = open_recording(path).batches(Tally())
-    with h5py.File(path) as file:
-        rows = [file[f"data/demo_{e}/obs/hand"].shape[0] for e in range(2)]
-    assert [int(batch.length.sum()) for batch in batches] == rows == [2, 3]
+    assert "'qpos' is left out: it cannot be read" in recording.notes[0]

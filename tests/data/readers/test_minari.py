@@ -52,10 +52,10 @@ def test_groups_of_observations(tmp_path: Path) -> None:
     recording, batch, _ = read(path)
     assert recording.environment == "Fetch-v4"
     assert recording.keys == {
-        "place": "observations/goal/place",
+        "goal.place": "observations/goal/place",
         "observation": "observations/observation",
     }
-    assert batch.observation["place"].tolist() == [[0.5], [1.5], [2.5], [100.5], [101.5]]
+    assert batch.observation["goal.place"].tolist() == [[0.5], [1.5], [2.5], [100.5], [101.5]]
     wanted = (Selection.parse("y=observation[1:2]"),)
     recording, batch, _ = read(path, ReadConfig(observation=wanted, rewards=False))
     assert recording.keys == {"y": "observations/observation[1:2]"}

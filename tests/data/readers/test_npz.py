@@ -111,7 +111,7 @@ def test_columns_get_names(tmp_path: Path) -> None:
 def test_dtypes(tmp_path: Path) -> None:
     table = ogbench((2, 1))
     table["actions"] = table["actions"].astype(">f8")
-    table["observations"] = np.arange(5 * 12, dtype=np.uint8).reshape(5, 2, 2, 3)
+    table["observations"] = np.arange(5 * 48, dtype=np.uint8).reshape(5, 4, 4, 3)
     _, batch, _ = read(write_npz(tmp_path / "pixels.npz", table))
     assert batch.action.dtype == np.float32
     assert batch.observation["observation"].dtype == np.uint8
@@ -144,3 +144,20 @@ def test_what_the_end_of_the_file_cuts_off_is_truncated(tmp_path: Path) -> None:
     assert batch.terminated is not None
     assert not batch.terminated.any()
     assert "cut off" in recording.notes[0]
+
+
+def test_a_damaged_array_that_nobody_asked_for_is_left_out(tmp_path: Path) -> None:
+    table = {**ogbench((30, 40)), "qpos": np.arange(72 * 7.0).reshape(72, 7), "image": np.ones(72)}
+    path = write_npz(tmp_path / "play.npz", table, compressed=False)
+    content = path.read_bytes()
+    for key in ("qpos", "image"):
+        # the last number of the array, and a place in the header of another
+        place = content.index(table[key].tobytes()) + (
+            table[key].nbytes - 1 if key == "qpos" else -9
+        )
+        content = content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :]
+    path.write_bytes(content)
+    recording, batch, _ = read(path)
+    assert batch.length.tolist() == [30, 40]
+    assert batch.initial_state == {}
+    assert "'qpos' is left out: it cannot be read (Bad CRC-32" in recording.notes[0]
