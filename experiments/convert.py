@@ -24,7 +24,7 @@ from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
 from behavior_priors.envs.registry import make_env
-from behavior_priors.ranges import Positive, Real
+from behavior_priors.ranges import Count, Positive, Real
 from behavior_priors.training import flags
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.types import UserError
@@ -66,7 +66,7 @@ class ConvertConfig:
     observation: tuple[str, ...] = ()
     filter: str | None = None
     image_axes: str | None = None
-    episode_length: int | None = None
+    episode_length: Count | None = None
     arrays: Literal["none", "kitchen"] = "none"
     policy: str = "unknown"
     environment: str | None = None
