@@ -178,7 +178,7 @@ def test_data_in_other_units(metadata: EpisodeMetadata, refused: Refused, tmp_pa
         with np.load(path) as stored:
             arrays = {name: stored[name].copy() for name in stored.files}
         write_shard(path, arrays | {"action": arrays["action"] * np.float32(0.05)})
-    names = ("data: its actions are within 0.05 of [-1, 1]", "--bounds_of=ENV", "--action_low")
+    names = ("data: its actions are within 0.0", "of [-1, 1]", "--bounds_of=ENV", "--action_low")
     refused(tmp_path, "parrot", *runs.TINY, "--workdir=run", "--data=data", names=names)
 
 
