@@ -274,5 +274,5 @@ def _environment(env_args: Any) -> str | None:
     """The name in robomimic's `env_args`, which is JSON text."""
     try:
         return str(json.loads(env_args)["env_name"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None

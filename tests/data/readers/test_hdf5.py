@@ -99,6 +99,11 @@ def test_d4rl_groups_and_states(tmp_path: Path) -> None:
     assert batch.reward is None
 
 
+def test_an_environment_in_bottomless_json_is_none(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "demo.hdf5", robomimic((2,)), data__env_args="[" * 60_000)
+    assert read(path)[0].environment is None
+
+
 def test_robomimic_with_next_observations(tmp_path: Path) -> None:
     demos = robomimic((2,) * 11)
     demos["data/demo_10"]["dones"][:] = 0
