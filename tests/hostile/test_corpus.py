@@ -124,10 +124,10 @@ def test_what_a_stranger_hands_on_is_refused_in_a_line(
     secret = outside / "secret"
     secret.write_text(SECRET)
     case.spoil(folder, outside)
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UserError, match=case.says) as error:
         USES[case.base](folder)
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0
     message = str(error.value)
     assert len(message) < 600
     assert message.isprintable()

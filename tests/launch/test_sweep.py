@@ -257,8 +257,9 @@ def test_what_cannot_be_swept(
 )
 def test_presets_can_be_planned(preset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs.ROOT)
-    planned = plan(flags.read_file(SweepConfig, preset))
-    assert {run.job.command[0] for run in planned} == {"experiments.parrot"}
+    config = flags.read_file(SweepConfig, preset)
+    planned = plan(config)
+    assert {run.job.command[0] for run in planned} == {f"experiments.{config.experiment}"}
     assert len({run.workdir for run in planned}) == len(planned) >= 6
 
 

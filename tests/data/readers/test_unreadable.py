@@ -6,11 +6,12 @@ import errno
 import fcntl
 import os
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 
 from behavior_priors.data.readers import open_recording
@@ -42,14 +43,15 @@ def test_a_file_that_another_process_writes(table: Path) -> None:
 
 
 def test_a_file_whose_writer_was_killed(tmp_path: Path) -> None:
-    if child := os.fork():
-        os.waitpid(child, 0)
-    else:
-        file = h5py.File(tmp_path / "a.hdf5", "w", libver="latest")
-        file["actions"] = np.zeros((3, 2))
-        file.swmr_mode = True
-        file.flush()
-        os._exit(9)
+    writer = """
+import os, sys, h5py
+file = h5py.File(sys.argv[1], "w", libver="latest")
+file["actions"] = [[0.0, 0.0]] * 3
+file.swmr_mode = True
+file.flush()
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", writer, str(tmp_path / "a.hdf5")], check=False)
     assert re.search(r"already open for.*; .*was killed.*h5clear -s", refused(tmp_path / "a.hdf5"))
 
 
