@@ -141,7 +141,7 @@ def disturb(
             signals=signals,
             config=READS_CACHE,
         )
-        history.append((kind, round(at, 2), file_bytes, result.status, result.stderr[-400:]))
+        history.append((kind, round(at, 2), file_bytes, result.status, result.stderr[-4000:]))
         allowed = {0} if kind is None else STATUSES[kind] | {0}
         assert result.status in allowed, (work.name, history)
         if kind == "full disk" and result.status:

@@ -68,7 +68,7 @@ def main():
         except BaseException:
             raise ZeroDivisionError
     if act == "swallowed":  # no exception comes out of what is called when an object goes
-        gone = types.SimpleNamespace()
+        gone = Config()
         reference = weakref.ref(gone, lambda _: time.sleep(30))
         del gone
         time.sleep(30)
