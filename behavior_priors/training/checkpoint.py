@@ -21,7 +21,7 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +69,8 @@ class Checkpointer:
         self._keep = keep
         # Orbax narrates at length, and logs with tracebacks what it then raises anyway.
         python_logging.getLogger("absl").addFilter(_is_not_from_orbax)
+        if not isinstance(sys.excepthook, _Quiet):
+            sys.excepthook = _Quiet(sys.excepthook)
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints there are, damaged ones too, oldest first."""
@@ -315,6 +317,20 @@ def _system_error(error: Exception) -> str | None:
         return error.strerror or str(error)
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(code[1])) if code else None
+
+
+class _Quiet:
+    """Lets pass what threads of TensorStore say once a write of another one has failed.
+
+    The first failure closes the event loop, on which the others then cannot report theirs.
+    """
+
+    def __init__(self, report: Callable[..., Any]) -> None:
+        self._report = report
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
+            self._report(kind, error, trace)
 
 
 def _is_not_from_orbax(record: python_logging.LogRecord) -> bool:

@@ -199,6 +199,20 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
     assert restore(tmp_path) == (10, 10.0)
 
 
+def test_what_other_threads_say_of_a_full_disk_is_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorStore's, which find the event loop closed by the first write that failed."""
+    heard: list[BaseException] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: heard.append(error))
+    for _ in range(2):
+        Checkpointer(tmp_path)
+    defect = RuntimeError("Event loop is closing")
+    for error in (RuntimeError("Event loop is closed"), defect):
+        sys.excepthook(RuntimeError, error, None)
+    assert heard == [defect]
+
+
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(*_: object) -> NoReturn:
         raise ValueError(
