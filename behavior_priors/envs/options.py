@@ -77,8 +77,8 @@ def check_options(make: Callable[..., Any], options: dict[str, Any], name: str) 
             # gymnasium's own way to have no limit
             is_none = value is None or (option == "max_episode_steps" and value == -1)
             if not is_none and not 1 <= value <= LONGEST_EPISODE:
-                bound = "at least 1" if value < 1 else f"at most {LONGEST_EPISODE}"
-                raise UserError(f"{name}: {option} must be {bound}, got {value}")
+                bound = "positive, at least 1" if value < 1 else f"at most {LONGEST_EPISODE}"
+                raise UserError(f"{name} cannot be made: {option}={value} should be {bound}")
         accepted[option] = value
     return accepted
 

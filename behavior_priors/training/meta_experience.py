@@ -88,7 +88,7 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
     by the reward that policies are judged by, and `count`; and over all `steps`: those that
     `diverged`, and what was `wrong` in them `[k, names]`. A diverged step has no reward.
     """
-    again, judge = same_task(env), context_reward(env)
+    judge, again = context_reward(env), same_task(env)
 
     def live(
         policy: Params, tasks: Task, belief: TaskBelief, key: PRNGKey

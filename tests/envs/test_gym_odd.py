@@ -19,7 +19,7 @@ from behavior_priors.envs.gym_answers import find_success
 from behavior_priors.envs.host_calls import fault_behind
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.training import flags
+from behavior_priors.training import flags, termination
 from behavior_priors.types import Env, UserError
 from tests.envs import gym_odd
 from tests.envs.gym_counting import make_counting, run
@@ -91,7 +91,10 @@ def test_what_goes_wrong_later_is_a_line_too(does: str, told: str):
     assert re.search(told, line), line
 
 
-def test_a_program_ends_with_the_line(capsys: pytest.CaptureFixture[str]):
+def test_a_program_ends_with_the_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(termination, "install", lambda: None)  # signals are the tests' own
     env = make_odd()
     for made in Odd.made:
         made.does = "raise in reset"

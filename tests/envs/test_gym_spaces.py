@@ -99,7 +99,7 @@ def test_narrow_bounds_need_no_steps():
         ("action=discrete", r"Discrete\(5\); only a Box of floating"),
         ("action=whole", r"int64\); only a Box of floating"),
         ("max_episode_steps=-1", r"no time limit; .*Counting-v0\?episode_length=200"),
-        ("episode_length=0", "episode_length must be at least 1, got 0"),
+        ("episode_length=0", "cannot be made: .*positive"),
         ("colour=red", "cannot be made: .*colour"),
     ],
 )
