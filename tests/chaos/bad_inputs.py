@@ -211,7 +211,7 @@ MEANINGLESS: dict[str, tuple[str, ...]] = {
         "--env=grasp/mug --engine=nope",
         "--checkpoint=nope",
         "--checkpoint=/dev/null",
-        "--output=/dev/null --env=grasp/mug",
+        "--env=grasp/mug --output=/dev/null",
         f"--env=grasp/mug --output={LONG}",
     ),
     "experiments.compare_engines": (
@@ -295,6 +295,8 @@ def main() -> None:
     failed = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(Forks(Path(folder))) as forks:
         for number, bad in enumerate(chosen):
+            if number % 250 == 0:
+                print(f"{number} of {len(chosen)}", flush=True)
             if words := run(forks, bad, Path(folder) / str(number)):
                 failed += 1
                 arguments = " ".join(bad.arguments)[:200]
