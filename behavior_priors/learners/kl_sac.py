@@ -21,7 +21,7 @@ from behavior_priors.learner import Learner
 from behavior_priors.learners.actor_critic import Penalty
 from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.ranges import Few, Limit, Weight
+from behavior_priors.ranges import Few, Limit, Nats
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -47,7 +47,7 @@ class DivergenceConfig:
       limit: the divergence counts as at most this, and at least minus this; none for no limit.
     """
 
-    target: Weight = 1.0
+    target: Nats = 1.0
     per_dimension: bool = False
     samples: Few | None = None
     limit: Limit | None = None

@@ -222,10 +222,11 @@ def test_a_video_of_as_many_tasks_as_one_wants(run: Run) -> None:
     second = decode(path, 26 + 2 + (26 + 240) + 2, 2 * 322 + 2)
     assert len(second) == len(first)
     # the first task's goal is where it was
-    goals = [
-        np.argwhere(np.abs(x[0, :, :322].astype(int) - (140, 200, 175)).max(-1) < 40).mean(0)
-        for x in (first, second)
+    greens = [
+        np.abs(x[0, :, :322].astype(int) - (140, 200, 175)).max(-1) < 40 for x in (first, second)
     ]
+    # of its pixels the middle one: the film's coding loses some at the edge, and finds some
+    goals = [np.median(np.argwhere(green), axis=0) for green in greens]
     np.testing.assert_allclose(*goals, atol=1)
     # the point begins in the middle of its picture
     orange = np.abs(second[0].astype(int) - np.array([213, 94, 0])).max(-1) < 60
