@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from behavior_priors.types import UserError
 
@@ -18,6 +20,31 @@ _OURS = str(Path(__file__).parent.parent)
 
 LONGEST = 300
 """Letters of an exception's text that are shown."""
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_latest: list[UserError] = []
+"""The last refusal of a function that a program on the device has called, if there was one."""
+
+
+def remembered(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A function whose `UserError`s `fault_behind` finds, whatever XLA makes of them."""
+
+    @functools.wraps(function)
+    def remembering(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            _latest[:] = [error]
+            raise
+
+    return remembering
+
+
+def fault_behind(error: BaseException) -> UserError | None:
+    """The `UserError` of a host function that an exception of a program comes from, if one does."""
+    return next((fault for fault in _latest if str(fault) in str(error)), None)
 
 
 @contextlib.contextmanager

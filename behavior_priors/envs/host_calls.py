@@ -11,12 +11,10 @@ import jax
 import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
 
-from behavior_priors.types import Array, UserError
+from behavior_priors.envs.faults import remembered
+from behavior_priors.types import Array
 
 _thread = threading.local()
-
-_faults: list[UserError] = []
-"""What host functions have refused, the latest one: XLA makes another exception of it."""
 
 
 def call_host(
@@ -34,32 +32,21 @@ def call_host(
         be left out; resets of gymnasium's environments may not.
 
     Raises:
-      JaxRuntimeError: when the program runs and the function raises; `fault_behind` has a
+      JaxRuntimeError: when the program runs and the function raises; `faults.fault_behind` has a
         `UserError` of it.
     """
-
-    def noting(words: Any) -> np.ndarray:
-        try:
-            return function(words)
-        except UserError as error:
-            _faults[:] = [error]
-            raise
+    function = remembered(function)
 
     if jax.default_backend() != "cpu":
-        return jax.pure_callback(noting, result, words, vmap_method="broadcast_all")
+        return jax.pure_callback(function, result, words, vmap_method="broadcast_all")
 
     def fill(_: Any, out: Any, words: Any) -> None:
         stay()
-        np.asarray(out)[...] = noting(words)
+        np.asarray(out)[...] = function(words)
 
     return buffer_callback(fill, result, has_side_effect=not is_pure, vmap_method="broadcast_all")(
         words
     )
-
-
-def fault_behind(error: BaseException) -> UserError | None:
-    """The `UserError` of a host function that an exception of a program comes from, if one does."""
-    return next((fault for fault in _faults if str(fault) in str(error)), None)
 
 
 def stay() -> None:

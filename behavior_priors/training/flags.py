@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeVar, cast
 from absl import app, flags, logging
 
 from behavior_priors import docstrings
-from behavior_priors.envs.host_calls import fault_behind
+from behavior_priors.envs.faults import fault_behind
 from behavior_priors.training import termination
 from behavior_priors.training.flag_file import check_flag_files, named_flag_files, read_flag_file
 from behavior_priors.training.flag_kinds import Kind, kind_of, make_flag

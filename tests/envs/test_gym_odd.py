@@ -14,9 +14,9 @@ import pytest
 
 from behavior_priors.envs import gym_look
 from behavior_priors.envs.base import reset_many, step_and_reset
+from behavior_priors.envs.faults import fault_behind
 from behavior_priors.envs.guard import check_step, checked
 from behavior_priors.envs.gym_answers import find_success
-from behavior_priors.envs.host_calls import fault_behind
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.training import flags, termination

@@ -135,6 +135,7 @@ def test_objects_in_a_broken_simulation_have_moved_no_further_than_before() -> N
         return state._replace(observation={"object_position": position})
 
     still = env._replace(
+        observation_spec={"object_position": ArraySpec((1, 3))},
         reset=lambda key: observe(env.reset(key)),
         step=lambda state, action: observe(env.step(state, action)),
     )
