@@ -12,23 +12,22 @@ is whole. One process writes; nothing is pickled.
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
-import logging as python_logging
-import os
 import re
 import shutil
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 from absl import logging
-from orbax.checkpoint import v1 as ocp
 
+from behavior_priors.training.checkpoint_arrays import (
+    hush,
+    read_arrays,
+    system_error,
+    write_arrays,
+)
 from behavior_priors.training.checkpoint_files import (
     ARRAYS,
     MANIFEST,
@@ -42,7 +41,6 @@ from behavior_priors.types import UserError
 
 _LEFTOVER = re.compile(r"\.\d{10,}(\.old)?\.tmp")
 _MAX_NAMED = 2
-_LONGEST_REASON = 200
 _SLACK_BYTES = 4096
 """A small array's, which is compressed with others."""
 
@@ -67,10 +65,7 @@ class Checkpointer:
         """
         self._directory = Path(directory).absolute()
         self._keep = keep
-        # Orbax narrates at length, and logs with tracebacks what it then raises anyway.
-        python_logging.getLogger("absl").addFilter(_is_not_from_orbax)
-        if not isinstance(sys.excepthook, _Quiet):
-            sys.excepthook = _Quiet(sys.excepthook)
+        hush()
 
     def steps(self) -> list[int]:
         """Steps of the checkpoints there are, damaged ones too, oldest first."""
@@ -98,7 +93,7 @@ class Checkpointer:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self.clean()
-            _write_arrays(unfinished / ARRAYS, leaves)
+            write_arrays(unfinished / ARRAYS, leaves)
             description = {
                 "step": step,
                 "metadata": dict(metadata or {}),
@@ -110,7 +105,7 @@ class Checkpointer:
             self._publish(unfinished, step)
         except (OSError, ValueError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            reason = _system_error(error)
+            reason = system_error(error)
             if reason is None:
                 raise
             steps = self.steps()
@@ -216,7 +211,7 @@ class Checkpointer:
                 f"checkpoint {path} has {stored} bytes of arrays that should have {declared}; it "
                 "is damaged, or made to exhaust memory"
             )
-        leaves = _read_strangers_arrays(path, wanted)
+        leaves = read_arrays(path / ARRAYS, wanted)
         state = jax.tree.unflatten(jax.tree.structure(target), leaves.values())
         return Restored(step, state, description["metadata"])
 
@@ -259,79 +254,3 @@ def _check_structure(path: Path, saved: Mapping[str, str], wanted: Mapping[str, 
             f"checkpoint {path} belongs to other settings: {named}; "
             "use the flags that it was made with, or another --workdir"
         )
-
-
-def _write_arrays(path: Path, leaves: Mapping[str, jax.Array]) -> None:
-    context = ocp.Context()
-    # Floats hardly compress, and trying takes longer than writing them.
-    context.array.saving.use_compression = False
-    with context:
-        ocp.save(path, {name: leaf for name, leaf in leaves.items() if leaf.size})
-
-
-def _read_strangers_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """As `_read_arrays`, of a checkpoint whose files need not be as Orbax writes them."""
-    reason = ""
-    with warnings.catch_warnings(), _silent_endings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        try:
-            return _read_arrays(path / ARRAYS, wanted)
-        except Exception as error:  # whatever Orbax makes of them
-            reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        gc.collect()  # coroutines that Orbax leaves behind, which would complain later
-    raise UserError(f"checkpoint {path} cannot be read: {reason}")
-
-
-@contextlib.contextmanager
-def _silent_endings() -> Iterator[None]:
-    """Keeps objects that die in pieces from saying so."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-    try:
-        yield
-    finally:
-        sys.unraisablehook = hook
-
-
-def _read_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Arrays in the order of `wanted`. Orbax has none of those without elements."""
-    anywhere = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    targets = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding or anywhere)
-        for name, leaf in wanted.items()
-    }
-    context = ocp.Context()
-    context.pytree.loading.partial_load = True
-    with context:
-        loaded = ocp.load(path, {name: leaf for name, leaf in targets.items() if leaf.size})
-    return {
-        name: loaded[name]
-        if leaf.size
-        else jax.device_put(jax.numpy.zeros(leaf.shape, leaf.dtype), leaf.sharding)
-        for name, leaf in targets.items()
-    }
-
-
-def _system_error(error: Exception) -> str | None:
-    """The operating system's words for a failed write; TensorStore wraps them in a ValueError."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else None
-
-
-class _Quiet:
-    """Lets pass what threads of TensorStore say once a write of another one has failed.
-
-    The first failure closes the event loop, on which the others then cannot report theirs.
-    """
-
-    def __init__(self, report: Callable[..., Any]) -> None:
-        self._report = report
-
-    def __call__(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            self._report(kind, error, trace)
-
-
-def _is_not_from_orbax(record: python_logging.LogRecord) -> bool:
-    return f"{os.sep}orbax{os.sep}" not in record.pathname

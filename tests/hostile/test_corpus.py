@@ -26,7 +26,8 @@ from experiments.restore import restore_run
 from experiments.tables import make_table, read_run
 from launch import sweep
 from tests.data.examples import METADATA, write_dataset
-from tests.hostile.corpus import CASES, SECRET, Case, sealed
+from tests.hostile.corpus import CASES, Case
+from tests.hostile.spoil import SECRET, sealed
 
 CONFIG = parrot.ParrotConfig(
     env="point/dense",

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.training import checkpoint
+from behavior_priors.training import checkpoint, checkpoint_arrays
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.types import UserError
 from tests.training.test_checkpoint import make_state, newest, restore, save
@@ -115,11 +115,16 @@ def test_what_a_kill_hid_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".0000000005.old.tmp").mkdir()
     restore(tmp_path)  # whoever reads removes nothing
     assert (tmp_path / ".0000000005.old.tmp").exists()
+    theirs = (".notes.tmp", ".0000000005.tmp.mine", ".old.tmp", ".000000005.tmp")
+    for name in theirs:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".0000000007.tmp").symlink_to(".notes.tmp")
     Checkpointer(tmp_path).clean()
-    assert [path.name for path in tmp_path.iterdir()] == ["0000000010"]
+    left = {"0000000010", ".0000000007.tmp", *theirs}
+    assert {path.name for path in tmp_path.iterdir()} == left
 
 
-@pytest.mark.parametrize("moment", ["find_damage", "_read_arrays"])
+@pytest.mark.parametrize("moment", ["find_damage", "read_arrays"])
 def test_a_run_may_save_and_remove_while_somebody_reads(
     moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -219,6 +224,6 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             "RESOURCE_EXHAUSTED: Failed to write: No space left on device [os_error_code='28']"
         )
 
-    monkeypatch.setattr(checkpoint.ocp, "save", fill)
+    monkeypatch.setattr(checkpoint_arrays.ocp, "save", fill)
     with pytest.raises(UserError, match="No space left on device; there is none before it"):
         Checkpointer(tmp_path).save(1, make_state())
