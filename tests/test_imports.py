@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Packages that may be replaced one day, and the only modules that know of them.
 ONLY_IN = {
     "distrax": ("behavior_priors.distributions", "behavior_priors.priors.real_nvp"),
-    "orbax": ("behavior_priors.training.checkpoint",),
+    "orbax": ("behavior_priors.training.checkpoint_arrays",),
     "mujoco": ("behavior_priors.envs", "behavior_priors.data"),
     "brax": ("behavior_priors.envs",),
 }
