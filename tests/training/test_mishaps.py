@@ -86,7 +86,7 @@ def test_a_jax_that_fails_without_a_word_is_explained(monkeypatch: pytest.Monkey
         (OSError(errno.EDQUOT, "full"), "no space left on device while writing a file"),
         (PermissionError(errno.EACCES, "not allowed", "run/x"), "--workdir=run/x: not allowed"),
         (IsADirectoryError(errno.EISDIR, "a folder", "data/x"), "data/x: a folder"),
-        (FileNotFoundError(errno.ENOENT, "gone", "run/x"), None),
+        (FileNotFoundError(errno.ENOENT, "gone", "run/x"), "--workdir=run/x: gone"),
         (RuntimeError("RESOURCE_EXHAUSTED: 8 GB"), "out of memory (RESOURCE_EXHAUSTED: 8 GB); "),
         (ZeroDivisionError(), None),
     ],
