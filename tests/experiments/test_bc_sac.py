@@ -112,10 +112,13 @@ def test_it_can_be_evaluated(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["--bc.entropy_weight=1"], ("--bc.entropy_weight=1.0", "below 1")),
-        (["--bc.squash_limit=0"], ("--bc.squash_limit=0.0", "between 0 and 1")),
+        (["--bc.entropy_weight=1"], ("--bc.entropy_weight=1:", "at least 0 and below 1")),
+        (["--bc.squash_limit=0"], ("--bc.squash_limit=0:", "between 0 and 1")),
         (["--bc.fit.steps=7"], ("--bc.fit.steps=7", "a multiple of", "steps_per_epoch")),
-        (["--bc.fit.validation_fraction=2"], ("validation_fraction=2.0", "between 0 and 1")),
+        (
+            ["--bc.fit.validation_fraction=2"],
+            ("--bc.fit.validation_fraction=2", "between 0 and 1"),
+        ),
         (["--sac.policy_observation=nope"], ("--sac.policy_observation", "nope", "gripper")),
         (["--data_env=grasp/nope"], ("--data_env=grasp/nope", "train", "validation")),
         (["--data=nope"], ("nope",)),

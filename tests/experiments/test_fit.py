@@ -64,7 +64,7 @@ def test_a_flow_finds_modes_that_a_gaussian_does_not(folder: Path, forks: Forks)
         (("--data=data", "--priors=vae"), ("--priors=vae", "real_nvp", "gaussian")),
         (("--data=data", "--seed=-1"), ("--seed=-1", "at least 0")),
         (("--data=data", "--flow.observation=y"), ("--flow.observation", "y", "observation")),
-        (("--data=data", "--gaussian.widths=0"), ("--gaussian.widths", "positive")),
+        (("--data=data", "--gaussian.widths=0"), ("--gaussian.widths=0", "at least 1")),
         (("--data=data", "--fit.steps=10"), ("--fit.steps", "multiple")),
     ],
 )

@@ -24,7 +24,7 @@ MAY_BE_ZERO = {
 
 MAY_BE_NEGATIVE = {
     *("action_low", "action_high", "latent_max_log_std", "latent_target_entropy"),
-    *("target_entropy", "min_log_std", "max_log_std"),
+    *("target_entropy", "min_log_std", "max_log_std", "target"),
 }
 
 NEVER_ZERO = {"report_episodes": "parrot", "video_episodes": "evaluate"}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.training import flags
+from tests.training import no_jax
 
 PROGRAM = """
 import dataclasses, errno, os, signal
@@ -54,24 +55,13 @@ flags.run(main)
 
 LONG = "a" * 300
 
-JAX = """
-Array = object
-
-class config:
-    jax_enable_x64 = False
-
-def devices():
-    return []
-"""
-
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("program")
     (folder / "program.py").write_text(textwrap.dedent(PROGRAM))
     (folder / "quick.flags").write_text("--seed=7\n")
-    # Importing jax takes seconds, and all that is needed of it here are a few names.
-    (folder / "jax.py").write_text(JAX)
+    no_jax.put_beside(folder / "program.py")
     return folder
 
 

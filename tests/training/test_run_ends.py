@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 
 from behavior_priors.training import termination
 from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.training.finite import find_culprit
 from behavior_priors.training.loop import Loop, LoopState, make_loop
 from behavior_priors.training.run import RunConfig
 from behavior_priors.types import UserError
@@ -92,44 +92,44 @@ def test_what_a_kill_left_is_removed_even_when_nothing_is_left_to_do(
     assert {path.name for path in checkpoints.iterdir()} == {"0000000064", "0000000080"}
 
 
-@pytest.mark.parametrize(
-    ("array", "part"),
-    [
-        ("reward", "replay.data.reward"),
-        ("time", "replay.data.observation.time"),
-        ("action", "replay.data.observation.action"),
-        ("nothing else", "envs.simulation.place"),
-    ],
-)
-def test_an_environment_that_gives_no_numbers_is_named(
-    array: str, part: str, tmp_path: Path
-) -> None:
+def test_an_environment_whose_simulation_breaks_is_named(tmp_path: Path) -> None:
+    """What it gives is finite, so nothing of it is left out; see `test_unusable` for the rest."""
     env = make_walk()
 
     def step(state: Any, action: jax.Array) -> Any:
         after = env.step(state, action)
-        bad = functools.partial(jnp.where, after.time == 2, jnp.inf)
-        if array == "reward":
-            return after._replace(reward=bad(after.reward))
-        if array == "nothing else":
-            return after._replace(simulation=after.simulation | {"place": jnp.nan * action[0]})
-        seen = {name: bad(x) if name == array else x for name, x in after.observation.items()}
-        return after._replace(observation=seen)
-
-    def observe_nothing(state: Any, action: jax.Array) -> Any:
-        after = step(state, action)
         return after._replace(
-            observation={n: jnp.ones_like(x) for n, x in after.observation.items()}
+            simulation=after.simulation | {"place": jnp.nan * action[0]},
+            observation={n: jnp.ones_like(x) for n, x in after.observation.items()},
         )
 
-    spoiled = env._replace(step=observe_nothing if array == "nothing else" else step)
-    loop = make_loop(spoiled, make_averager(), CONFIG)
     with pytest.raises(UserError) as error:
-        learn(tmp_path, loop)
-    assert str(error.value).startswith(f"walk: {part} holds NaN or infinity, which probe/walk ")
+        learn(tmp_path, make_loop(env._replace(step=step), make_averager(), CONFIG))
+    place = "walk: envs.simulation.place holds NaN or infinity, which probe/walk "
+    assert str(error.value).startswith(place)
     assert str(error.value).endswith(" (nothing was saved before)")
     assert "learning rate" not in str(error.value)
     assert Checkpointer(tmp_path / "checkpoints").steps() == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "named"),
+    [
+        (("replay.data.reward", "learner.policy.w"), "replay.data.reward"),
+        (
+            ("learner.policy.w", "context.data.observation.action"),
+            "context.data.observation.action",
+        ),
+        (("envs.reward", "episode_return"), "envs.reward"),
+        # the learner broke first, and its actions broke the rest
+        (("learner.policy.w", "envs.simulation.place"), None),
+        (("learner.policy.w", "replay.data.action", "replay.data.reward"), None),
+        (("learner.policy.w",), None),
+    ],
+)
+def test_who_is_to_blame(broken: tuple[str, ...], named: str | None) -> None:
+    found = find_culprit(broken, "probe/walk")
+    assert found is None if named is None else str(found).startswith(f"{named} holds NaN or ")
 
 
 def test_infinity_may_be_a_note_of_the_environment(tmp_path: Path) -> None:

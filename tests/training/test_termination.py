@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.training import termination
+from tests.training import no_jax
 
 PATIENCE = 0.8
 
 PROGRAM = f"""
-import ctypes, dataclasses, os, signal, sys, time, types, weakref
-jax = types.ModuleType("jax")
-jax.Array = object
-sys.modules["jax"] = jax  # importing it takes seconds, and one name is all that is needed here
+import ctypes, dataclasses, os, signal, sys, time, weakref
 from behavior_priors.training import flags, termination
 
 termination.PATIENCE = {PATIENCE}
@@ -89,6 +87,7 @@ flags.run(main)
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("program") / "program.py"
     path.write_text(textwrap.dedent(PROGRAM))
+    no_jax.put_beside(path)
     return path
 
 
