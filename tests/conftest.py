@@ -34,6 +34,30 @@ MIXES_DTYPES = (
 # Geometry adds vectors to lists of vectors.
 MIXES_RANKS = ("test_distributions", "priors", "envs", "data", *MIXES_DTYPES)
 
+# Rooms whose tests compile much and compute little, and ask for no bits that optimizing gives.
+COMPILES_FAST = (
+    "benchmarks",
+    "experiments",
+    "learners",
+    "objectives",
+    "priors",
+    "test_image_networks",
+    "training",
+)
+
+
+def room_of(request: pytest.FixtureRequest) -> str:
+    return request.path.relative_to(TESTS).parts[0].removesuffix(".py")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast_compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Code that is compiled fast rather than fast, where that takes most of the time."""
+    name, is_fast = "jax_disable_most_optimizations", room_of(request) in COMPILES_FAST
+    jax.config.update(name, is_fast)
+    yield
+    jax.config.update(name, False)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def strict_arrays(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -41,7 +65,7 @@ def strict_arrays(request: pytest.FixtureRequest) -> Iterator[None]:
 
     Module-wide, so that it also holds for fixtures that a module shares between its tests.
     """
-    room = request.path.relative_to(TESTS).parts[0].removesuffix(".py")
+    room = room_of(request)
     with contextlib.ExitStack() as stack:
         if room not in MIXES_DTYPES:
             stack.enter_context(jax.numpy_dtype_promotion("strict"))

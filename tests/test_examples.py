@@ -55,18 +55,18 @@ TINY = (
 
 
 class Runner:
-    """Runs programs in one folder, with what they compile kept between them."""
+    """Runs programs in one folder."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder, self.cache = folder, cache
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def __call__(self, module: str, *arguments: str) -> Result:
-        return Program(module, arguments, folder=self.folder, cache=self.cache).succeed()
+        return Program(module, arguments, folder=self.folder).succeed()
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    return Runner(tmp_path_factory.mktemp("examples"), tmp_path_factory.mktemp("cache"))
+    return Runner(tmp_path_factory.mktemp("examples"))
 
 
 def test_a_mujoco_task_of_ones_own(run: Runner) -> None:
@@ -117,6 +117,7 @@ def test_a_trained_policy_demonstrates(run: Runner) -> None:
     result = run(
         "experiments.collect",
         "--checkpoint=push",
+        "--trust=examples.push.push_env",
         "--method=parrot",
         "--episodes=3",
         "--side_by_side=2",

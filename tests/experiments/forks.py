@@ -53,7 +53,7 @@ class Forks:
         """Imports, in a process of its own.
 
         Args:
-          folder: for the programs' outputs and what they compile.
+          folder: for the programs' outputs.
           programs: that it can start, modules of `experiments` or by their whole names.
           settings: variables of their environment, besides those of `runs.environment`.
         """
@@ -62,7 +62,7 @@ class Forks:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.experiments.forks", *programs],
             cwd=ROOT,
-            env=environment(folder / "compiled") | dict(settings or {}),
+            env=environment() | dict(settings or {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -60,25 +64,29 @@ TINY = (
 """Both methods, every stage, and nets that learn nothing in so short a time."""
 
 
-def environment(cache: Path | None = None) -> dict[str, str]:
+@functools.cache
+def compiled() -> Path:
+    """Folder of compiled programs, for all that this process starts; it is removed in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="compiled-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def environment(*, writes_cache: bool = True) -> dict[str, str]:
     """Of a program whose time goes into compiling: code that is compiled fast rather than fast.
 
     Args:
-      cache: folder of compiled programs; None for a process that may be killed while it writes one.
+      writes_cache: not for a process that may be killed while it writes a compiled program.
     """
-    settings = {
+    return {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "JAX_COMPILATION_CACHE_DIR": str(compiled()),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0" if writes_cache else "1e9",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
-    if cache is not None:
-        settings |= {
-            "JAX_COMPILATION_CACHE_DIR": str(cache),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
-    return settings
 
 
 class Result(NamedTuple):
@@ -91,15 +99,13 @@ class Result(NamedTuple):
 
 
 class Program:
-    """A program under way, `python -m MODULE ARGUMENTS...`, in a process group of its own."""
+    """A program under way, `python -m MODULE ARGUMENTS...`, in a process group of its own.
+
+    One that is to be killed starts fast where another has compiled the same before.
+    """
 
     def __init__(
-        self,
-        module: str,
-        arguments: Sequence[str],
-        *,
-        folder: Path,
-        cache: Path | None = None,
+        self, module: str, arguments: Sequence[str], *, folder: Path, may_be_killed: bool = False
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._words = (module, *arguments)
@@ -109,7 +115,7 @@ class Program:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 cwd=folder,
-                env=environment(cache),
+                env=environment(writes_cache=not may_be_killed),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

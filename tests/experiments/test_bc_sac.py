@@ -49,11 +49,11 @@ class Run(NamedTuple):
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     workdir = tmp_path_factory.mktemp("bc_sac") / "run"
 
-    def start() -> Program:
-        arguments = [*FLAGS, f"--workdir={workdir}"]
-        return Program("experiments.parrot", arguments, folder=workdir.parent / "log")
+    def start(*, may_be_killed: bool = False) -> Program:
+        arguments, folder = [*FLAGS, f"--workdir={workdir}"], workdir.parent / "log"
+        return Program("experiments.parrot", arguments, folder=folder, may_be_killed=may_be_killed)
 
-    program = start()
+    program = start(may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(workdir / "bc")) >= 3)
     program.kill()
     steps = Checkpointer(workdir / "bc" / "checkpoints").steps()

@@ -62,7 +62,7 @@ def test_only_the_same_collection_is_resumed(whole: Path, refused: Refused) -> N
 def test_a_killed_collection_is_valid_and_completed_identically(
     whole: Path, forks: Forks, tmp_path: Path
 ) -> None:
-    program = Program("experiments.collect", FLAGS, folder=tmp_path)
+    program = Program("experiments.collect", FLAGS, folder=tmp_path, may_be_killed=True)
     first = tmp_path / "data" / "episodes-00000.npz"
     program.wait_until(first.exists)
     program.kill()

@@ -87,7 +87,7 @@ def test_a_killed_conversion_leaves_no_dataset_and_the_next_one_is_whole(tmp_pat
     table["observations"] = np.tile(table["observations"], 15)
     write_npz(tmp_path / "file.npz", table, compressed=False)
     arguments = ("--input=file.npz", "--output=data")
-    program = Program("experiments.convert", arguments, folder=tmp_path)
+    program = Program("experiments.convert", arguments, folder=tmp_path, may_be_killed=True)
     program.wait_until((tmp_path / ".partial-data" / "episodes-00000.npz").exists)
     program.kill()
     assert not (tmp_path / "data").exists()

@@ -6,12 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pytest
 from absl import flags as absl_flags
 
 from behavior_priors.training import flags
+from behavior_priors.training.adapt import make_adapt
 from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.training.meta_loop import make_meta_loop
 from behavior_priors.training.metrics import Stopwatch
 from behavior_priors.training.run import RecordConfig
 from experiments.pearl import PearlExperimentConfig, learn, prepare, task_env
@@ -59,9 +62,9 @@ class Run(NamedTuple):
     steps: list[int]
 
 
-def start(workdir: Path, *more: str) -> Program:
-    folder = workdir.parent / "log"
-    return Program("experiments.pearl", [*TINY, f"--workdir={workdir}", *more], folder=folder)
+def start(workdir: Path, *more: str, may_be_killed: bool = False) -> Program:
+    arguments, folder = [*TINY, f"--workdir={workdir}", *more], workdir.parent / "log"
+    return Program("experiments.pearl", arguments, folder=folder, may_be_killed=may_be_killed)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("pearl")
     killed, whole = folder / "killed", folder / "whole"
     start(whole).succeed()
-    program = start(killed)
+    program = start(killed, may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(killed / "pearl")) >= 3)
     program.kill()
     steps = Checkpointer(killed / "pearl" / "checkpoints").steps()
@@ -161,19 +164,37 @@ def test_what_makes_no_sense_is_refused_at_once(
     refused(tmp_path, "pearl", *TINY, f"--workdir={workdir}", *arguments, names=names)
 
 
-@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.flags")))
-def test_presets_run(preset: str, tmp_path: Path) -> None:
-    """One round with two updates: short episodes, networks narrow but as deep as the preset's."""
+def read_preset(name: str) -> PearlExperimentConfig:
     values = absl_flags.FlagValues()
     flags.define(PearlExperimentConfig, flag_values=values)
-    values(["pearl", f"--flagfile={PRESETS / preset}.flags"])
-    config = flags.read(PearlExperimentConfig, flag_values=values)
+    values(["pearl", f"--flagfile={PRESETS / name}.flags"])
+    return flags.read(PearlExperimentConfig, flag_values=values)
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.flags")))
+def test_presets_fit_together(preset: str) -> None:
+    """In their whole size, without compiling or running any of it."""
+    config = read_preset(preset)
+    env, tasks, learner = prepare(config, task_env(config))
+    loop, _ = make_meta_loop(env, learner, config.loop, tasks.train)
+    before = jax.eval_shape(loop.init, jax.random.key(0))
+    after, metrics = jax.eval_shape(loop.run_epoch, before)
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
+        lambda x: (x.shape, x.dtype), before
+    )
+    assert {name for name in metrics if name.startswith("train/")}
+    adapt = make_adapt(env, learner, config.adapt)
+    adapted = jax.eval_shape(adapt, after.learner.policy, tasks.test, jax.random.key(0))
+    tested = jax.tree.leaves(tasks.test)[0].shape[0]
+    assert adapted.returns.shape == (tested, config.adapt.repeats, config.adapt.trajectories)
+
+
+@pytest.mark.parametrize("preset", ["quick_cheetah_velocity", "quick_sparse"])
+def test_presets_run(preset: str, tmp_path: Path) -> None:
+    """One round with two updates: short episodes, networks narrow but as deep as the preset's."""
+    config = read_preset(preset)
     sac, loop = config.sac, config.loop
-    # those of a tabletop are as long as they are
-    length, env = 25, config.env
-    if not env.startswith("grasp/"):
-        length, mark = 10, "&" if "?" in env else "?"
-        env = f"{env}{mark}episode_length={length}"
+    length = 10
 
     def narrow(widths: tuple[int, ...]) -> tuple[int, ...]:
         return (8,) * len(widths)
@@ -183,7 +204,7 @@ def test_presets_run(preset: str, tmp_path: Path) -> None:
 
     config = dataclasses.replace(
         config,
-        env=env,
+        env=f"{config.env}{'&' if '?' in config.env else '?'}episode_length={length}",
         train_tasks=min(config.train_tasks, 3),
         test_tasks=min(config.test_tasks, 2),
         context=dataclasses.replace(config.context, widths=narrow(config.context.widths)),

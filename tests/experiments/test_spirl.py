@@ -78,9 +78,9 @@ class Run(NamedTuple):
     steps: list[int]
 
 
-def start(workdir: Path, *more: str) -> Program:
-    folder = workdir.parent / "log"
-    return Program("experiments.spirl", [*TINY, f"--workdir={workdir}", *more], folder=folder)
+def start(workdir: Path, *more: str, may_be_killed: bool = False) -> Program:
+    arguments, folder = [*TINY, f"--workdir={workdir}", *more], workdir.parent / "log"
+    return Program("experiments.spirl", arguments, folder=folder, may_be_killed=may_be_killed)
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +88,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("spirl")
     killed, whole = folder / "killed", folder / "whole"
     start(whole).succeed()
-    program = start(killed)
+    program = start(killed, may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(killed / "skills")) >= 1)
     program.kill()
     fit_steps = Checkpointer(killed / "skills" / "checkpoints").steps()
-    program = start(killed)
+    program = start(killed, may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(killed / "spirl")) >= 4)
     program.kill()
     steps = Checkpointer(killed / "spirl" / "checkpoints").steps()

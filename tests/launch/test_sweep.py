@@ -36,7 +36,7 @@ class Sweep:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "launch.sweep", *arguments],
                 cwd=folder,
-                env=runs.environment(),
+                env=runs.environment(writes_cache=False),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.PIPE,
