@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from behavior_priors.checks import check_ranges
 from behavior_priors.ranges import Count, Positive
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
@@ -169,4 +169,4 @@ def _line(row: Row) -> str:
 
 if __name__ == "__main__":
     flags.define(RunConfig)
-    flags.run(main)
+    programs.run(main)

@@ -18,7 +18,7 @@ from behavior_priors.data.collect import ROUND, collect, verify
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.ranges import Count, Episodes, Seed
-from behavior_priors.training import flags, termination
+from behavior_priors.training import flags, programs, termination
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.types import Env, UserError
 from experiments.restore import as_demonstrator, restore_run
@@ -146,4 +146,4 @@ def _demonstrated(config: CollectConfig) -> tuple[Env, str]:
 
 if __name__ == "__main__":
     flags.define(CollectConfig)
-    flags.run(main)
+    programs.run(main)

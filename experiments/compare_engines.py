@@ -26,7 +26,7 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.keys import named_key
 from behavior_priors.ranges import Episodes, Seed
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import Env, State, UserError
 
@@ -238,4 +238,4 @@ def report(engines: Sequence[str], result: Comparison) -> list[str]:
 
 if __name__ == "__main__":
     flags.define(CompareConfig)
-    flags.run(main)
+    programs.run(main)

@@ -25,7 +25,7 @@ from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
 from behavior_priors.envs.registry import make_env
 from behavior_priors.ranges import Count, Positive, Real
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.types import UserError
 
@@ -166,4 +166,4 @@ def _print_report(reader: EpisodeReader, output: str) -> None:
 
 if __name__ == "__main__":
     flags.define(ConvertConfig)
-    flags.run(main)
+    programs.run(main)

@@ -23,7 +23,7 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.keys import named_key
 from behavior_priors.ranges import Count, Seed, Weight
-from behavior_priors.training import figures, flags
+from behavior_priors.training import figures, flags, programs
 from behavior_priors.training.statistics import Estimate, success_rate
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import Array, Env, PRNGKey, State, UserError
@@ -142,4 +142,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(DemonstratorConfig)
-    flags.run(main)
+    programs.run(main)

@@ -16,7 +16,7 @@ from pathlib import Path
 from behavior_priors.files import READ_ONLY
 from behavior_priors.keys import named_key
 from behavior_priors.ranges import Episodes, Few, Seed
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
 from experiments.restore import restore_run
@@ -80,4 +80,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(EvaluateConfig)
-    flags.run(main)
+    programs.run(main)

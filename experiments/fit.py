@@ -21,7 +21,7 @@ from behavior_priors.networks import count_parameters
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.ranges import Seed
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.fit import FitConfig, make_fit
 from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, check_run_config
@@ -133,4 +133,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(FitProgramConfig)
-    flags.run(main)
+    programs.run(main)

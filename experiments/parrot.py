@@ -26,7 +26,7 @@ from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.networks import StdLimit
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.ranges import Episodes, FewOrZero, Limit, LogStd, Nats, Seed, TwoOrMore
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.metrics import Stopwatch, format_seconds
@@ -311,4 +311,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(ParrotConfig)
-    flags.run(main)
+    programs.run(main)

@@ -28,7 +28,7 @@ from behavior_priors.learners.pearl import PearlConfig, check_pearl_config, make
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
 from behavior_priors.ranges import Episodes, EpisodesOrZero, Seed
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.adapt import (
     Adaptation,
     AdaptConfig,
@@ -291,4 +291,4 @@ def scores(tested: Adaptation, trained: Adaptation) -> dict[str, float]:
 
 if __name__ == "__main__":
     flags.define(PearlExperimentConfig)
-    flags.run(main)
+    programs.run(main)

@@ -20,7 +20,7 @@ import numpy as np
 
 from behavior_priors.data.shards import Shard
 from behavior_priors.files import write_atomically
-from behavior_priors.training import adaptation_figures, figures, flags
+from behavior_priors.training import adaptation_figures, figures, flags, programs
 from behavior_priors.training.flag_kinds import Kind
 from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.workdir import ADAPTATION_FILE, FLAGS_FILE
@@ -235,4 +235,4 @@ def with_workdirs(argv: Sequence[str]) -> list[str]:
 if __name__ == "__main__":
     sys.argv = with_workdirs(sys.argv)
     flags.define(ReportConfig)
-    flags.run(main)
+    programs.run(main)

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, TypedDict
 from behavior_priors import locks
 from behavior_priors.foreign_files import MEGABYTE, check_folder, read_json
 from behavior_priors.ranges import Count, Positive, Seed
-from behavior_priors.training import flags, termination
+from behavior_priors.training import flags, programs, termination
 from behavior_priors.training.metrics import format_seconds
 from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, write_json_atomic
 from behavior_priors.types import UserError
@@ -302,4 +302,4 @@ def _last_line(log: Path) -> str:
 
 if __name__ == "__main__":
     flags.define(SweepConfig)
-    flags.run(main)
+    programs.run(main)

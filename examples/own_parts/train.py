@@ -20,7 +20,7 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.wrappers import decode_action
 from behavior_priors.keys import named_key
 from behavior_priors.ranges import Episodes, Limit, Seed, TwoOrMore
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.fit import FitConfig, fit
 from behavior_priors.training.loop import LoopConfig, make_loop
@@ -88,4 +88,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(TrainConfig)
-    flags.run(main)
+    programs.run(main)

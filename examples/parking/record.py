@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from behavior_priors.ranges import Count, Seed, Weight
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from examples.parking.parking import ACTION_HIGH, ACTION_LOW, BAY_Y, BAYS, WHEELBASE, bay_x
 
 NEW_BAY = 5
@@ -108,4 +108,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(RecordConfig)
-    flags.run(main)
+    programs.run(main)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from tests.chaos.harness import Work, disturb, leave_alone
 from tests.chaos.works import EXPERIMENTS, PROGRAMS, STAGES
 from tests.experiments.forks import Forks
@@ -78,4 +78,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(ChaosConfig)
-    flags.run(main)
+    programs.run(main)

@@ -23,7 +23,7 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.training import flags, termination
+from behavior_priors.training import flags, programs, termination
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
 from behavior_priors.training.metrics import Stopwatch
@@ -143,4 +143,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(StageConfig)
-    flags.run(main)
+    programs.run(main)

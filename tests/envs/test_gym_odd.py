@@ -19,7 +19,7 @@ from behavior_priors.envs.guard import check_step, checked
 from behavior_priors.envs.gym_answers import find_success
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.training import flags, termination
+from behavior_priors.training import programs, termination
 from behavior_priors.types import Env, UserError
 from tests.envs import gym_odd
 from tests.envs.gym_counting import make_counting, run
@@ -100,7 +100,7 @@ def test_a_program_ends_with_the_line(
         made.does = "raise in reset"
 
     with pytest.raises(SystemExit) as caught:
-        flags._guard(lambda: jax.block_until_ready(jax.jit(env.reset)(jax.random.key(0))))
+        programs._guard(lambda: jax.block_until_ready(jax.jit(env.reset)(jax.random.key(0))))
     assert caught.value.code == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.fullmatch(rf"error: {ODD}: reset\(seed=\d+\) raised RuntimeError: .*{FILE}:.*", said)

@@ -203,10 +203,10 @@ def test_what_is_missing_is_one_line(tmp_path: Path):
     code = (
         "import sys; sys.modules['gymnasium_robotics'] = None\n"
         "from experiments import parrot\n"
-        "from behavior_priors.training import flags\n"
+        "from behavior_priors.training import flags, programs\n"
         f"sys.argv = ['parrot', '--env=kitchen/mixed', '--workdir={tmp_path / 'run'}']\n"
         "flags.define(parrot.ParrotConfig)\n"
-        "flags.run(parrot.main)\n"
+        "programs.run(parrot.main)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 2

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from behavior_priors.ranges import Count, CountOrZero, Real, Seed, Weight
-from behavior_priors.training import flags, termination
+from behavior_priors.training import flags, programs, termination
 from behavior_priors.training.workdir import open_workdir, write_summary
 from behavior_priors.types import UserError
 
@@ -75,4 +75,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(CounterConfig)
-    flags.run(main)
+    programs.run(main)

@@ -20,12 +20,12 @@ import sys
 import jax
 if sys.argv.pop() == "late":
     jax.devices()
-from behavior_priors.training import flags
+from behavior_priors.training import programs
 
 def main():
     print(jax.numpy.zeros(0, float).dtype)
 
-flags.run(main)
+programs.run(main)
 """
 
 

@@ -16,7 +16,7 @@ from tests.training import no_jax
 PROGRAM = """
 import dataclasses, errno, os, signal
 from behavior_priors.ranges import Seed
-from behavior_priors.training import flags
+from behavior_priors.training import flags, programs
 from behavior_priors.types import UserError
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def main():
         raise ZeroDivisionError
     print("seed", config.seed)
 
-flags.run(main)
+programs.run(main)
 """
 
 LONG = "a" * 300

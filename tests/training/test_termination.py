@@ -18,7 +18,7 @@ PATIENCE = 0.8
 
 PROGRAM = f"""
 import ctypes, dataclasses, os, signal, sys, time, weakref
-from behavior_priors.training import flags, termination
+from behavior_priors.training import flags, programs, termination
 
 termination.PATIENCE = {PATIENCE}
 
@@ -79,7 +79,7 @@ def main():
         time.sleep(1.5 * termination.PATIENCE)
         print("alive", flush=True)
 
-flags.run(main)
+programs.run(main)
 """
 
 
