@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.observations import is_image
+from behavior_priors.image_networks import ImageSlot, See
 from behavior_priors.types import Array, Observation, ObservationSpec
-
-IMAGE_FEATURES = 32
-"""Numbers that an image becomes before it meets other observations."""
 
 FEW_ROWS = 32
 """Of a product that is part of acting, not of an update."""
@@ -75,90 +72,6 @@ def flatten_things(observation: Observation, spec: ObservationSpec, names: Seque
         batch = array.shape[: array.ndim - len(array_spec.shape)]
         parts.append(x.reshape(*batch, array_spec.shape[0], -1))
     return jnp.concatenate(parts, axis=-1)
-
-
-class ImageSlot(NamedTuple):
-    """Where an image lies in the vector that `flatten_observation` makes, and its shape."""
-
-    start: int
-    shape: tuple[int, ...]
-
-
-def image_slots(spec: ObservationSpec, names: Sequence[str]) -> tuple[ImageSlot, ...]:
-    """The images among the named arrays, `[height, width, channels]`."""
-    slots, start = [], 0
-    for name in names:
-        shape = tuple(spec[name].shape)
-        if is_image(shape, spec[name].dtype):
-            slots.append(ImageSlot(start, shape))
-        start += math.prod(shape)
-    return tuple(slots)
-
-
-class Halve(nn.Module):
-    """A convolution of 4 x 4 pixels with a stride of 2 and a border of one: `nn.Conv`'s numbers.
-
-    As one product of all patches, because XLA on a CPU makes a convolution in a loop, which is
-    where training is, ten times slower than outside of one. Patches are put together from 2 x 2
-    blocks, of which each is in four.
-    """
-
-    channels: int
-
-    @nn.compact
-    def __call__(self, image: Array) -> Array:
-        """Maps `[N, height, width, c]` to `[N, height // 2, width // 2, channels]`."""
-        count, height, width, depth = image.shape
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (4, 4, depth, self.channels))
-        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        rows, columns = (height + 2) // 2, (width + 2) // 2
-        x = jnp.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))[:, : 2 * rows, : 2 * columns]
-        x = x.reshape(count, rows, 2, columns, 2, depth).swapaxes(2, 3)
-        x = x.reshape(count, rows, columns, 4 * depth)
-        patches = [x[:, i : rows - 1 + i, j : columns - 1 + j] for i in (0, 1) for j in (0, 1)]
-        weights = kernel.reshape(2, 2, 2, 2, depth, self.channels).swapaxes(1, 2)
-        product = jnp.concatenate(patches, axis=-1) @ weights.reshape(-1, self.channels)
-        return product + bias
-
-
-class ImageEncoder(nn.Module):
-    """Features `[..., features]` of an image `[..., height, width, channels]`.
-
-    Convolutions of 4 x 4 pixels with a stride of 2, as many as there are `channels`, then a dense
-    layer: the encoder of SPiRL's public code, without its normalisation. An image whose shorter
-    side is below 8 pixels has as many convolutions as leave something of it.
-    """
-
-    channels: Sequence[int] = (8, 16, 32)
-    features: int = IMAGE_FEATURES
-
-    @nn.compact
-    def __call__(self, image: Array) -> Array:
-        """Returns the features."""
-        batch = image.shape[:-3]
-        x = image.reshape(-1, *image.shape[-3:])
-        halvings = min(image.shape[-3:-1]).bit_length() - 1
-        for channels in self.channels[:halvings]:
-            x = nn.relu(Halve(channels)(x))
-        return nn.Dense(self.features)(x.reshape(*batch, -1))
-
-
-class See(nn.Module):
-    """A flat observation with its images replaced by their features, which come last."""
-
-    images: Sequence[ImageSlot]
-
-    @nn.compact
-    def __call__(self, observation: Array) -> Array:
-        """Maps `[..., size]` to `[..., size without images + features]`."""
-        rest, seen, at = [], [], 0
-        for start, shape in self.images:
-            stop = start + math.prod(shape)
-            rest.append(observation[..., at:start])
-            image = observation[..., start:stop].reshape(*observation.shape[:-1], *shape)
-            seen.append(ImageEncoder()(image))
-            at = stop
-        return jnp.concatenate([*rest, observation[..., at:], *seen], axis=-1)
 
 
 def few_rows_dot(x: Array, kernel: Array, dimensions: Any, precision: Any = None) -> Array:

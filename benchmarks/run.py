@@ -17,7 +17,7 @@ from typing import NamedTuple
 from behavior_priors.checks import check_ranges
 from behavior_priors.ranges import Count, Positive
 from behavior_priors.training import flags, programs
-from behavior_priors.training.metrics import format_seconds
+from behavior_priors.training.progress import format_seconds
 from behavior_priors.training.workdir import write_json_atomic
 from behavior_priors.types import UserError
 from benchmarks import (

@@ -19,7 +19,7 @@ from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.ranges import Count, Episodes, Seed
 from behavior_priors.training import flags, programs, termination
-from behavior_priors.training.metrics import format_seconds
+from behavior_priors.training.progress import format_seconds
 from behavior_priors.types import Env, UserError
 from experiments.restore import as_demonstrator, restore_run
 

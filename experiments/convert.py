@@ -26,7 +26,7 @@ from behavior_priors.data.report import lines
 from behavior_priors.envs.registry import make_env
 from behavior_priors.ranges import Count, Positive, Real
 from behavior_priors.training import flags, programs
-from behavior_priors.training.metrics import format_seconds
+from behavior_priors.training.progress import format_seconds
 from behavior_priors.types import UserError
 
 

@@ -23,7 +23,7 @@ from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.ranges import Seed
 from behavior_priors.training import flags, programs
 from behavior_priors.training.fit import FitConfig, make_fit
-from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.progress import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, check_run_config
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec, Prior, UserError

@@ -29,7 +29,7 @@ from behavior_priors.ranges import Episodes, FewOrZero, Limit, LogStd, Nats, See
 from behavior_priors.training import flags, programs
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig
-from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.progress import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, check_run_config
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import Env, Params, Prior, UserError

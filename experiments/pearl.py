@@ -38,7 +38,7 @@ from behavior_priors.training.adapt import (
 from behavior_priors.training.evaluate import EvaluateFn
 from behavior_priors.training.meta_loop import make_meta_loop
 from behavior_priors.training.meta_schedule import MetaLoopConfig
-from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.progress import Stopwatch, format_seconds
 from behavior_priors.training.run import RecordConfig, check_run_config, run_loop
 from behavior_priors.training.statistics import stratified_bootstrap_interval
 from behavior_priors.training.workdir import (

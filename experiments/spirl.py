@@ -21,7 +21,7 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.keys import named_key
 from behavior_priors.learners.kl_sac import check_divergence
 from behavior_priors.training import flags, programs
-from behavior_priors.training.metrics import Stopwatch, format_seconds
+from behavior_priors.training.progress import Stopwatch, format_seconds
 from behavior_priors.training.run import check_run_config
 from behavior_priors.training.workdir import open_workdir, write_summary
 from behavior_priors.trust import allow_path

@@ -28,8 +28,8 @@ from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.evaluate import interaction_report, make_evaluate
 from behavior_priors.training.fit import Data, FitConfig
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
-from behavior_priors.training.metrics import Stopwatch, format_seconds
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
+from behavior_priors.training.progress import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, run_fit, run_loop
 from behavior_priors.types import (
     ActionSpec,

@@ -29,7 +29,7 @@ from behavior_priors import locks
 from behavior_priors.foreign_files import MEGABYTE, check_folder, read_json
 from behavior_priors.ranges import Count, Positive, Seed
 from behavior_priors.training import flags, programs, termination
-from behavior_priors.training.metrics import format_seconds
+from behavior_priors.training.progress import format_seconds
 from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, write_json_atomic
 from behavior_priors.types import UserError
 from experiments.report import write_report

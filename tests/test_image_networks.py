@@ -11,18 +11,16 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from behavior_priors.learners.parts import start_from_prior
-from behavior_priors.networks import (
+from behavior_priors.image_networks import (
     IMAGE_FEATURES,
-    Critics,
-    GaussianPolicy,
     Halve,
     ImageEncoder,
     ImageSlot,
     See,
-    flatten_observation,
     image_slots,
 )
+from behavior_priors.learners.parts import start_from_prior
+from behavior_priors.networks import Critics, GaussianPolicy, flatten_observation
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.types import ActionSpec, ArraySpec, UserError
 

@@ -17,16 +17,11 @@ import jax.numpy as jnp
 import optax
 
 from behavior_priors import distributions
+from behavior_priors.image_networks import image_slots
 from behavior_priors.learner import ActFn
 from behavior_priors.learners.parts import descend, make_adam, make_policy, resolve_names
 from behavior_priors.learners.sac_config import SACConfig, check_sac_config
-from behavior_priors.networks import (
-    Critic,
-    Critics,
-    flatten_observation,
-    image_slots,
-    observation_size,
-)
+from behavior_priors.networks import Critic, Critics, flatten_observation, observation_size
 from behavior_priors.objectives import td
 from behavior_priors.types import (
     ActionSpec,

@@ -10,15 +10,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from behavior_priors.image_networks import IMAGE_FEATURES, image_slots
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.networks import (
-    IMAGE_FEATURES,
-    GaussianPolicy,
-    flatten_observation,
-    image_slots,
-    observation_size,
-)
+from behavior_priors.networks import GaussianPolicy, flatten_observation, observation_size
 from behavior_priors.types import (
     Array,
     Observation,

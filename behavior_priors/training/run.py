@@ -34,11 +34,10 @@ from behavior_priors.training.metrics import (
     JsonlWriter,
     MetricWriter,
     MultiWriter,
-    Progress,
-    Stopwatch,
     TensorBoardWriter,
     WandbWriter,
 )
+from behavior_priors.training.progress import Progress, Stopwatch
 from behavior_priors.training.stage import Stage, open_stage
 from behavior_priors.types import PRNGKey, UserError
 

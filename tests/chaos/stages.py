@@ -26,8 +26,8 @@ from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.training import flags, programs, termination
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
-from behavior_priors.training.metrics import Stopwatch
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
+from behavior_priors.training.progress import Stopwatch
 from behavior_priors.training.run import RunConfig, run_fit, run_loop
 from experiments.pearl import PearlExperimentConfig, learn, prepare
 from tests.training.walk import make_averager, make_walk

@@ -15,7 +15,7 @@ from behavior_priors.training import flags
 from behavior_priors.training.adapt import make_adapt
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.meta_loop import make_meta_loop
-from behavior_priors.training.metrics import Stopwatch
+from behavior_priors.training.progress import Stopwatch
 from behavior_priors.training.run import RecordConfig
 from experiments.pearl import PearlExperimentConfig, learn, prepare, task_env
 from tests.experiments import runs

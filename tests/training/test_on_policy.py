@@ -16,8 +16,9 @@ from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.training.evaluate import make_evaluate
 from behavior_priors.training.loop import Loop
-from behavior_priors.training.metrics import Stopwatch, read_jsonl
+from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
+from behavior_priors.training.progress import Stopwatch
 from behavior_priors.training.run import RunConfig, run_loop
 from behavior_priors.types import UserError
 from tests.training.test_run import Killed, killer, same

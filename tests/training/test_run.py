@@ -18,7 +18,8 @@ from behavior_priors.training import run as run_module
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.training.fit import FitConfig, FitState
 from behavior_priors.training.loop import Loop, LoopConfig, LoopState, make_loop
-from behavior_priors.training.metrics import Stopwatch, read_jsonl
+from behavior_priors.training.metrics import read_jsonl
+from behavior_priors.training.progress import Stopwatch
 from behavior_priors.training.run import RunConfig, check_run_config, run_fit, run_loop
 from behavior_priors.types import Prior, UserError
 from tests.training.walk import make_averager, make_walk
