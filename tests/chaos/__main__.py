@@ -57,7 +57,7 @@ def disturb_all(
 def main() -> None:
     """Ends what the command line says as often as it says."""
     config, began = flags.read(ChaosConfig), time.monotonic()
-    stages, programs = (
+    stages, experiments = (
         [work for work in works if work.name in config.works or not config.works]
         for works in (STAGES, EXPERIMENTS)
     )
@@ -67,7 +67,7 @@ def main() -> None:
     ):
         for label, works, ends in (
             ("stages", stages, config.stage_ends),
-            ("programs", programs, config.program_ends),
+            ("programs", experiments, config.program_ends),
         ):
             if not ends:
                 continue
