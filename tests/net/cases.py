@@ -146,31 +146,26 @@ def _spirl() -> Iterator[Case]:
 
 def _pearl() -> Iterator[Case]:
     for name in _names("pearl"):
-        text = _read(PRESETS / "pearl" / f"{name}.flags")
-        env = _said(text, "env")
+        config = _read(name)
+        env = config.env
         # those of a tabletop are as long as they are
         length = 25 if env.startswith("grasp/") else 10
         if length == 10:
             env += f"{'&' if '?' in env else '?'}episode_length=10"
         steps = [f"--loop.initial_steps={length}"]
         for part in ("prior", "posterior", "extra"):
-            has_some = _said(text, f"loop.{part}_steps", "0") != "0"
+            has_some = getattr(config.loop, f"{part}_steps") > 0
             steps.append(f"--loop.{part}_steps={length if has_some else 0}")
         tasks = () if "direction" in name else ("--train_tasks=3", "--test_tasks=2")
         whole = (*_preset("pearl", name), *_PEARL, *steps, *tasks, f"--env={env}", "--workdir=run")
         yield Case(f"pearl/{name}", (whole, _EVALUATE))
 
 
-def _read(path: Path) -> str:
-    """A flagfile's text, those that it begins with first."""
-    text = path.read_text()
-    inner = [runs.ROOT / name for name in re.findall(r"^--flagfile=(.*)$", text, re.MULTILINE)]
-    return "\n".join([*(_read(one) for one in inner), text])
-
-
-def _said(flags: str, name: str, default: str = "") -> str:
-    found: Sequence[str] = re.findall(rf"^--{re.escape(name)}=(.*)$", flags, re.MULTILINE)
-    return found[-1] if found else default
+def _read(name: str) -> PearlExperimentConfig:
+    values = absl_flags.FlagValues()
+    flags.define(PearlExperimentConfig, flag_values=values)
+    values(["pearl", f"--flagfile={PRESETS / 'pearl' / name}.flags"])
+    return flags.read(PearlExperimentConfig, flag_values=values)
 
 
 def _programs() -> Iterator[Case]:
