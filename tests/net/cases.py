@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from absl import flags as absl_flags
+
+from behavior_priors.training import flags
+from experiments.pearl import PearlExperimentConfig
 from tests.experiments import runs
 
 PRESETS = runs.ROOT / "experiments" / "flags"
