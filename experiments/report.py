@@ -3,8 +3,9 @@
     python -m experiments.report runs/parrot/quick/seed* --output=report
 
 Runs that differ in their seed alone make one row; the flags in which the rows differ are its first
-columns. Written are `report.md`, `report.csv` (one line a row and key), `learning_curves.png` and,
-of runs that adapt to new tasks, `adaptation.png`.
+columns. Written are `report.md`, `report.csv` (one line a row and key), `runs.csv` (one line a run,
+with its seed and the versions that it ran with), `learning_curves.png` and, of runs that adapt to
+new tasks, `adaptation.png`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.workdir import ADAPTATION_FILE, FLAGS_FILE
 from behavior_priors.types import UserError
 from experiments.pictures import LABELS
-from experiments.tables import Row, Table, make_table, read_run, to_csv, to_markdown
+from experiments.tables import Row, Table, make_table, read_run, to_csv, to_csv_of_runs, to_markdown
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ReportConfig:
 
     Attributes:
       workdirs: workdirs of runs, or patterns of them such as runs/parrot/quick/seed*.
-      output: folder of report.md, report.csv and the figures.
+      output: folder of report.md, report.csv, runs.csv and the figures.
       keys: results to report, as in summary.json; a star stands for anything but a slash.
       curve: what learning_curves.png shows, of the metrics of each stage; none for no such figure.
       ignore: flags in which the runs of one row may differ, besides seed and workdir; a star stands
@@ -188,8 +189,13 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
     Raises:
       UserError: the folder cannot be written.
     """
-    written = [folder / "report.md", folder / "report.csv"]
-    for path, text in zip(written, (to_markdown(table), to_csv(table)), strict=True):
+    texts = {
+        "report.md": to_markdown(table),
+        "report.csv": to_csv(table),
+        "runs.csv": to_csv_of_runs(table),
+    }
+    written = [folder / name for name in texts]
+    for path, text in zip(written, texts.values(), strict=True):
         write_atomically(path, text, advice="give another --output, or free some space")
     if curve is not None and (curves := find_curves(table, curve)):
         written.append(folder / "learning_curves.png")

@@ -157,6 +157,25 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
+def to_csv_of_runs(table: Table) -> str:
+    """One line for each run: its settings, its seed, its results, and what it ran with.
+
+    It is what the table was made of, and can be kept beside it.
+    """
+    runs = [run for row in table.rows for run in row.runs]
+    names = {name: None for run in runs for name in run.summary or {}}
+    versions = [name for name in names if name == "engine" or name.startswith("versions/")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*table.rows[0].settings, "seed", *table.keys, *versions])
+    for row in table.rows:
+        for run in row.runs:
+            summary = run.summary or {}
+            values = [summary.get(name, "") for name in (*table.keys, *versions)]
+            writer.writerow([*row.settings.values(), run.flags.get("seed", ""), *values])
+    return text.getvalue()
+
+
 def _matches(key: str, pattern: str) -> bool:
     parts, wanted = key.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,7 +22,7 @@ from experiments.report import (
     with_workdirs,
     write_report,
 )
-from experiments.tables import Table, make_table, read_run, to_csv, to_markdown
+from experiments.tables import Table, make_table, read_run, to_csv, to_csv_of_runs, to_markdown
 from tests.experiments.conftest import one_line
 from tests.experiments.runs import Program
 
@@ -97,6 +98,22 @@ def test_the_table_as_csv(runs: Path) -> None:
     ]
 
 
+def test_the_runs_of_a_table_as_csv(runs: Path) -> None:
+    """Those that are complete, with what they have not left empty."""
+    rows = list(csv.DictReader(to_csv_of_runs(table(runs)).splitlines()))
+    assert [(row["env"], row["seed"]) for row in rows] == [
+        ("grasp/cap", "0"),
+        ("grasp/cap", "1"),
+        ("grasp/mug", "0"),
+        ("grasp/mug", "1"),
+    ]
+    assert [row["sac/success_rate"] for row in rows] == ["1.0", "1.0", "0.25", "0.75"]
+    assert [row["sac/return_mean"] for row in rows] == ["12.5", "", "", ""]
+    assert {row["engine"] for row in rows} == {"c"}
+    assert {row["versions/jax"] for row in rows} == {jax.__version__}
+    assert "sac/steps" not in rows[0]
+
+
 def test_twelve_seeds_get_an_interquartile_mean(tmp_path: Path) -> None:
     """Of 0, 1, ..., 11 the middle six are 3 to 8, whose mean is 5.5."""
     for seed in range(12):
@@ -144,7 +161,7 @@ def test_a_line_is_called_after_what_most_others_do_not_have(runs: Path) -> None
 
 def test_without_curves_there_is_no_figure(runs: Path) -> None:
     written = write_report(table(runs, "cap/*"), runs / "out", "eval/success_rate")
-    assert [path.name for path in written] == ["report.md", "report.csv"]
+    assert [path.name for path in written] == ["report.md", "report.csv", "runs.csv"]
     assert sorted(runs.glob("out/*")) == sorted(written)
 
 
@@ -165,7 +182,12 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
     )
     assert (found.oracle, found.exploration) == (6.0, 0)
     written = write_report(table(runs), runs / "out", None)
-    assert [path.name for path in written] == ["report.md", "report.csv", "adaptation.png"]
+    assert [path.name for path in written] == [
+        "report.md",
+        "report.csv",
+        "runs.csv",
+        "adaptation.png",
+    ]
     # an oracle of another environment is no measure of these
     np.savez(
         runs / "cap" / "seed0" / ADAPTATION_FILE,
