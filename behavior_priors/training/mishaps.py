@@ -12,18 +12,33 @@ from behavior_priors import xla
 from behavior_priors.files import NO_SPACE
 from behavior_priors.types import UserError
 
+_AVERAGES = "in metrics NaN says that there was nothing to average"
+
+SETTINGS: dict[str, tuple[Any, str]] = {
+    "jax_enable_x64": (False, "programs compute in 32 bits"),
+    "jax_numpy_dtype_promotion": ("standard", "libraries that programs use mix dtypes"),
+    "jax_numpy_rank_promotion": ("allow", "libraries that programs use mix ranks"),
+    "jax_debug_nans": (False, _AVERAGES),
+    "jax_debug_infs": (False, _AVERAGES),
+    "jax_transfer_guard": ("allow", "programs read their metrics"),
+}
+"""What JAX may be told by the environment, what programs need instead, and why."""
+
 
 def prepare_jax() -> None:
-    """Refuses a JAX that computes wrong sums, and turns its 64-bit mode off.
+    """Refuses a JAX that computes wrong sums, and sets back what programs cannot run with.
 
     Raises:
       UserError: JAX had used a device before `behavior_priors` was imported.
     """
     if xla.complaint is not None:
         raise UserError(xla.complaint)
-    if jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        jax.config.update("jax_enable_x64", False)
-        print("note: programs compute in 32 bits; JAX's 64-bit mode is off", file=sys.stderr)
+    for name, (needed, reason) in SETTINGS.items():
+        given = getattr(jax.config, name, None)
+        if given is not None and given != needed:
+            jax.config.update(name, needed)
+            line = f"{name.upper()}={given} is set back to {needed}: {reason}"
+            print(f"note: {line}", file=sys.stderr)
 
 
 def explain(error: Exception, flags: Mapping[str, Any]) -> str | None:

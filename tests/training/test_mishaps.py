@@ -56,10 +56,29 @@ def test_flags_that_were_set_in_time_need_no_warning() -> None:
     assert start("late", **settings) == (0, "float32\n", [])
 
 
-def test_programs_compute_in_32_bits_and_say_so() -> None:
-    status, out, (note,) = start("early", JAX_PLATFORMS="cpu", JAX_ENABLE_X64="1")
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ({"JAX_ENABLE_X64": "1"}, "JAX_ENABLE_X64=True is set back to False: programs compute"),
+        ({"JAX_DEBUG_NANS": "1"}, "JAX_DEBUG_NANS=True is set back to False: in metrics NaN says"),
+        (
+            {"JAX_NUMPY_DTYPE_PROMOTION": "strict"},
+            "JAX_NUMPY_DTYPE_PROMOTION=strict is set back to standard: libraries that programs",
+        ),
+        ({"JAX_TRANSFER_GUARD": "disallow"}, "JAX_TRANSFER_GUARD=disallow is set back to allow:"),
+    ],
+)
+def test_what_programs_cannot_run_with_is_set_back_and_said(
+    settings: dict[str, str], note: str
+) -> None:
+    status, out, (line,) = start("early", JAX_PLATFORMS="cpu", **settings)
     assert (status, out) == (0, "float32\n")
-    assert note == "note: programs compute in 32 bits; JAX's 64-bit mode is off"
+    assert line.startswith(f"note: {note}")
+
+
+def test_settings_are_those_that_jax_has() -> None:
+    for name, (needed, _) in mishaps.SETTINGS.items():
+        assert getattr(jax.config, name) in (needed, None), name
 
 
 def test_a_platform_that_is_not_there_costs_one_line() -> None:
