@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import re
 import sys
 import types
 import typing
@@ -22,22 +23,26 @@ MOST = 1_000_000_000
 
 _STEPS = ("episode_length", "max_episode_steps")
 
-_WORDS = {"true": True, "false": False, "none": None}
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+_TUPLE = re.compile(r"\([\d\s.,eE+-]*\)")
+"""What Python writes for a list of numbers that JSON does not know."""
 
 
 def read_options(query: str, given: str) -> dict[str, Any]:
     """Options written as `key=value&other=value`.
 
-    Numbers, `true`, `false` and `none` are understood as such; so are lists, dictionaries and
-    quoted strings in JSON, such as `[[0,1],[2,3]]` and `"007"`; everything else is text. What would
-    divide or mislead is written with a percent sign: `%26` for `&`, `%25` for `%`.
+    Numbers, `true`, `false`, `none` and `null` are understood as such; so are lists, dictionaries
+    and quoted strings in JSON, such as `[[0,1],[2,3]]` and `"007"`; everything else is text. What
+    would divide or mislead is written with a percent sign: `%26` for `&`, `%25` for `%`.
 
     Args:
       query: the options.
       given: the whole of what the user gave, for messages.
 
     Raises:
-      UserError: they are written in another way, one is there twice, or a number is NaN.
+      UserError: they are written in another way, one is there twice, a number is NaN, or what looks
+        like a list is none of JSON.
     """
     options: dict[str, Any] = {}
     for pair in query.split("&"):
@@ -87,11 +92,14 @@ def _read_value(text: str, key: str, given: str) -> Any:
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     value: Any = text
-    if text[:1] in ("[", "{", '"'):
+    if text[:1] in ("[", "{", '"') or _TUPLE.fullmatch(text):
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
-            return text
+            raise UserError(
+                f"{given}: {key}={text[:40]} should be JSON, such as [[0,1],[2,3]] or "
+                '{"a": 1}; what is text all the same has to be in "quotation marks"'
+            ) from None
     else:
         for kind in (int, float):
             try:

@@ -21,7 +21,7 @@ OWN = "tests.envs.odd_family:"
             "path=a%26b%3Dc%25&plus=a+b&equals=a=b",
             {"path": "a&b=c%", "plus": "a+b", "equals": "a=b"},
         ),
-        ("unclosed=[1,2", {"unclosed": "[1,2"}),
+        ('unclosed="[1,2"&none=null&smile=(:', {"unclosed": "[1,2", "none": None, "smile": "(:"}),
         ("empty=", {"empty": ""}),
     ],
 )
@@ -37,6 +37,9 @@ def test_options_are_read(query: str, options: dict[str, object]):
         ("a=1&a=2", "a is there twice"),
         ("a=nan", "a is not a number"),
         ("a=[1,NaN]", "a is not a number"),
+        ("a=[1,2", r"a=\[1,2 should be JSON, such as .* has to be in .quotation marks"),
+        ("a=(1, 2.5)", r"a=\(1, 2\.5\) should be JSON, such as \[\[0,1\],\[2,3\]\]"),
+        ("a={'x': 1}", "should be JSON"),
     ],
 )
 def test_options_that_are_none_are_refused(query: str, message: str):
