@@ -39,7 +39,9 @@ class CloningConfig:
     entropy_weight: ShareBelowOne = 0.1
     squash_limit: InnerShare = 0.999
     fit: FitConfig = field(
-        default_factory=lambda: FitConfig(steps=5_000, steps_per_epoch=250, learning_rate=3e-4)
+        default_factory=lambda: FitConfig(
+            steps=5_000, steps_per_epoch=250, learning_rate=3e-4, keep="best"
+        )
     )
 
 

@@ -53,7 +53,7 @@ class FitProgramConfig:
     workdir: str | None = None
     flow: RealNVPConfig = field(default_factory=lambda: RealNVPConfig(squash=True))
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
+    fit: FitConfig = field(default_factory=lambda: FitConfig(keep="best"))
     run: RunConfig = field(default_factory=RunConfig)
 
 

@@ -104,7 +104,7 @@ class SpirlConfig:
         default_factory=lambda: FitConfig(batch_size=128, gradient_clip=10.0, keep="last")
     )
     clone: GaussianConfig = field(default_factory=GaussianConfig)
-    clone_fit: FitConfig = field(default_factory=FitConfig)
+    clone_fit: FitConfig = field(default_factory=lambda: FitConfig(keep="best"))
     divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
     flat_divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
     sac: SACConfig = field(default_factory=SACConfig)

@@ -1,4 +1,4 @@
-"""Trains any prior by its own loss, and keeps the parameters that did best on held-out data."""
+"""Trains any prior by its own loss, and keeps parameters that did well on held-out data."""
 
 from __future__ import annotations
 
@@ -51,10 +51,11 @@ class FitConfig:
       weight_decay: decoupled from the gradient, as in AdamW.
       gradient_clip: largest global norm of a gradient; None for no limit.
       validation_fraction: share of the episodes that is held out when the data is split.
-      keep: best for the parameters with the lowest validation loss; late for those among the second
-        half of the epochs, since few demonstrations are known by heart after some hundred steps;
-        last for the latest, where the loss of different epochs does not compare, as that of a skill
-        model: its prior's part grows while skills become more precise.
+      keep: late for the parameters with the lowest validation loss among the epochs that end in the
+        second half: a flow knows few demonstrations by heart after some hundred steps, and its
+        actions go on getting better; best for the lowest loss of all epochs, where likelihoods are
+        what counts; last for the latest, where the loss of different epochs does not compare, as
+        that of a skill model: its prior's part grows while skills become more precise.
     """
 
     steps: Count = 10_000
@@ -65,7 +66,7 @@ class FitConfig:
     weight_decay: Weight = 0.0
     gradient_clip: Limit | None = None
     validation_fraction: InnerShare = 0.1
-    keep: Literal["best", "late", "last"] = "best"
+    keep: Literal["late", "best", "last"] = "late"
 
 
 @jax.tree_util.register_dataclass
@@ -76,8 +77,8 @@ class FitState:
     Attributes:
       params: of the prior, after the latest step.
       opt_state: of the optimiser.
-      best_params: the parameters with the lowest validation loss so far, at the end of an epoch; or
-        the latest, as `FitConfig.keep` says.
+      best_params: the parameters with the lowest validation loss so far, at the end of one of the
+        epochs that `FitConfig.keep` chooses from; or the latest.
       best_loss: `[]`, their validation loss; infinite before the first epoch.
       best_step: `[]` int32, the step after which they were seen.
       step: `[]` int32, gradient steps taken.
@@ -195,7 +196,9 @@ def _evaluate(prior: Trainable, params: Params, data: Data) -> Metrics:
 
 def _keep(config: FitConfig, state: FitState, loss: Array) -> FitState:
     """Takes the current parameters as the best if `loss` is finite and the config says so."""
-    steps_without_choice = {"best": 0, "late": config.steps // 2, "last": config.steps}[config.keep]
+    # the first epoch that ends in the second half is taken whatever was before
+    late = config.steps // 2 + config.steps_per_epoch - 1
+    steps_without_choice = {"best": 0, "late": late, "last": config.steps}[config.keep]
     is_lowest = loss < state.best_loss
     is_best = jnp.isfinite(loss) & (is_lowest | (state.step <= steps_without_choice))
     best_params, best_loss, best_step = jax.tree.map(

@@ -15,7 +15,7 @@ from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training.fit import VALIDATION_CHUNK, FitConfig, FitState, fit, make_fit
 from behavior_priors.types import ActionSpec, ArraySpec, Prior, UserError
 
-PROBE = FitConfig(steps=40, steps_per_epoch=10, batch_size=4, learning_rate=0.05)
+PROBE = FitConfig(steps=40, steps_per_epoch=10, batch_size=4, learning_rate=0.05, keep="best")
 
 
 def _probe(loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array], start: float) -> Prior:
@@ -109,15 +109,18 @@ def test_the_last_may_be_kept_instead() -> None:
     assert state.best_loss == pytest.approx(history[-1]["validation/loss"])
 
 
-def test_late_looks_at_the_second_half_only() -> None:
-    # the loss is lowest after the first epoch and rises from there on
-    config = replace(PROBE, keep="late")
-    state, history = _train(_probe(_squares, 0.0), config, _data(1.0), _data(0.3))
-    losses = [metrics["validation/loss"] for metrics in history]
-    half = PROBE.steps // PROBE.steps_per_epoch // 2
-    assert min(losses) < losses[half - 1] == min(losses[half - 1 :])
-    assert state.best_step == PROBE.steps // 2
-    assert state.best_loss == pytest.approx(losses[half - 1])
+@pytest.mark.parametrize(("steps", "late"), [(40, (20, 30, 40)), (50, (30, 40, 50)), (10, (10,))])
+@pytest.mark.parametrize("target", [0.3, 1.0])
+def test_late_looks_at_the_second_half_only(
+    steps: int, late: tuple[int, ...], target: float
+) -> None:
+    """Of a loss that is lowest after the first epoch, and of one that falls."""
+    config = replace(PROBE, steps=steps, keep="late")
+    state, history = _train(_probe(_squares, 0.0), config, _data(1.0), _data(target))
+    losses = {10 * (i + 1): metrics["validation/loss"] for i, metrics in enumerate(history)}
+    assert (min(losses, key=losses.__getitem__) in late) == (target == 1.0 or steps == 10)
+    assert state.best_step == min(late, key=losses.__getitem__)
+    assert state.best_loss == pytest.approx(losses[int(state.best_step)])
 
 
 def test_metrics_are_the_losses_own() -> None:
