@@ -27,6 +27,7 @@ PRESETS = runs.ROOT / "experiments" / "flags" / "parrot"
 EPOCH = 80
 SHORT = (
     *runs.TINY,
+    "--env=point/dense",
     "--methods=sac",
     "--loop.steps=400",
     f"--loop.epoch_steps={EPOCH}",

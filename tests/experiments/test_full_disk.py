@@ -19,6 +19,7 @@ from tests.experiments.forks import Forks
 
 LEARN = (
     *runs.TINY,
+    "--env=point/dense",
     "--methods=sac",
     "--loop.steps=320",
     "--loop.epoch_steps=80",
@@ -72,7 +73,7 @@ def make_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeDi
 def test_collecting(make_disk: MakeDisk, forks: Forks) -> None:
     """A shard has more than a megabyte; metadata.json is far smaller."""
     disk = make_disk(400_000, 400_000)
-    arguments = ("--env=grasp/train", "--output=data", "--episodes=200")
+    arguments = ("--env=maze/train", "--output=data", "--episodes=200")
     folder, limit = disk.folder, disk.file_bytes
     result = forks.run("collect", *arguments, folder=folder, file_bytes=limit)
     one_line(result, ("data/episodes-00000.npz", disk.reason, "free some space", "intact"))
