@@ -23,10 +23,12 @@ _LONGEST_REASON = 200
 
 def hush() -> None:
     """Makes Orbax and TensorStore leave it to us to say what went wrong."""
-    # Orbax narrates at length, and logs with tracebacks what it then raises anyway.
+    # Orbax narrates at length, and logs with tracebacks what it then raises anyway; asyncio tells
+    # of the tasks that Orbax leaves behind when one of them fails.
     python_logging.getLogger("absl").addFilter(_is_not_from_orbax)
-    if not isinstance(sys.excepthook, _Quiet):
-        sys.excepthook = _Quiet(sys.excepthook)
+    python_logging.getLogger("asyncio").addFilter(_is_not_about_orbax)
+    if not isinstance(sys.unraisablehook, _Quiet):
+        sys.unraisablehook = _Quiet(sys.unraisablehook)
 
 
 def write_arrays(path: Path, leaves: Mapping[str, jax.Array]) -> None:
@@ -106,18 +108,23 @@ def system_error(error: Exception) -> str | None:
 
 
 class _Quiet:
-    """Lets pass what threads of TensorStore say once a write of another one has failed.
+    """A hook for exceptions that nobody can catch, without those of TensorStore's threads.
 
-    The first failure closes the event loop, on which the others then cannot report theirs.
+    The first write that fails closes the event loop, on which the others then cannot report theirs.
     """
 
-    def __init__(self, report: Callable[..., Any]) -> None:
+    def __init__(self, report: Callable[[Any], Any]) -> None:
         self._report = report
 
-    def __call__(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not (kind is RuntimeError and str(error) == "Event loop is closed"):
-            self._report(kind, error, trace)
+    def __call__(self, unraisable: Any) -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+            self._report(unraisable)
 
 
 def _is_not_from_orbax(record: python_logging.LogRecord) -> bool:
     return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
+def _is_not_about_orbax(record: python_logging.LogRecord) -> bool:
+    return f"{os.sep}orbax{os.sep}" not in record.getMessage()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import resource
@@ -11,12 +12,14 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tensorstore
 
 from behavior_priors.training import checkpoint, checkpoint_arrays
 from behavior_priors.training.checkpoint import Checkpointer
@@ -207,15 +210,31 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
 def test_what_other_threads_say_of_a_full_disk_is_not_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TensorStore's, which find the event loop closed by the first write that failed."""
-    heard: list[BaseException] = []
-    monkeypatch.setattr(sys, "excepthook", lambda kind, error, trace: heard.append(error))
+    """TensorStore's threads find the event loop closed by the first write that failed."""
+    heard: list[str] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: heard.append(str(_.exc_value)))
+
+    def finish_too_late() -> None:
+        promise, future = tensorstore.Promise.new()
+
+        async def write() -> None:
+            await future
+
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(write())
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        promise.set_result(None)
+        task._log_destroy_pending = False  # type: ignore[attr-defined] # it says so in a line
+
+    finish_too_late()
+    assert heard == ["Event loop is closed"]
     for _ in range(2):
         Checkpointer(tmp_path)
-    defect = RuntimeError("Event loop is closing")
-    for error in (RuntimeError("Event loop is closed"), defect):
-        sys.excepthook(RuntimeError, error, None)
-    assert heard == [defect]
+    finish_too_late()
+    assert heard == ["Event loop is closed"]
+    sys.unraisablehook(SimpleNamespace(exc_value=RuntimeError("Event loop is closing")))  # type: ignore[arg-type]
+    assert heard[1:] == ["Event loop is closing"]
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
