@@ -13,12 +13,14 @@ import numpy as np
 from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.rollout import PolicyFn, rollout
 from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.keys import named_child
 from behavior_priors.learner import Actor
 from behavior_priors.training import figures, maze_figure, trajectory_figure
 from behavior_priors.training.evaluate import policy_of
 from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.video import tile_videos, write_video
 from behavior_priors.types import Env, Params, Prior, PRNGKey, State
+from experiments.stages import random_latents, uniform_actions
 
 PATHS = 40
 """Gripper paths in a panel of the trajectory figure."""
@@ -91,7 +93,7 @@ def gripper_trajectories(
     needed = {"ee_position", "object_position", "object_size", "object_present"}
     if not {*needed, "container_present"} <= env.observation_spec.keys():
         return
-    scene = jax.jit(env.reset)(key)
+    scene = jax.jit(env.reset)(named_child(key, "scene"))
 
     def reset(key: PRNGKey) -> State:
         return scene._replace(key=key)
@@ -99,16 +101,13 @@ def gripper_trajectories(
     fixed = env._replace(reset=reset)
     latent = decode_action(fixed, prior, params, None)
 
-    def run(acted: Env, policy: PolicyFn) -> np.ndarray:
+    def run(label: str, acted: Env, policy: PolicyFn) -> np.ndarray:
         episodes = jax.jit(lambda k: rollout(acted, policy, k, PATHS).observation["ee_position"])
-        return np.asarray(episodes(key))
-
-    def uniform(_: State, key: PRNGKey) -> jax.Array:
-        return jax.random.uniform(key, (env.action_spec.size,), minval=-1.0, maxval=1.0)
+        return np.asarray(episodes(named_child(key, label)))
 
     panels = {
-        "without the prior": run(fixed, uniform),
-        "with the prior": run(latent, lambda _, k: jax.random.normal(k, (prior.latent_size,))),
+        "without the prior": run("uniform", fixed, uniform_actions(env)),
+        "with the prior": run("prior", latent, random_latents(prior.latent_size)),
     }
     present = np.asarray(scene.observation["object_present"]) > 0.5
     positions = np.asarray(scene.observation["object_position"])[present]
@@ -138,22 +137,23 @@ def maze_paths(folder: Path, policies: Mapping[str, tuple[Env, PolicyFn]], key: 
     Args:
       folder: of the figure.
       policies: by a label, and where each acts.
-      key: consumed; the same resets for all.
+      key: consumed.
     """
     env = next(iter(policies.values()))[0]
     size, render = env.info.get("cells"), env.render
     if size is None or render is None:
         return
 
-    def run(acted: Env, policy: PolicyFn) -> np.ndarray:
+    def run(label: str, acted: Env, policy: PolicyFn) -> np.ndarray:
         episodes = jax.jit(lambda k: rollout(acted, policy, k, PATHS).observation["position"])
-        return np.asarray(episodes(key))
+        return np.asarray(episodes(named_child(key, label)))
 
-    panels = {UNTAUGHT.get(label, label): run(*policy) for label, policy in policies.items()}
+    panels = {UNTAUGHT.get(label, label): run(label, *acts) for label, acts in policies.items()}
+    background = jax.jit(env.reset)(named_child(key, "background"))
     maze_figure.maze_paths(
         folder / "maze_paths.png",
         panels,
-        background=np.asarray(render(jax.jit(env.reset)(key), 640, 640)),
+        background=np.asarray(render(background, 640, 640)),
         size=size,
         title=f"{PATHS} paths of at most {env.episode_length * env.steps_per_action} steps",
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.base import reset_many
-from behavior_priors.envs.maze import layout, point, view
+from behavior_priors.envs.maze import layout, maps, point, view
 from behavior_priors.envs.maze.tasks import fixed_task
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
@@ -192,6 +192,14 @@ def test_a_goal_is_as_far_as_it_is_said_to_be(member: str) -> None:
         assert ways[tuple(cells[near].T)].min() == distance
     with pytest.raises(UserError, match="no goal of radius 2 is distance=900"):
         make_env("maze/test?distance=900")
+
+
+def test_mazes_that_stay_are_drawn_as_the_random_ones_are() -> None:
+    for member, seed in (("validation", 1), ("test", 0)):
+        key = jax.random.key(seed, impl="threefry2x32")
+        with jax.threefry_partitionable(True):
+            walls = layout.draw_walls(key, maps.FIXED_SIZE)
+        np.testing.assert_array_equal(maps.fixed_walls(member), walls)
 
 
 def test_settings_are_chosen_in_another_maze_than_they_are_judged_in() -> None:

@@ -19,7 +19,6 @@ from tests.key_log import KeyLog
 
 SEED = 3
 LEARNING = (
-    "--env=examples.push.push_env:north_east",
     "--data_episodes=12",
     "--fit.steps=2",
     "--fit.steps_per_epoch=1",
@@ -39,6 +38,7 @@ LEARNING = (
     "--video_episodes=0",
 )
 PARROT = (
+    "--env=examples.push.push_env:north_east",
     "--methods=parrot,bc_sac",
     "--flow.couplings=2",
     "--flow.encoder_widths=8",
@@ -48,6 +48,8 @@ PARROT = (
     "--bc.fit.batch_size=4",
 )
 SPIRL = (
+    "--env=maze/test?distance=5&episode_length=20",
+    "--report_env=maze/test?distance=5&episode_length=20",
     "--skill.horizon=2",
     "--skill.latent_size=3",
     "--skill.lstm_width=8",

@@ -17,14 +17,8 @@ import numpy as np
 from behavior_priors.envs.base import first_state
 from behavior_priors.envs.family import Family, one_of, refuse_engine
 from behavior_priors.envs.maze import layout, point, view
-from behavior_priors.envs.maze.tasks import (
-    FIXED_SEEDS,
-    FIXED_SIZE,
-    RANDOM_SIZE,
-    Map,
-    fixed_task,
-    random_task,
-)
+from behavior_priors.envs.maze.maps import FIXED, FIXED_SIZE
+from behavior_priors.envs.maze.tasks import RANDOM_SIZE, Map, fixed_task, random_task
 from behavior_priors.keys import named_child
 from behavior_priors.types import (
     ActionSpec,
@@ -89,7 +83,7 @@ def make_maze(
     refuse_engine(engine, f"maze/{member}")
     if radius is not None and radius <= 0:
         raise UserError(f"maze/{member}: radius={radius} should be positive")
-    stays = member in FIXED_SEEDS
+    stays = member in FIXED
     reach = radius if radius is not None else (2.0 if stays else 0.5)
     length = episode_length or (TEST_LENGTH if stays else TRAIN_LENGTH)
     if stays:
@@ -239,4 +233,4 @@ def _make_env(
     )
 
 
-FAMILY = Family(make_maze, one_of("maze", lambda: ("train", *FIXED_SEEDS)))
+FAMILY = Family(make_maze, one_of("maze", lambda: ("train", *FIXED)))

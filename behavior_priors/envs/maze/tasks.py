@@ -9,14 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.envs.maze import layout
+from behavior_priors.envs.maze import layout, maps
 from behavior_priors.types import Array, PRNGKey, UserError
 
-RANDOM_SIZE, FIXED_SIZE = 20, 40
+RANDOM_SIZE = 20
 """Cells along each side."""
-
-FIXED_SEEDS = {"validation": 1, "test": 0}
-"""The mazes that stay, and what they are drawn from. Settings are chosen in the first."""
 
 START, GOAL = (10, 24), (18, 8)
 """Cells that the reference's test begins and ends in; here the nearest ones that serve."""
@@ -41,7 +38,7 @@ def fixed_task(member: str, distance: int, radius: float) -> tuple[tuple[int, in
     """A task that is the same in every episode: the start's cell, and the map with its goal.
 
     Args:
-      member: one of `FIXED_SEEDS`.
+      member: one of `maps.FIXED`.
       distance: cells of the shortest way from the start's cell to the first one that has its
         centre within `radius` of the goal.
       radius: of the goal.
@@ -49,10 +46,7 @@ def fixed_task(member: str, distance: int, radius: float) -> tuple[tuple[int, in
     Raises:
       UserError: there is no such goal.
     """
-    size = FIXED_SIZE
-    walls = np.asarray(
-        jax.jit(layout.draw_walls, static_argnums=1)(jax.random.key(FIXED_SEEDS[member]), size)
-    )
+    size, walls = maps.FIXED_SIZE, maps.fixed_walls(member)
     cells = np.argwhere(~walls)
     start = _nearest(cells, START)
     ways = jax.jit(layout.ways_to)
