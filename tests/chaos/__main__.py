@@ -1,4 +1,4 @@
-"""Many ends: `python -m tests.chaos --stage_ends=500 --program_ends=150 [--folder=FOLDER]`."""
+"""Many ends: `python -m tests.chaos --stage_ends=500 --program_ends=150`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from behavior_priors.ranges import Count, CountOrZero, Seed
 from behavior_priors.training import flags, programs
 from tests.chaos.harness import Work, disturb, leave_alone
 from tests.chaos.works import EXPERIMENTS, PROGRAMS, STAGES
@@ -29,10 +30,10 @@ class ChaosConfig:
       works: names of stages and programs to disturb; empty for all.
     """
 
-    stage_ends: int = 500
-    program_ends: int = 150
-    most: int = 8
-    seed: int = 0
+    stage_ends: CountOrZero = 500
+    program_ends: CountOrZero = 150
+    most: Count = 8
+    seed: Seed = 0
     works: tuple[str, ...] = ()
 
 

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from absl import flags as absl_flags
 
+from behavior_priors.training import flags
+from tests.chaos.__main__ import ChaosConfig
 from tests.chaos.harness import KINDS, STATUSES, Work, disturb, leave_alone
 from tests.chaos.works import STAGES, STAGES_PROGRAM
 from tests.experiments.forks import Forks
@@ -38,3 +41,11 @@ def test_what_is_ended_at_any_time_comes_to_the_same(
 
 def test_every_kind_of_end_has_its_statuses() -> None:
     assert set(KINDS) == STATUSES.keys()
+
+
+def test_the_program_of_many_ends_takes_its_flags() -> None:
+    values = absl_flags.FlagValues()
+    flags.define(ChaosConfig, flag_values=values)
+    values(["chaos", "--stage_ends=12", "--works=loop,collect"])
+    config = flags.read(ChaosConfig, flag_values=values)
+    assert (config.stage_ends, config.works) == (12, ("loop", "collect"))
