@@ -16,6 +16,8 @@ import time
 import weakref
 from pathlib import Path
 
+from behavior_priors.types import UserError
+
 LOCK_FILE = ".lock"
 """Name of a folder's lock in it."""
 
@@ -70,6 +72,7 @@ def hold(path: Path, patience: float = PATIENCE) -> Lock | None:
 
     Raises:
       OSError: the file cannot be made.
+      UserError: there is a file that is no lock.
     """
     end = time.monotonic() + patience
     while True:
@@ -90,6 +93,9 @@ def hold(path: Path, patience: float = PATIENCE) -> Lock | None:
                 raise
             logging.warning("%s: this file system has no locks; start nothing twice", path)
         if _is_at(path, file):
+            if os.pread(file, len(_SIGNED), 0) not in (b"", _SIGNED):
+                os.close(file)
+                raise UserError(f"{path}: is in the way, and no lock; rename it")
             _sign(file)
             return _held.setdefault(_identity(os.fstat(file)), Lock(path, file))
         os.close(file)  # whoever held it has just removed it
@@ -102,15 +108,6 @@ def holder(path: Path) -> str:
         if text.startswith("process "):
             return "".join(x for x in text.strip() if x.isprintable())
     return "another process"
-
-
-def is_lock(path: Path) -> bool:
-    """Whether a file is one of these locks, or empty, as one is that was just made."""
-    if path.is_symlink() or not path.is_file():
-        return False
-    with path.open("rb") as file:
-        head = file.read(len(_SIGNED))
-    return head in (b"", _SIGNED)
 
 
 def _held_here(path: Path) -> Lock | None:

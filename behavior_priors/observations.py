@@ -81,9 +81,9 @@ def arrange(shape: Sequence[int], dtype: Any, name: str, axes: str | None = None
     Images are arrays of uint8 with three axes or more, or with two of 8 pixels at least; and other
     numbers with three axes or more, two of them at least 16 pixels long. Of three axes, the first
     or the last one holds the channels (or grey frames), if it is shorter than both others; of four,
-    the first one holds frames. Frames become channels: `(4, 64, 64, 3)` is `(64, 64, 12)`, the
-    first frame's channels first. Everything else are numbers, and become float32, except for small
-    matrices of uint8, which stay that.
+    the first one holds frames, if it is shorter than both sides. Frames become channels:
+    `(4, 64, 64, 3)` is `(64, 64, 12)`, the first frame's channels first. Everything else are
+    numbers, and become float32, except for small matrices of uint8, which stay that.
 
     Args:
       shape: of one element, without the axis of rows.
@@ -112,8 +112,8 @@ def arrange(shape: Sequence[int], dtype: Any, name: str, axes: str | None = None
     if (found := _recognise(shape)) is None:
         raise UserError(
             f"{name} has the shape {shape} and looks like an image, but not which axes are its "
-            "height, width and channels; say so with image_axes=hwc, chw, fhwc, fchw (f: frames), "
-            "or image_axes=numbers if it is none"
+            "height, width and channels; say so with image_axes=hwc, chw, fhwc, fchw, hwcf (f: "
+            "frames), or image_axes=numbers if it is none"
         )
     return _image(shape, dtype, found, name)
 
@@ -147,7 +147,9 @@ def _recognise(shape: tuple[int, ...]) -> str | None:
         return "hw"
     if len(shape) == 4:
         inner = _recognise(shape[1:])
-        return inner and f"f{inner}"
+        sides = [n for n, axis in zip(shape[1:], inner or "", strict=False) if axis in "hw"]
+        # with as many frames as pixels, frames may as well be a side, and a side the frames
+        return f"f{inner}" if inner and shape[0] < min(sides) else None
     if len(shape) == 3 and shape[2] < min(shape[:2]):
         return "hwc"
     if len(shape) == 3 and shape[0] < min(shape[1:]):

@@ -19,6 +19,7 @@ import numpy as np
 
 from behavior_priors.data.bounds import bounds_of, doubts
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.data.names import printable
 from behavior_priors.data.readers import ReadConfig, Selection, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
@@ -152,14 +153,14 @@ def _print_report(reader: EpisodeReader, output: str) -> None:
     report = extra["report"]
     print(f"\n{output}, from {extra['source']['file']} ({extra['source']['format']}):")
     for name, key in extra["source"]["observation"].items():
-        print(f"{name} is {key}")
+        print(f"{name} is {printable(key)}")
     print("\n".join(lines(report, extra["statistics"])))
     if offset := extra["action_offset"]:
         print(f"from actions {', '.join(f'{x:.4g}' for x in offset)} are subtracted")
     if scale := extra["action_scale"]:
         print(f"actions are divided by {', '.join(f'{x:.4g}' for x in scale)}")
     for note in report["notes"]:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     for doubt in doubts(reader):
         print(f"warning: {doubt}")
 

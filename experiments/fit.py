@@ -13,8 +13,8 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import jax
-import numpy as np
 
+from behavior_priors.data.dataset import observation_spec_from_data
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.keys import named_key
 from behavior_priors.networks import count_parameters
@@ -26,7 +26,7 @@ from behavior_priors.training.fit import FitConfig, make_fit
 from behavior_priors.training.progress import Stopwatch, format_seconds
 from behavior_priors.training.run import RunConfig, check_run_config
 from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
-from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec, Prior, UserError
+from behavior_priors.types import ActionSpec, ObservationSpec, Prior, UserError
 from experiments.stages import load_for_fit, train_prior
 
 PRIORS = ("real_nvp", "gaussian")
@@ -58,14 +58,14 @@ class FitProgramConfig:
 
 
 def observation_spec_of(reader: EpisodeReader) -> ObservationSpec:
-    """The dataset's arrays, with the statistics of its first episodes as their typical values."""
-    some = reader.read(slice(0, 64)).observation
-    spec = {}
-    for name, array in reader.metadata.observation.items():
-        rows = np.asarray(some[name], np.float32)
-        scale = np.maximum(rows.std(axis=0), 1e-3)
-        spec[name] = ArraySpec(array.shape, array.dtype, rows.mean(axis=0), scale)
-    return spec
+    """The dataset's arrays, with the statistics of its first episodes as their typical values.
+
+    Raises:
+      UserError: it has no episode.
+    """
+    if not reader.num_episodes:
+        raise UserError(f"--data={reader.directory}: has no episode; give a dataset that has some")
+    return observation_spec_from_data(reader.read(slice(0, 64)).observation, minimum_scale=1e-3)
 
 
 def make_prior(name: str, config: FitProgramConfig, spec: ObservationSpec, size: int) -> Prior:

@@ -53,6 +53,7 @@ from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_re
 from experiments.stages import Trained, evaluation_key, restore_trained
 
 METHOD = "pearl"
+METHODS = (METHOD,)
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ def main() -> None:
         )
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())
-    path = write_summary(workdir, results, seed=config.seed, engine=env.info["engine"])
+    path = write_summary(workdir, results, seed=config.seed, engine=env.info.get("engine", "none"))
     print(f"done in {format_seconds(results['wall_seconds/total'])}; see {path}", flush=True)
 
 

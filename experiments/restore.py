@@ -16,9 +16,10 @@ from experiments import parrot, pearl, pictures, spirl
 from experiments.stages import Trained
 
 EXPERIMENTS: Mapping[str, Any] = {"parrot": parrot, "spirl": spirl, "pearl": pearl}
-"""By name. Each has a `CONFIG`, `task_env(config)`, `methods_of(config)` and `restore`; and where
-a number of episodes of one task is not what it is judged and shown by, `evaluation(config, workdir,
-trained, episodes)` and `videos(config, workdir, folder, trained, key, episodes)`."""
+"""By name. Each has a `CONFIG`, `METHODS`, `task_env(config)`, `methods_of(config)` and `restore`;
+and where a number of episodes of one task is not what it is judged and shown by,
+`evaluation(config, workdir, trained, episodes)` and `videos(config, workdir, folder, trained, key,
+episodes)`."""
 
 
 class RestoredRun(NamedTuple):
@@ -63,6 +64,11 @@ def restore_run(
     experiment = EXPERIMENTS[owner]
     config = flags.read_file(experiment.CONFIG, workdir / FLAGS_FILE, trust)
     known = experiment.methods_of(config)
+    if unknown := sorted(set(known) - set(experiment.METHODS)):  # a name is a folder's, too
+        raise UserError(
+            f"--checkpoint={workdir} says that it has the method {unknown[0]!r}, which {owner} has "
+            f"not; its methods are {', '.join(experiment.METHODS)}"
+        )
     for method in methods:
         if method not in known:
             raise UserError(

@@ -151,7 +151,7 @@ def main() -> None:
             )
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())
-    path = write_summary(workdir, results, seed=config.seed, engine=env.info["engine"])
+    path = write_summary(workdir, results, seed=config.seed, engine=env.info.get("engine", "none"))
     print(f"done in {format_seconds(results['wall_seconds/total'])}; see {path}", flush=True)
 
 

@@ -9,11 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from behavior_priors import locks
+from behavior_priors.types import UserError
 
 HOLDER = """
 import pathlib, signal, sys
 from behavior_priors import locks
+from behavior_priors.types import UserError
 lock = locks.hold(pathlib.Path(sys.argv[1]))
 print(lock is not None, flush=True)
 signal.pause()
@@ -71,6 +75,7 @@ def test_a_fork_does_not_take_the_lock_away(tmp_path: Path) -> None:
     program = f"""
 import os, pathlib, sys
 from behavior_priors import locks
+from behavior_priors.types import UserError
 path = pathlib.Path({str(path)!r})
 lock = locks.hold(path)
 if (child := os.fork()) == 0:
@@ -92,3 +97,14 @@ def test_who_is_said_only_by_a_lock(tmp_path: Path) -> None:
     assert locks.holder(path) == "process 1 on [2Jhost" + "x" * (200 - 22)
     path.write_text("what a stranger wrote")
     assert locks.holder(path) == "another process"
+
+
+def test_a_file_that_is_no_lock_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / locks.LOCK_FILE
+    for content in ("precious", "process"):
+        path.write_text(content)
+        with pytest.raises(UserError, match="is in the way, and no lock; rename it"):
+            locks.hold(path)
+        assert path.read_text() == content
+    path.write_text("")  # as one is that was just made
+    assert locks.hold(path) is not None

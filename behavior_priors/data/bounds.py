@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.ranges import LARGEST
 from behavior_priors.types import ActionSpec, UserError
 
 KEY = "action_bounds"
@@ -57,11 +58,13 @@ class Bounds(NamedTuple):
         try:
             arrays = [np.asarray(x, np.float64).reshape(-1) for x in (low, high)]
             low, high = (np.broadcast_to(x, (size,)) for x in arrays)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
-        if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        # whoever writes down the largest float32 means that there are none
+        if not (np.maximum(np.abs(low), np.abs(high)) <= LARGEST).all():
             return None
-        return cls(low, high, source)
+        # actions between narrower ones would be lost
+        return cls(low, high, source) if (high - low >= 1 / LARGEST).all() else None
 
     @property
     def half(self) -> np.ndarray:

@@ -150,9 +150,12 @@ def _first(batch: dict[str, Any], count: int) -> EpisodeBatch:
 def _named_leaves(state: State) -> dict[str, Any]:
     """The simulation's arrays by their path in it, such as `physics.qpos`; empty ones left out."""
     leaves = jax.tree_util.tree_flatten_with_path(state.simulation)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves if x.size
-    }
+    return {_leaf_name(path): x for path, x in leaves if x.size}
+
+
+def _leaf_name(path: Any) -> str:
+    """The name of an array in a simulation's state, which may be all of it."""
+    return jax.tree_util.keystr(path, simple=True, separator=".") or "simulation"
 
 
 def restore_states(env: Env, episodes: EpisodeBatch) -> State:
@@ -164,14 +167,15 @@ def restore_states(env: Env, episodes: EpisodeBatch) -> State:
       UserError: the stored arrays are not those of this environment.
     """
     count = len(episodes.length)
+    reset_key, keys = named_key(0, "restore"), jax.random.split(named_key(0, "restored"), count)
     state = jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (count, *x.shape)), jax.jit(env.reset)(jax.random.key(0))
+        lambda x: jnp.broadcast_to(x, (count, *x.shape)), jax.jit(env.reset)(reset_key)
     )
     first_rows = np.cumsum(episodes.length + 1) - (episodes.length + 1)
     leaves, structure = jax.tree_util.tree_flatten_with_path(state.simulation)
     restored = []
     for path, leaf in leaves:
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        name = _leaf_name(path)
         stored = episodes.initial_state.get(name, leaf if leaf.size == 0 else None)
         if stored is None or stored.shape != leaf.shape:
             raise UserError(
@@ -180,7 +184,7 @@ def restore_states(env: Env, episodes: EpisodeBatch) -> State:
             )
         restored.append(jnp.asarray(stored, leaf.dtype))
     return state._replace(
-        key=jax.random.split(jax.random.key(0), count),
+        key=keys,
         observation={n: jnp.asarray(x[first_rows]) for n, x in episodes.observation.items()},
         simulation=jax.tree.unflatten(structure, restored),
     )

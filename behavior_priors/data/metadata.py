@@ -63,13 +63,25 @@ class EpisodeMetadata:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values, equal for equal metadata."""
+        """The same as plain JSON values, equal for equal metadata.
+
+        Raises:
+          UserError: a number is not finite.
+        """
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["observation"] = {
             name: {"shape": list(spec.shape), "dtype": np.dtype(spec.dtype).name}
             for name, spec in self.observation.items()
         }
-        return json.loads(json.dumps(fields, default=lambda value: value.tolist()))
+        # what JSON has not, NaN and infinity, nobody could read again
+        try:
+            text = json.dumps(fields, default=lambda value: value.tolist(), allow_nan=False)
+        except ValueError as error:
+            raise UserError(
+                f"what is known of the episodes of {self.environment} holds NaN or infinity, which "
+                f"{METADATA_FILE} cannot say ({error}); give finite numbers"
+            ) from error
+        return json.loads(text)
 
     def difference(self, other: EpisodeMetadata) -> str | None:
         """The first entry in which `other` differs, as `name: ours against theirs`, or None."""
@@ -137,6 +149,8 @@ def read_metadata(
     observation = {
         name: _read_spec(path, name, entry) for name, entry in head["observation"].items()
     }
+    if not observation:
+        raise UserError(f"{path}: 'observation' names no array; it should name one at least")
     if not 0 < head["action_size"] < _LARGEST_AXIS:
         raise UserError(f"{path}: 'action_size' is {head['action_size']}; it should be 1 or more")
     if head["complete"] != (head["totals"] is not None):
@@ -155,7 +169,7 @@ def read_metadata(
 def _read_spec(path: Path, name: str, entry: _Spec) -> ArraySpec:
     shape, dtype = entry["shape"], entry["dtype"]
     check_name(str(path), name)
-    if not all(0 <= n < _LARGEST_AXIS for n in shape) or len(shape) > _MOST_AXES:
+    if not all(0 < n < _LARGEST_AXIS for n in shape) or len(shape) > _MOST_AXES:
         raise UserError(f"{path}: the observation {name!r} has a shape that no array can have")
     if dtype not in _DTYPES:
         raise UserError(

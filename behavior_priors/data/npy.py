@@ -110,12 +110,15 @@ def _read_dtype(descr: object) -> np.dtype:
         raise ValueError(f"its .npy header says the dtype {descr!r}, which is none") from error
 
 
-def members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
-    """What an archive holds, if that can be what it seems.
+def members(
+    archive: zipfile.ZipFile, path: Path, *, arrays_only: bool = True
+) -> list[zipfile.ZipInfo]:
+    """The arrays that an archive holds, if they can be what they seem.
 
     Args:
       archive: open.
       path: its file, for its size.
+      arrays_only: refuse an archive that holds something else; it is left out otherwise.
 
     Raises:
       ValueError: it has too many members, two of one name, or some that overlap, or one that is no
@@ -132,10 +135,10 @@ def members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
         if name in seen:
             raise ValueError(f"it has two members {name!r}")
         seen.add(name)
-        if not name.endswith(".npy"):
+        if not name.endswith(".npy") and arrays_only:
             raise ValueError(f"has the member {name!r}; a .npz holds .npy only")
         if info.flag_bits & 1:
             raise ValueError(f"its member {name!r} is encrypted")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"its member {name!r} is compressed in a way that NumPy does not use")
-    return infos
+    return [info for info in infos if info.filename.endswith(".npy")]

@@ -19,7 +19,7 @@ import numpy as np
 
 from behavior_priors import files
 from behavior_priors.data.npy import UNREADABLE, members, read_header
-from behavior_priors.data.paths import check_member
+from behavior_priors.data.paths import check_member, remedy, system_said
 from behavior_priors.types import UserError
 
 TEMPORARY_PREFIX = files.PARTIAL
@@ -98,7 +98,9 @@ class Shard:
         try:
             self.arrays = _read_directory(path)
         except UNREADABLE as error:
-            reason = " ".join(str(error).split())
+            reason = system_said(error)
+            if (helps := remedy(error)) is not None:
+                raise UserError(f"{path}: cannot be read ({reason}); {helps}") from error
             raise UserError(
                 f"{path}: is truncated, damaged or no uncompressed .npz ({reason}); restore it "
                 "from a copy or collect the data again"

@@ -53,7 +53,14 @@ def execute_skill(
             state, plan, total = carry
             over = state.terminated | state.truncated
             action, plan = decode(plan, state)
-            stepped = check_step(env, state, env.step(state, action))[0]
+            raw = env.step(state, action)
+            checked = check_step(env, state, raw)[0]
+            # what is wrong ends the skill and stays: whoever makes the whole step says what it was
+            stepped = raw._replace(
+                terminated=checked.terminated,
+                truncated=checked.truncated,
+                success=checked.success,
+            )
             total = total + jnp.where(over, 0.0, stepped.reward)
             return (select(over, state, stepped), plan, total), None
 

@@ -47,7 +47,7 @@ def decode_action(env: Env, prior: Prior, params: Params, bound: float | None) -
     )
 
 
-FRAME = "frame"
+FRAME = "<frame>"
 
 
 def film(env: Env, width: int, height: int) -> Env:

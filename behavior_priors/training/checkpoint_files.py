@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
+from behavior_priors.data.paths import remedy
 from behavior_priors.foreign_files import MEGABYTE, check_folder, open_file, read_json
 from behavior_priors.types import UserError
 
@@ -62,7 +63,11 @@ def stored_bytes(checkpoint: Path) -> int:
 
 
 def find_damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files, or None."""
+    """What is wrong with a checkpoint's files, or None.
+
+    Raises:
+      UserError: the system does not let them be read, which says nothing about them.
+    """
     if checkpoint.is_symlink():
         return "it is a link"
     try:
@@ -83,7 +88,12 @@ def find_damage(checkpoint: Path) -> str | None:
     except UserError as error:
         return str(error)
     except OSError as error:
-        return f"{Path(error.filename or MANIFEST).name} cannot be read: {error.strerror}"
+        name = Path(error.filename or MANIFEST).name
+        if (helps := remedy(error)) is not None:
+            raise UserError(
+                f"checkpoint {checkpoint}: {name} cannot be read ({error.strerror}); {helps}"
+            ) from error
+        return f"{name} cannot be read: {error.strerror}"
 
 
 class _Tree(TypedDict):

@@ -182,9 +182,13 @@ def _lines(config: Any, prefix: str) -> Iterator[str]:
             yield from _lines(value, name)
             continue
         text = kind.format(value)
-        # absl strips a flagfile's lines.
-        if len(text.splitlines()) > 1 or text != text.rstrip() or not kind.restores(text, value):
-            raise UserError(f"--{name}={value!r} cannot be written to a flagfile")
+        # absl strips a flagfile's lines, and nothing that is not printable is read from one
+        is_kept = text.isprintable() and text == text.rstrip() and kind.restores(text, value)
+        if not is_kept:
+            raise UserError(
+                f"--{name}={value!r} cannot be written to a flagfile and read again; give another "
+                "value, without line breaks, tabs, spaces at its end, or bytes that are no text"
+            )
         yield f"--{name}={text}"
 
 

@@ -98,6 +98,11 @@ def install() -> None:
     def look(unraisable: Any) -> None:
         if unraisable.exc_type is Terminated:
             _state.swallowed = True
+        elif unraisable.exc_type is KeyboardInterrupt:
+            # Ctrl-C has come in a callback out of which no exception comes: it comes again
+            again = threading.Timer(_POLL, os.kill, (os.getpid(), signal.SIGINT))
+            again.daemon = True
+            again.start()
         else:
             report(unraisable)
 

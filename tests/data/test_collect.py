@@ -149,6 +149,22 @@ def test_tampering_is_noticed(env: Env, dataset: EpisodeReader, tmp_path: Path) 
     assert verify(env, EpisodeReader(tmp_path / "data")) == (EPISODES - 3, EPISODES)
 
 
+def test_a_simulation_that_is_one_array(env: Env, tmp_path: Path) -> None:
+    def only(state: State) -> State:
+        lucky, place = state.simulation["lucky"], state.simulation["place"]
+        return state._replace(simulation=jnp.stack([lucky.astype(jnp.float32), place]))
+
+    def step(state: State, action: jax.Array) -> State:
+        lucky, place = state.simulation[0] > 0, state.simulation[1]
+        inner = {"lucky": lucky, "nothing": jnp.zeros((0,)), "place": place}
+        return only(env.step(state._replace(simulation=inner), action))
+
+    bare = env._replace(reset=lambda key: only(env.reset(key)), step=step)
+    reader = collect(bare, tmp_path / "data", 8, seed=3)
+    assert reader.read().initial_state["simulation"].shape == (8, 2)
+    assert verify(bare, reader) == (8, 8)
+
+
 def test_initial_states_survive_the_way_through_a_file(env: Env, dataset: EpisodeReader) -> None:
     batch = dataset.read(range(5, 9))
     states = restore_states(env, batch)

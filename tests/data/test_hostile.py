@@ -14,8 +14,11 @@ from behavior_priors.data.readers.convert import convert
 from behavior_priors.types import UserError
 from tests.data.hostile import RECORDINGS, SECRET, Make
 from tests.data.hostile_datasets import DATASETS
+from tests.data.hostile_sizes import SIZES
 
 SECONDS = 1.0
+
+EVERY = RECORDINGS | SIZES
 
 
 def refused(read: Callable[[], object]) -> str:
@@ -49,7 +52,7 @@ def check_nothing_came_of_it(folder: Path, message: str) -> None:
     assert SECRET.decode()[:8] not in message
 
 
-@pytest.mark.parametrize("made", RECORDINGS.values(), ids=RECORDINGS, indirect=True)
+@pytest.mark.parametrize("made", EVERY.values(), ids=EVERY, indirect=True)
 def test_recordings(made: Path, tmp_path: Path) -> None:
     message = refused(lambda: convert(open_recording(made), tmp_path / "output"))
     assert str(made) in message

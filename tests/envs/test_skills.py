@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.envs.base import first_state, select, step_and_reset
+from behavior_priors.envs.base import advance, first_state, select, step_and_reset
+from behavior_priors.envs.guard import checked
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.envs.skills import execute_skill
 from behavior_priors.types import (
@@ -111,6 +112,36 @@ def test_transitions_begin_and_end_where_the_skill_did() -> None:
         assert transition.action.tolist() == [number + 1.0, 0.0]
         assert not transition.terminated
         assert not transition.truncated
+
+
+@pytest.mark.parametrize("name", ["time", "reward"])
+@pytest.mark.parametrize("at", [13, 20])
+def test_what_cannot_be_learned_from_is_named(name: str, at: int) -> None:
+    """In the middle of the second skill, or in its last step."""
+    counting = counting_env(100, terminates=True)
+
+    def step(state: State, action: Array) -> State:
+        after = counting.step(state, action)
+        bad = jnp.where(after.time == at, jnp.nan, 0.0)
+        if name == "reward":
+            return after._replace(reward=after.reward + bad)
+        return after._replace(
+            observation={**after.observation, name: after.observation[name] + bad}
+        )
+
+    acted = execute_skill(counting._replace(step=step), affine_skills(), PARAMS)
+    advance_one = jax.jit(lambda state, skill: advance(acted, state, skill))
+    state, skill = jax.jit(acted.reset)(jax.random.key(0)), jnp.array([1.0, 0.0])
+    for number in range(3):
+        state, transition, stepped, wrong = advance_one(state, skill)
+        found = {name for name, is_wrong in zip(checked(acted), wrong, strict=True) if is_wrong}
+        assert found == ({name} if number == 1 else set())
+        assert bool(transition.valid) == (number != 1)
+        assert bool(stepped.truncated) == (number == 1)
+        assert np.isfinite(transition.next_observation["time"])
+        assert np.isfinite(transition.reward)
+    # the third skill is the first of a new episode
+    assert transition.observation["time"] == 0
 
 
 def test_the_decoder_sees_every_step_and_its_own_plan() -> None:

@@ -52,6 +52,7 @@ TRUST = "add --trust="
 
 CASES = (
     # a run's flags
+    Case("method", "run", flag("--methods=../run/sac", "methods"), "has the method '../run/sac'"),
     Case("module", "run", flag("--env=stranger.evil:x", "env"), f"{TRUST}stranger.evil$"),
     Case("gym module", "run", flag("--env=gym/stranger.evil:X-v0", "env"), f"{TRUST}stranger.evil"),
     Case(

@@ -173,6 +173,9 @@ def test_later_arguments_win_over_a_flagfile(tmp_path: Path) -> None:
         {"label": "none"},
         {"names": ("",)},
         {"names": (" a",)},
+        {"name": "w\u00a0x"},
+        {"name": "a\ttab"},
+        {"name": "w\udcffx"},
     ],
 )
 def test_what_a_flagfile_cannot_hold_is_refused(change: dict[str, Any]) -> None:

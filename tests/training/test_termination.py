@@ -70,6 +70,11 @@ def main():
         reference = weakref.ref(gone, lambda _: time.sleep(30))
         del gone
         time.sleep(30)
+    if act == "interrupted":  # in the same place, and the program goes on
+        gone = Config()
+        reference = weakref.ref(gone, lambda _: time.sleep(0.5))
+        del gone
+        time.sleep(30)
     if act == "fork":
         if (child := os.fork()) == 0:
             time.sleep(30)
@@ -105,14 +110,13 @@ class Started:
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
 
-    def terminate(self, *, twice: bool = False) -> tuple[int, str, str, float]:
+    def end(self, *signals: int) -> tuple[int, str, str, float]:
         """How it ends: status, output, error and seconds."""
         began = time.monotonic()
         time.sleep(0.05)
-        self._process.send_signal(signal.SIGTERM)
-        if twice:
+        for number in signals:
+            self._process.send_signal(number)
             time.sleep(0.1)
-            self._process.send_signal(signal.SIGTERM)
         return self.finish(began)
 
     def finish(self, began: float) -> tuple[int, str, str, float]:
@@ -139,10 +143,17 @@ class Started:
 def test_how_a_program_ends(
     program: Path, act: str, twice: bool, saved: int, least: float, most: float
 ) -> None:
-    status, out, err, seconds = Started(program, act).terminate(twice=twice)
+    signals = [signal.SIGTERM] * (1 + twice)
+    status, out, err, seconds = Started(program, act).end(*signals)
     assert (status, out) == (143, "saved\n" * saved)
     assert err == "error: terminated by SIGTERM\n"
     assert least <= seconds <= most + 0.3  # the interpreter's own end
+
+
+def test_an_interruption_that_is_swallowed_comes_again(program: Path) -> None:
+    status, out, err, seconds = Started(program, "interrupted").end(signal.SIGINT)
+    assert (status, out, err) == (130, "", "error: interrupted\n")
+    assert seconds < 5.0
 
 
 def test_the_end_of_a_fork_is_not_its_parents(program: Path) -> None:

@@ -69,8 +69,8 @@ def action_map(recording: Recording, options: MapOptions) -> ActionMap:
 
 
 def _between(bounds: Bounds) -> ActionMap:
-    low, high = bounds.low.astype(np.float32), bounds.high.astype(np.float32)
-    return ActionMap((low + high) / 2, (high - low) / 2, bounds)
+    middle = (bounds.low + bounds.high) / 2
+    return ActionMap(middle.astype(np.float32), bounds.half.astype(np.float32), bounds)
 
 
 def _given(recording: Recording, options: MapOptions) -> Bounds:
@@ -83,7 +83,9 @@ def _given(recording: Recording, options: MapOptions) -> Bounds:
         )
     bounds = Bounds.read(low, high, size, options.bounds_source)
     if bounds is None:
-        raise UserError("action_low should be below action_high in every dimension, and finite")
+        raise UserError(
+            "action_low should be below action_high in every dimension, and both within 1e30 of 0"
+        )
     return bounds
 
 

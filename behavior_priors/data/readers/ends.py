@@ -17,11 +17,13 @@ class Ends(NamedTuple):
     Attributes:
       stops: `[E]`, the row after each episode's last one.
       terminated: `[n]` bool, the row's action ended the task.
+      unmarked: how many of the stops no mark gives, but what is observed next.
       notes: what the user should know about it.
     """
 
     stops: np.ndarray
     terminated: np.ndarray
+    unmarked: int
     notes: list[str]
 
 
@@ -30,6 +32,7 @@ def find_ends(
     flags: Mapping[str, np.ndarray],
     size: int,
     episode_length: int | None,
+    gaps: np.ndarray,
     *,
     ends_task: bool,
 ) -> Ends:
@@ -43,6 +46,7 @@ def find_ends(
       flags: `terminals`, `timeouts` and `masks`, as far as they are there, each `[n]`.
       size: n.
       episode_length: rows after which a time limit ends an episode; None for no such limit.
+      gaps: `[g]`, rows that do not follow the row before them.
       ends_task: `terminals` marks the end of the task, not just of the recording.
 
     Raises:
@@ -51,10 +55,12 @@ def find_ends(
     if episode_length is not None and episode_length < 1:
         raise UserError(f"--episode_length={episode_length} should be at least 1")
     nothing = np.zeros(size, bool)
-    terminals = flags["terminals"] != 0 if "terminals" in flags else nothing
-    timeouts = flags["timeouts"] != 0 if "timeouts" in flags else nothing
-    ended = terminals | timeouts
-    if not ended.any() and (episode_length is None or not size):
+    terminals = _is_set(flags["terminals"]) if "terminals" in flags else nothing
+    timeouts = _is_set(flags["timeouts"]) if "timeouts" in flags else nothing
+    marked = terminals | timeouts
+    ended = marked.copy()
+    ended[gaps - 1] = True
+    if not marked.any() and (episode_length is None or not size):
         raise UserError(f"{path}: {_no_end(flags, ends_task)}")
     notes = []
     terminated = flags["masks"] == 0 if "masks" in flags else terminals & ends_task
@@ -66,7 +72,8 @@ def find_ends(
                 "limit, though their 'terminals' are set"
             )
             terminated = terminated & ~limited
-        ended = ended | limited
+        marked |= limited
+        ended |= limited
     elif ends_task and not timeouts.any():
         which = "no row of 'timeouts' is set" if "timeouts" in flags else "there are no 'timeouts'"
         notes.append(
@@ -76,7 +83,13 @@ def find_ends(
     if not ended[-1]:
         notes.append("the last episode is cut off by the end of the file; it counts as truncated")
         ended[-1] = True
-    return Ends(np.flatnonzero(ended) + 1, terminated, notes)
+    unmarked = int((~marked[gaps - 1]).sum())
+    return Ends(np.flatnonzero(ended) + 1, terminated, unmarked, notes)
+
+
+def _is_set(flag: np.ndarray) -> np.ndarray:
+    """`[n]` bool; NaN is no mark."""
+    return (flag != 0) & (flag == flag)
 
 
 def _no_end(flags: Mapping[str, np.ndarray], ends_task: bool) -> str:

@@ -69,33 +69,71 @@ def read_facts(
       UserError: a flag cannot be read.
     """
     labels = list(groups.episodes)
-    reward = {x: config.rewards and groups.find(x, "rewards") is not None for x in labels}
-    if config.rewards:
-        _note(groups, "rewards", reward, "NaN there", notes)
-    following = {x: _has_following(groups, x, layout, chosen) for x in labels}
-    if layout.following is not None:
-        rule = "their last actions are left out"
-        _note(groups, layout.following, following, rule, notes)
-    ended = {x: groups.find(x, layout.ended) is not None for x in labels}
-    _note(groups, layout.ended, ended, "they count as truncated", notes)
-    if not any(ended.values()):
-        notes.append(f"there are no {layout.ended!r}: every episode counts as truncated")
     with groups.open() as read:
-        flags = {x: _last(groups, read, x, layout.ended) for x in labels}
-        success = _successes(groups, layout, read, notes)
+        optional = _Optional(groups, read)
+        reward = {
+            x: config.rewards and optional.can_read(x, "rewards", slice(None)) for x in labels
+        }
+        if config.rewards:
+            _note(optional, "rewards", reward, "NaN there", notes)
+        following = {x: _has_following(optional, x, layout, chosen) for x in labels}
+        if layout.following is not None:
+            rule = "their last actions are left out"
+            _note(optional, layout.following, following, rule, notes)
+        flags = {x: _last(optional, x, layout.ended) for x in labels}
+        ended = {x: flag is not None for x, flag in flags.items()}
+        _note(optional, layout.ended, ended, "they count as truncated", notes)
+        if not any(ended.values()):
+            notes.append(f"there are no {layout.ended!r}: every episode counts as truncated")
+        success = _successes(optional, layout, notes)
         state = _states(groups, layout, read, notes)
     return Facts(reward, following, {x: bool(flags[x]) for x in labels}, success, state)
 
 
-def _note(groups: Groups, key: str, has: Mapping[str, bool], rule: str, notes: list[str]) -> None:
+class _Optional:
+    """The arrays that episodes need not have, and what is wrong with those that are of no use.
+
+    Attributes:
+      groups: the episodes.
+    """
+
+    def __init__(self, groups: Groups, read: ReadFn) -> None:
+        self.groups = groups
+        self._read = read
+        self._problems: dict[str, dict[str, str]] = {
+            label: {key: found.problem for key, found in arrays.items() if found.problem}
+            for label, arrays in groups.episodes.items()
+        }
+
+    def read(self, label: str, key: str, rows: slice) -> np.ndarray | None:
+        """Rows of an array; None where an episode has none that can be read."""
+        if self.groups.find(label, key) is None:
+            return None
+        try:
+            return self._read(label, key, rows)
+        except UserError as error:
+            self.add(label, key, system_said(error.__cause__ or error))
+            return None
+
+    def can_read(self, label: str, key: str, rows: slice) -> bool:
+        """Whether an episode has rows of an array, and they can be read."""
+        return self.read(label, key, rows) is not None
+
+    def add(self, label: str, key: str, problem: str) -> None:
+        """Remembers why an array is of no use."""
+        self._problems[label][key] = problem
+
+    def problems(self, label: str, key: str) -> list[str]:
+        """What is wrong with an episode's arrays in a group, or with the one array."""
+        return [problem for x, problem in self._problems[label].items() if in_group(x, key)]
+
+
+def _note(
+    optional: _Optional, key: str, has: Mapping[str, bool], rule: str, notes: list[str]
+) -> None:
     """Says which episodes lack an array that others have, or what is wrong with it in all."""
     missing = [label for label, is_there in has.items() if not is_there]
-    problems = [
-        found.problem
-        for label in missing
-        for name, found in groups.episodes[label].items()
-        if found.problem and in_group(name, key)
-    ]
+    problems = [problem for label in missing for problem in optional.problems(label, key)]
     if len(missing) == len(has) and problems:
         notes.append(f"{key!r} is left out, it cannot be read: {problems[0]}")
     elif 0 < len(missing) < len(has):
@@ -104,39 +142,56 @@ def _note(groups: Groups, key: str, has: Mapping[str, bool], rule: str, notes: l
 
 
 def _has_following(
-    groups: Groups, label: str, layout: GroupLayout, chosen: Sequence[Chosen]
+    optional: _Optional, label: str, layout: GroupLayout, chosen: Sequence[Chosen]
 ) -> bool:
+    size = optional.groups.episodes[label]["actions"].count
     keys = [layout.following_key(c) for c in chosen]
-    return all(key is not None and groups.find(label, key) is not None for key in keys)
+    last = slice(max(0, size - 1), size)
+    return all(key is not None and optional.can_read(label, key, last) for key in keys)
 
 
-def _last(groups: Groups, read: ReadFn, label: str, key: str) -> float | None:
+def _last(optional: _Optional, label: str, key: str) -> float | None:
     """The number in an array's last row, None where there is none."""
-    found = groups.find(label, key)
+    found = optional.groups.find(label, key)
     if found is None or not found.count or found.row.dtype.kind not in "biuf":
         return None
-    values = read(label, key, slice(found.count - 1, found.count)).reshape(-1)
-    return float(values[0]) if len(values) == 1 else None
+    values = optional.read(label, key, slice(found.count - 1, found.count))
+    if values is None or values.size != 1:
+        return None
+    if np.isnan(value := float(values.reshape(-1)[0])):
+        optional.add(label, key, "its last row is nan")
+        return None
+    return value
 
 
 def _successes(
-    groups: Groups, layout: GroupLayout, read: ReadFn, notes: list[str]
+    optional: _Optional, layout: GroupLayout, notes: list[str]
 ) -> dict[str, bool | None]:
-    """The last row of the first of the flags that is there."""
-    values: dict[str, float | None] = dict.fromkeys(groups.episodes)
+    """In each episode, the last row of the first of the flags that it has."""
+    labels = list(optional.groups.episodes)
+    values = {label: _success(optional, label, layout) for label in labels}
+    known = {label: value for label, value in values.items() if value is not None}
+    key = next((key for key, _ in known.values()), "")
+    if shares := [value for _, value in known.values() if value not in (0.0, 1.0)]:
+        notes.append(f"{key!r} is left out, because it is no yes or no: {shares[0]:g}")
+        return dict.fromkeys(labels)
+    has = {label: label in known for label in labels}
+    for flag in [key] if key else layout.success:
+        _note(optional, flag, has, "false there, as is 'info/has_success'", notes)
+    return {label: bool(known[label][1]) if label in known else None for label in labels}
+
+
+def _success(optional: _Optional, label: str, layout: GroupLayout) -> tuple[str, float] | None:
+    """Which flag an episode has, and what that says at last."""
+    steps = optional.groups.episodes[label]["actions"].count
     for key in layout.success:
-        values = {label: _last(groups, read, label, key) for label in groups.episodes}
-        if any(value is not None for value in values.values()):
-            break
-    shares = [label for label, value in values.items() if value not in (None, 0.0, 1.0)]
-    if shares:
-        notes.append(f"{key!r} is left out, because it is no yes or no: {values[shares[0]]:g}")
-        return dict.fromkeys(groups.episodes)
-    missing = [label for label, value in values.items() if value is None]
-    if 0 < len(missing) < len(values):
-        rule = "false there, as is 'info/has_success'"
-        notes.append(f"{key!r} is missing in {few(missing, len(values))}: {rule}")
-    return {label: None if value is None else bool(value) for label, value in values.items()}
+        found = optional.groups.find(label, key)
+        # the first row may be of the reset
+        if found is not None and found.count not in (steps, steps + 1):
+            optional.add(label, key, f"it has {found.count} rows of {steps} steps")
+        elif (value := _last(optional, label, key)) is not None:
+            return key, value
+    return None
 
 
 def _states(

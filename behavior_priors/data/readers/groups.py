@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from behavior_priors.data.layout import Row
-from behavior_priors.data.readers.base import ReadConfig
+from behavior_priors.data.readers.base import ReadConfig, few
 from behavior_priors.data.readers.selection import (
     Chosen,
     check_action,
@@ -22,6 +22,7 @@ from behavior_priors.data.readers.selection import (
     check_numbers,
     choose,
     missing_key,
+    split_numbers,
 )
 from behavior_priors.types import UserError
 
@@ -126,26 +127,7 @@ def choose_observations(
     """
     label, first = next(iter(groups.episodes.items()))
     readable = {key: found.row for key, found in first.items() if not found.problem}
-    defaults = [key for key in readable if in_group(key, layout.observation)]
-    if not config.observation:
-        unreadable = {
-            key: found
-            for key, found in first.items()
-            if found.problem and in_group(key, layout.observation)
-        }
-        if unreadable and not defaults:
-            key = next(iter(unreadable))
-            raise _unreadable(groups.path, f"{label}/{key}", unreadable[key])
-        if not defaults:
-            error = missing_key(
-                groups.path, f"{label}/{layout.observation}", (f"{label}/{key}" for key in first)
-            )
-            raise UserError(f"{error}{layout.without_observations}")
-        _check_first_has_all(groups, layout)
-        notes += [
-            f"{key!r} is left out, it cannot be read: {found.problem}"
-            for key, found in unreadable.items()
-        ]
+    defaults = [] if config.observation else _defaults(groups, layout, readable, notes)
     for selection in config.observation:
         asked = first.get(selection.key) or first.get(f"{layout.observation}/{selection.key}")
         if asked is not None and asked.problem:
@@ -156,6 +138,35 @@ def choose_observations(
     if encoded := [c.key for c in chosen if first[c.key].is_jpeg]:
         notes.append(f"{', '.join(encoded)}: stored as JPEG, so the pixels are not exact")
     return chosen
+
+
+def _defaults(
+    groups: Groups, layout: GroupLayout, readable: Mapping[str, Row], notes: list[str]
+) -> list[str]:
+    """The observations of numbers that are readable in every episode; notes are of the others."""
+    total, label = len(groups.episodes), next(iter(groups.episodes))
+    unreadable: dict[str, list[str]] = {}
+    for other, arrays in groups.episodes.items():
+        for key, found in arrays.items():
+            if found.problem and in_group(key, layout.observation):
+                unreadable.setdefault(key, []).append(other)
+    keys = [key for key in readable if in_group(key, layout.observation)]
+    defaults = [key for key in keys if key not in unreadable]
+    if not defaults and unreadable:
+        key, where = next(iter(unreadable.items()))
+        raise _unreadable(groups.path, f"{where[0]}/{key}", groups.episodes[where[0]][key])
+    if not defaults:
+        there = (f"{label}/{key}" for key in groups.episodes[label])
+        error = missing_key(groups.path, f"{label}/{layout.observation}", there)
+        raise UserError(f"{error}{layout.without_observations}")
+    _check_first_has_all(groups, layout)
+    for key, where in unreadable.items():
+        why = groups.episodes[where[0]][key].problem
+        within = "" if len(where) == total else f" in {few(where, total)}"
+        notes.append(f"{key!r} is left out, it cannot be read{within}: {why}")
+    defaults, said = split_numbers(readable, defaults)
+    notes += said
+    return defaults
 
 
 def _check_first_has_all(groups: Groups, layout: GroupLayout) -> None:

@@ -7,6 +7,7 @@ ended) and `timeouts` (the recording ended), perhaps `next_observations` and `in
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from behavior_priors.data.readers.base import UNREADABLE, ReadConfig, Recording,
 from behavior_priors.data.readers.groups import Found, Groups, ReadFn
 from behavior_priors.data.readers.hdf5_guard import check_file, register_filters
 from behavior_priors.data.readers.tables import Stream, read_table
+from behavior_priors.data.sizes import check_declared
 from behavior_priors.types import UserError
 
 
@@ -55,6 +57,8 @@ def found_in(group: Any, prefix: str = "") -> dict[str, Found]:
     """
     found: dict[str, Found] = {}
     for key in group:
+        if not isinstance(key, str):  # bytes that are no text, by which nobody can ask for it
+            continue
         name = f"{prefix}{key}"
         try:
             item = group[key]
@@ -62,6 +66,8 @@ def found_in(group: Any, prefix: str = "") -> dict[str, Found]:
                 found |= found_in(item, f"{name}/")
             elif getattr(item, "shape", None):  # single values have no rows
                 found[name] = _found(item)
+        except UserError:
+            raise
         except UNREADABLE as error:
             found[name] = Found(0, _NOTHING, _reason(group, key, error))
     return found
@@ -71,6 +77,11 @@ def _found(array: Any) -> Found:
     """Size and form of an array; of encoded images, those that they become."""
     count = int(array.shape[0])
     if (image := images.row_in_hdf5(array)) is not None:
+        path = Path(array.file.filename)
+        # of images of varying length, an array's own bytes are only where to find them
+        is_fixed = len(array.shape) == 2
+        stored = array.id.get_storage_size() if is_fixed else path.stat().st_size
+        check_declared(path, array.name, (count, *image.shape), 1, stored)
         return Found(count, image, is_jpeg=True)
     return Found(count, Row(tuple(array.shape[1:]), array.dtype))
 
@@ -115,15 +126,17 @@ def _group(path: Path, file: Any, label: str) -> Any:
 
 
 def _rows(array: Any, rows: slice) -> np.ndarray:
-    if images.row_in_hdf5(array) is None:
-        return array[rows]
-    return images.decode(array[rows])
+    image = images.row_in_hdf5(array)
+    return array[rows] if image is None else images.decode(array[rows], image)
 
 
 def numbered(group: Any, prefix: str) -> list[str]:
-    """Names such as `demo_7` in a group, in the order of their numbers."""
-    names = [n for n in group if n.startswith(prefix) and n[len(prefix) :].isdigit()]
-    return sorted(names, key=lambda name: int(name[len(prefix) :]))
+    """Names such as `demo_7` in a group, in the order of their numbers; none in an array."""
+    if not hasattr(group, "keys"):
+        return []
+    pattern = re.compile(re.escape(prefix) + r"[0-9]{1,18}")
+    names = [name for name in group if isinstance(name, str) and pattern.fullmatch(name)]
+    return sorted(names, key=lambda name: int(name.removeprefix(prefix)))
 
 
 def read_d4rl(path: Path, config: ReadConfig) -> Recording:

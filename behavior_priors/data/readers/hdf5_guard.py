@@ -12,7 +12,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from behavior_priors.data.sizes import check_declared
+from behavior_priors.data.sizes import Declared, check_declared
 from behavior_priors.types import UserError
 
 _MAX_DEPTH = 32
@@ -57,6 +57,7 @@ class _Walk:
         import h5py
 
         self._path, self._h5py = path, h5py
+        self._declared = Declared(path, path.stat().st_size)
         self._seen: set[_Address] = set()
         self._repeats = 0
         self._later: list[tuple[Any, bytes, str, tuple[_Address, ...]]] = []
@@ -121,7 +122,7 @@ class _Walk:
         if not shape:  # a single value, or none
             return
         stored = array.get_storage_size()
-        check_declared(self._path, key, shape, itemsize, stored)
+        self._declared.add(key, shape, itemsize, stored)
         if layout == self._h5py.h5d.CHUNKED:
             check_declared(self._path, f"a chunk of {key}", plan.get_chunk(), itemsize, stored)
 

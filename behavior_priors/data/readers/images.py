@@ -1,12 +1,15 @@
 """Images that are encoded as JPEG in others' files, as Minari stores every image.
 
-Each is the bytes of one file. Nothing but JPEG is decoded.
+Each is the bytes of one file. Nothing but JPEG is decoded, and nothing before its own header has
+said how large it becomes: a few hundred bytes can mean gigabytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,9 @@ from behavior_priors.data.layout import Row
 
 _BEGINNING = b"\xff\xd8\xff"
 _END = b"\xff\xd9"
+MOST_PIXELS = 2**24
+"""Of an image; a black one of so many takes 100 kB, and 50 MB when it is decoded."""
+
 _LEAST_BYTES = 64
 """A JPEG's tables alone take more."""
 
@@ -44,34 +50,55 @@ def is_jpeg(data: bytes) -> bool:
 
 
 def row_of(data: bytes) -> Row:
-    """Shape and dtype of an encoded image.
+    """Shape `[height, width]` or `[height, width, 3]` and dtype of an encoded image, by its header.
 
     Raises:
-      ValueError: it is damaged.
+      ValueError: it is damaged, or no JPEG.
     """
-    image = decode_one(data)
-    return Row(image.shape, image.dtype)
+    with _opened(data) as image:
+        return _row(image)
 
 
-def decode(rows: Sequence[Any]) -> np.ndarray:
+def decode(rows: Sequence[Any], row: Row | None = None) -> np.ndarray:
     """Images `[n, ...]` uint8, of their bytes.
+
+    Args:
+      rows: the bytes of each.
+      row: what each has to become; None for what the first one does.
 
     Raises:
       ValueError: one is damaged, or of another size.
     """
     if not len(rows):
         raise ValueError("there is no image")
-    return np.stack([decode_one(bytes(row)) for row in rows])
+    decoded = []
+    for data in map(bytes, rows):
+        with _opened(data) as image:
+            row = row or _row(image)
+            if _row(image) != row:
+                raise ValueError(f"an encoded image is {_row(image)}; others are {row}")
+            decoded.append(np.asarray(image))
+    return np.stack(decoded)
 
 
-def decode_one(data: bytes) -> np.ndarray:
-    """One image, `[height, width]` or `[height, width, 3]`.
-
-    Raises:
-      ValueError: it is damaged, or no JPEG.
-    """
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """An image of which the header only has been read."""
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            return np.asarray(image)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+                yield image
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"an encoded image is damaged: {error}") from error
+
+
+def _row(image: Image.Image) -> Row:
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(
+            f"an encoded image has {image.width} by {image.height} pixels; at most {MOST_PIXELS} "
+            "are decoded"
+        )
+    channels = len(image.getbands())
+    shape = (image.height, image.width, channels)
+    return Row(shape if channels > 1 else shape[:2], np.dtype(np.uint8))

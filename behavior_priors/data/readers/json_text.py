@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from behavior_priors.data.names import MAX_LENGTH
 from behavior_priors.data.paths import check_member
 
 _MAX_BYTES = 16 * 2**20
@@ -26,10 +27,15 @@ def read_beside(folder: Path, name: str) -> Mapping[str, Any]:
     return as_mapping(place.read_bytes())
 
 
+def text_in(value: Any) -> str | None:
+    """A name that somebody has written down, if it is one and of a usual length."""
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_LENGTH else None
+
+
 def as_mapping(text: Any) -> Mapping[str, Any]:
     """The mapping that a text says, or is already; empty where it is none."""
     try:
         content = json.loads(text) if isinstance(text, str | bytes) else text
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # also of a number with thousands of digits
         return {}
     return content if isinstance(content, dict) else {}

@@ -13,8 +13,9 @@ from behavior_priors.data.readers.base import ReadConfig, Recording, reading
 from behavior_priors.data.readers.group_reader import read_groups
 from behavior_priors.data.readers.groups import GroupLayout
 from behavior_priors.data.readers.hdf5 import groups_of, numbered, open_file
-from behavior_priors.data.readers.json_text import as_mapping, read_beside
+from behavior_priors.data.readers.json_text import as_mapping, read_beside, text_in
 from behavior_priors.data.readers.selection import missing_key
+from behavior_priors.types import UserError
 
 LAYOUT = GroupLayout(
     name="maniskill",
@@ -40,7 +41,11 @@ def read(path: Path, config: ReadConfig) -> Recording:
         names = numbered(file, "traj_")
         if not names:
             raise missing_key(path, "traj_0", file)
-    about = as_mapping(read_beside(path.parent, f"{path.stem}.json").get("env_info"))
-    name = about.get("env_id")
-    environment = name if isinstance(name, str) else None
-    return read_groups(groups_of(path, names), LAYOUT, config, environment=environment)
+    notes: list[str] = []
+    environment = None
+    try:
+        about = as_mapping(read_beside(path.parent, f"{path.stem}.json").get("env_info"))
+        environment = text_in(about.get("env_id"))
+    except UserError as error:  # such as a link, which every file in a cache of Hugging Face's is
+        notes.append(f"which environment it was is not known: {error}")
+    return read_groups(groups_of(path, names), LAYOUT, config, environment=environment, notes=notes)

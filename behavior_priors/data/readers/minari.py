@@ -18,6 +18,7 @@ from behavior_priors.data.readers.group_reader import read_groups
 from behavior_priors.data.readers.groups import GroupLayout
 from behavior_priors.data.readers.hdf5 import groups_of, numbered, open_file
 from behavior_priors.data.readers.minari_metadata import (
+    DATA_FILE,
     action_bounds,
     environment_id,
     observation_space,
@@ -35,15 +36,14 @@ LAYOUT = GroupLayout(
     success=("infos/success", "infos/is_success"),
 )
 
-_FILE = "main_data.hdf5"
 _PREFIX = "episode_"
 
 
 def find(path: Path) -> Path | None:
     """What is to be read of a dataset that is given as a folder, if it is one."""
     for folder in (path / "data", path):
-        if (folder / _FILE).is_file():
-            return folder / _FILE
+        if (folder / DATA_FILE).is_file():
+            return folder / DATA_FILE
         if minari_arrow.episodes_in(folder):
             return folder
     return None
@@ -59,13 +59,13 @@ def read(path: Path, config: ReadConfig) -> Recording:
         place = find(path)
         if place is None:
             raise UserError(
-                f"{path}: has neither data/{_FILE} nor Arrow files; give the folder of a Minari "
-                "dataset"
+                f"{path}: has neither data/{DATA_FILE} nor Arrow files; give the folder of a "
+                "Minari dataset"
             )
         check_inside(path, place)
         path = place
     if path.is_dir():
-        said = read_metadata(path / _FILE, {})
+        said = read_metadata(path / DATA_FILE, {})
         groups = minari_arrow.groups_of(path, observation_space(said))
     else:
         with reading(path), open_file(path) as file:

@@ -20,7 +20,7 @@ from behavior_priors.data.paths import check_inside, check_regular
 from behavior_priors.data.readers import images
 from behavior_priors.data.readers.base import reading
 from behavior_priors.data.readers.groups import Found, Groups, ReadFn, in_group
-from behavior_priors.data.sizes import check_declared
+from behavior_priors.data.sizes import Declared
 from behavior_priors.types import UserError
 
 _ENDINGS = ("arrow", "parquet")
@@ -100,14 +100,16 @@ def groups_of(folder: Path, space: Mapping[str, Any]) -> Groups:
             size = data.count_rows()
             leaves[label] = {"/".join(leaf.path): leaf for leaf in _leaves(data.schema, (), shapes)}
         episodes[label] = {}
+        declared = Declared(paths[0], stored)
         for key, leaf in leaves[label].items():
             row = Row(leaf.shape, leaf.dtype)
-            check_declared(paths[0], key, (size, *row.shape), max(1, row.dtype.itemsize), stored)
+            declared.add(key, (size, *row.shape), max(1, row.dtype.itemsize), stored)
             problem = ""
             if leaf.is_binary:
                 try:
                     first = read(label, key, slice(0, 1))
                     row = Row(first.shape[1:], first.dtype)
+                    declared.add(key, (size, *row.shape), 1, stored)
                 except UserError as error:
                     problem = str(error)
             episodes[label][key] = Found(size - _is_per_step(key), row, problem, leaf.is_binary)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from behavior_priors.data.bounds import Bounds
-from behavior_priors.data.readers.json_text import as_mapping, read_beside
+from behavior_priors.data.readers.json_text import as_mapping, read_beside, text_in
 
+DATA_FILE = "main_data.hdf5"
 _FILE = "metadata.json"
 
 
@@ -16,8 +17,8 @@ def read_metadata(path: Path, attributes: Mapping[str, Any]) -> list[Mapping[str
     """Everything that there is, what counts most first.
 
     Args:
-      path: a file of the data, such as `main_data.hdf5`, with `metadata.json` beside it or in the
-        folder above.
+      path: a file of the data. If it is called as Minari calls it, `main_data.hdf5`, the
+        `metadata.json` beside it or in the folder above is its own.
       attributes: of the file's root.
 
     Raises:
@@ -26,15 +27,16 @@ def read_metadata(path: Path, attributes: Mapping[str, Any]) -> list[Mapping[str
     said: list[Mapping[str, Any]] = [
         {key: attributes.get(key) for key in ("env_spec", "action_space") if key in attributes}
     ]
-    said += [read_beside(folder, _FILE) for folder in (path.parent, path.parent.parent)]
+    if path.name == DATA_FILE:
+        said += [read_beside(folder, _FILE) for folder in (path.parent, path.parent.parent)]
     return said
 
 
 def environment_id(metadata: list[Mapping[str, Any]]) -> str | None:
     """The environment's id in `env_spec`."""
     for spec in _objects(metadata, "env_spec"):
-        if isinstance(spec.get("id"), str):
-            return spec["id"]
+        if name := text_in(spec.get("id")):
+            return name
     return None
 
 

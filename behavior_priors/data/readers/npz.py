@@ -59,7 +59,7 @@ class _Archive:
         with zipfile.ZipFile(path) as archive:
             if (seems := describe_archive(archive.namelist())) is not None:
                 raise UserError(f"{path}: {seems}")
-            for info in members(archive, path):
+            for info in members(archive, path, arrays_only=False):
                 key = info.filename.removesuffix(".npy")
                 try:
                     self._look(archive, info, key)

@@ -7,15 +7,18 @@ ones do not divide an episode. `mask/KEY` are filter keys: lists of demonstratio
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from behavior_priors.data.readers.base import ReadConfig, Recording, reading
+import numpy as np
+
+from behavior_priors.data.readers.base import UNREADABLE, ReadConfig, Recording, reading
 from behavior_priors.data.readers.group_reader import read_groups
 from behavior_priors.data.readers.groups import GroupLayout
 from behavior_priors.data.readers.hdf5 import groups_of, numbered, open_file
-from behavior_priors.data.readers.json_text import as_mapping
+from behavior_priors.data.readers.json_text import as_mapping, text_in
 from behavior_priors.data.readers.selection import missing_key
 from behavior_priors.types import UserError
 
@@ -38,9 +41,9 @@ def read(path: Path, config: ReadConfig) -> Recording:
         data = file["data"]
         names = numbered(data, "demo_")
         if not names:
-            raise missing_key(path, "data/demo_0", (f"data/{n}" for n in data))
-        mask = file.get("mask", ())
-        filters = sorted(mask) if hasattr(mask, "keys") else []
+            inside = data if hasattr(data, "keys") else ()
+            raise missing_key(path, "data/demo_0", (f"data/{n}" for n in inside))
+        filters = _filters(file.get("mask"))
         if config.filter is not None:
             names = _filtered(path, file, filters, config.filter, names)
         elif filters:
@@ -53,6 +56,16 @@ def read(path: Path, config: ReadConfig) -> Recording:
     return read_groups(groups, LAYOUT, config, environment=environment, notes=notes)
 
 
+def _filters(mask: Any) -> list[str]:
+    """The names of the lists in `mask`, which need be neither there nor a group."""
+    found = []
+    for key in mask if hasattr(mask, "keys") else ():
+        with contextlib.suppress(*UNREADABLE):
+            if isinstance(key, str) and hasattr(mask[key], "shape"):
+                found.append(key)
+    return sorted(found)
+
+
 def _filtered(
     path: Path, file: Any, filters: Sequence[str], wanted: str, names: Sequence[str]
 ) -> list[str]:
@@ -60,7 +73,7 @@ def _filtered(
     if wanted not in filters:
         there = f"it has {', '.join(filters)}" if filters else "it has none"
         raise UserError(f"{path}: has no filter key {wanted!r}; {there}")
-    values = file["mask"][wanted][()].reshape(-1).tolist()
+    values = np.asarray(file["mask"][wanted][()]).reshape(-1).tolist()
     listed = {x.decode("utf-8", "replace") if isinstance(x, bytes) else str(x) for x in values}
     if absent := sorted(listed - set(names)):
         raise UserError(
@@ -74,5 +87,4 @@ def _filtered(
 
 def _environment(env_args: Any) -> str | None:
     """The name in robomimic's `env_args`, which is JSON text."""
-    name = as_mapping(env_args).get("env_name")
-    return name if isinstance(name, str) else None
+    return text_in(as_mapping(env_args).get("env_name"))

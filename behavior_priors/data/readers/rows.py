@@ -77,19 +77,20 @@ def to_batch(rows: Rows, tally: Tally) -> tuple[EpisodeBatch, np.ndarray]:
     return batch, kept
 
 
-def gaps(
-    observation: Mapping[str, np.ndarray], following: Mapping[str, np.ndarray], stops: np.ndarray
-) -> np.ndarray:
-    """Rows `[g]` that begin an episode, unmarked: their observation is not the one announced."""
-    size = int(stops[-1])
-    differs = np.zeros(size - 1, bool)
-    for name, array in observation.items():
-        now, announced = array[1:], following[name][:-1]
-        within_row = tuple(range(1, array.ndim))
-        unequal = np.flatnonzero((now != announced).any(axis=within_row))
-        close = np.isclose(now[unequal], announced[unequal], 1e-4, 1e-5)
+def gaps(observation: Mapping[str, np.ndarray], announced: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Rows `[g]` that begin an episode: their observation is not the one announced before them.
+
+    Args:
+      observation: named arrays `[n, ...]`.
+      announced: what the row before each has led to, `[n, ...]`.
+    """
+    differs = np.zeros(len(next(iter(observation.values()))), bool)
+    for name, now in observation.items():
+        before = announced[name]
+        within_row = tuple(range(1, now.ndim))
+        unequal = np.flatnonzero((now != before).any(axis=within_row))
+        close = np.isclose(now[unequal], before[unequal], 1e-4, 1e-5)
         # NaN says nothing about what follows what; it is found later, in its episode
-        known = np.isfinite(now[unequal]) & np.isfinite(announced[unequal])
+        known = np.isfinite(now[unequal]) & np.isfinite(before[unequal])
         differs[unequal] |= (known & ~close).any(axis=within_row)
-    differs[stops[:-1] - 1] = False
-    return np.flatnonzero(differs) + 1
+    return np.flatnonzero(differs)

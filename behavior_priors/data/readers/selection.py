@@ -39,7 +39,7 @@ class Selection:
         Raises:
           UserError: the text is none of these.
         """
-        match = re.fullmatch(r"(?:([^=\[\]]+)=)?([^=\[\]]+)(?:\[(\d*):(\d*)\])?", text)
+        match = re.fullmatch(r"(?:([^=\[\]]+)=)?([^=\[\]]+)(?:\[(\d{0,9}):(\d{0,9})\])?", text)
         if match is None:
             raise UserError(f"{text!r} should be NAME=KEY or NAME=KEY[START:STOP]")
         name, key, start, stop = match.groups()
@@ -172,6 +172,16 @@ def as_float32(array: np.ndarray) -> np.ndarray:
     """Converts actions and rewards, likewise."""
     with np.errstate(over="ignore"):
         return array.astype(np.float32, copy=False)
+
+
+def split_numbers(rows: Mapping[str, Row], keys: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Keys of arrays of numbers, and notes on the others; all of them where none has numbers."""
+    every = list(keys)
+    good = [key for key in every if rows[key].dtype.kind in "biuf"]
+    if not good:
+        return every, []
+    others = [key for key in every if key not in good]
+    return good, [f"{shown(key)} is left out, it holds no numbers" for key in others]
 
 
 def check_numbers(path: Path, key: str, dtype: np.dtype) -> None:

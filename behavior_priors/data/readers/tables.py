@@ -22,7 +22,7 @@ from behavior_priors.data.readers.base import (
     only_good,
     reading,
 )
-from behavior_priors.data.readers.ends import find_ends
+from behavior_priors.data.readers.ends import Ends, find_ends
 from behavior_priors.data.readers.rows import Rows, gaps, to_batch
 from behavior_priors.data.readers.selection import (
     Chosen,
@@ -32,6 +32,7 @@ from behavior_priors.data.readers.selection import (
     choose,
     missing_key,
     specs,
+    split_numbers,
 )
 from behavior_priors.types import UserError
 
@@ -75,24 +76,27 @@ def read_table(
     """
     notes: list[str] = []
     _require(path, table, "actions")
+    for key in ("timeouts", "masks"):
+        if key in table.problems:
+            _require(path, table, key)
     if config.episode_length is None or "terminals" in table.problems:
         _require(path, table, "terminals")
     size = table.counts["actions"]
     action_size = check_action(path, "actions", table.rows["actions"])
     chosen = _choose(path, table, config, size, notes)
-    following = {c.name: f"next_{c.key}" for c in chosen}
-    has_next = all(key in table.rows for key in following.values())
+    following = {c.name: f"next_{c.key}" for c in chosen if f"next_{c.key}" in table.rows}
+    notes += _about_following(table, chosen, following)
     reward_key = "rewards" if config.rewards and "rewards" in table.rows else None
     if config.rewards and "rewards" in table.problems:
         notes.append(f"'rewards' are left out, they cannot be read: {table.problems['rewards']}")
     flags = [k for k in ("terminals", "timeouts", "masks") if k in table.rows]
     used = [c.key for c in chosen] + flags + ([reward_key] if reward_key else [])
-    used += list(following.values()) if has_next else []
+    used += list(following.values())
     for key in used:
         check_numbers(path, key, table.rows[key].dtype)
     check_lengths(path, {k: table.counts[k] for k in used}, size, "'actions'")
-    for c in chosen if has_next else ():
-        if not c.takes(table.rows[following[c.name]]):
+    for c in chosen:
+        if c.name in following and not c.takes(table.rows[following[c.name]]):
             raise UserError(
                 f"{path}: rows of {following[c.name]!r} are {table.rows[following[c.name]]}; they "
                 f"should be {table.rows[c.key]}, as those of {c.key!r}"
@@ -102,9 +106,11 @@ def read_table(
             raise UserError(f"{path}: {key!r} is {table.rows[key]} a row; it should be one number")
     with reading(path), table.open(flags) as streams:
         flag = {key: read(size).reshape(size) for key, read in streams.items()}
-    ends = find_ends(path, flag, size, config.episode_length, ends_task=ends_task)
+    gaps = _find_gaps(path, table, size, [c.key for c in chosen], config)
+    ends = find_ends(path, flag, size, config.episode_length, gaps, ends_task=ends_task)
     states = _readable_states(path, table, size, config, notes)
-    layout = _Layout(path, chosen, following if has_next else None, reward_key, states)
+    is_complete = len(following) == len(chosen)
+    layout = _Layout(path, chosen, following if is_complete else None, reward_key, states)
     return Recording(
         path=path,
         format=format_name,
@@ -113,9 +119,64 @@ def read_table(
         action_size=action_size,
         has_reward=reward_key is not None,
         num_episodes=len(ends.stops),
-        batches=lambda tally: _batches(layout, table, ends.stops, ends.terminated, config, tally),
+        batches=lambda tally: _batches(layout, table, ends, config, tally),
         notes=[*ends.notes, *notes],
     )
+
+
+def _about_following(
+    table: Table, chosen: Sequence[Chosen], following: Mapping[str, str]
+) -> list[str]:
+    """Why last actions are left out, where the file has what some of them led to."""
+    without = [c.key for c in chosen if c.name not in following]
+    unreadable = [f"next_{key}" for key in without if f"next_{key}" in table.problems]
+    notes = [f"{key!r} is left out, it cannot be read: {table.problems[key]}" for key in unreadable]
+    if following and without:
+        notes.append(f"{without[0]!r} has no 'next_{without[0]}': last actions are left out")
+    return notes
+
+
+def _find_gaps(
+    path: Path, table: Table, size: int, chosen: Sequence[str], config: ReadConfig
+) -> np.ndarray:
+    """Rows `[g]` that do not follow the row before them, which has led to something else.
+
+    The chosen arrays say so that have their `next_...`; if none has, all observations that do.
+    """
+    observations = [key for key in table.rows if key.split("/")[0] in _GROUPS]
+    twins = _twins(table, chosen, size) or _twins(table, observations, size)
+    if not twins or not size:
+        return np.zeros(0, np.int64)
+    row_bytes = sum(table.rows[k].dtype.itemsize * math.prod(table.rows[k].shape) for k in twins)
+    step = max(1, config.chunk_bytes // max(1, 2 * row_bytes))
+    found: list[np.ndarray] = []
+    with contextlib.ExitStack() as stack:
+        with reading(path):
+            streams = stack.enter_context(table.open([*twins, *twins.values()]))
+        last: dict[str, np.ndarray] = {}
+        for start in range(0, size, step):
+            with reading(path):
+                arrays = {key: read(min(step, size - start)) for key, read in streams.items()}
+            announced = {
+                key: np.concatenate([last[key], arrays[twin][:-1]]) if last else arrays[twin][:-1]
+                for key, twin in twins.items()
+            }
+            now = {key: arrays[key] if last else arrays[key][1:] for key in twins}
+            found.append(gaps(now, announced) + (start if last else start + 1))
+            last = {key: arrays[twin][-1:] for key, twin in twins.items()}
+    return np.concatenate(found)
+
+
+def _twins(table: Table, keys: Iterable[str], size: int) -> dict[str, str]:
+    """Arrays that can be compared with what actions led to, and where that is."""
+    pairs = {key: f"next_{key}" for key in keys if f"next_{key}" in table.rows}
+    return {
+        key: twin
+        for key, twin in pairs.items()
+        if table.rows[key].shape == table.rows[twin].shape
+        and table.counts[key] == table.counts[twin] == size
+        and all(table.rows[x].dtype.kind in "biuf" for x in (key, twin))
+    }
 
 
 def _require(path: Path, table: Table, key: str) -> None:
@@ -132,12 +193,13 @@ def _choose(
     for selection in config.observation:
         if selection.key in table.problems:
             _require(path, table, selection.key)
-    groups = ("observations", "observation")
-    defaults = [key for key in table.rows if key.split("/")[0] in groups]
+    defaults = [key for key in table.rows if key.split("/")[0] in _GROUPS]
     if not config.observation:
-        unreadable = [key for key in table.problems if key.split("/")[0] in groups]
+        unreadable = [key for key in table.problems if key.split("/")[0] in _GROUPS]
         if not defaults:
             _require(path, table, unreadable[0] if unreadable else "observations")
+        defaults, said = split_numbers(table.rows, defaults)
+        notes += said
         notes += [
             f"{key!r} is left out, it cannot be read: {table.problems[key]}" for key in unreadable
         ]
@@ -197,11 +259,12 @@ class _Layout:
 def _batches(
     layout: _Layout,
     table: Table,
-    stops: np.ndarray,
-    terminated: np.ndarray,
+    ends: Ends,
     config: ReadConfig,
     tally: Tally,
 ) -> Batches:
+    stops = ends.stops
+    tally.gaps += ends.unmarked
     wanted = {"actions", *layout.states, *(c.key for c in layout.chosen)}
     wanted |= set((layout.following or {}).values()) | ({layout.reward} if layout.reward else set())
     bytes_per_row = sum(
@@ -220,30 +283,23 @@ def _batches(
             with reading(layout.path):
                 arrays = {key: read(stop - start) for key, read in streams.items()}
             observation = {c.name: c.take(arrays[c.key]) for c in layout.chosen}
-            following, inner = None, stops[number:upto] - start
-            numbers = np.arange(number, upto)
+            following = None
             if layout.following is not None:
                 following = {
                     c.name: c.take(arrays[layout.following[c.name]]) for c in layout.chosen
                 }
-                found = gaps(observation, following, inner)
-                tally.gaps += len(found)
-                # an episode that is divided passes its number on to its parts
-                divided = np.searchsorted(inner, found, side="right")
-                numbers = np.insert(numbers, divided, numbers[divided])
-                inner = np.sort(np.concatenate([inner, found]))
             rows = Rows(
                 observation=observation,
                 action=arrays["actions"],
-                stops=inner,
-                terminated=terminated[start:stop],
+                stops=stops[number:upto] - start,
+                terminated=ends.terminated[start:stop],
                 reward=arrays[layout.reward].reshape(-1) if layout.reward else None,
                 next_observation=following,
                 state={key.rpartition("/")[2]: arrays[key] for key in layout.states},
             )
             batch, kept = to_batch(rows, tally)
             if len(kept):
-                labels = [f"episode {numbers[k]}" for k in kept]
+                labels = [f"episode {number + k}" for k in kept]
                 batch = only_good(layout.path, batch, labels, keys, config, tally)
             if len(batch.length):
                 yield batch
@@ -252,5 +308,7 @@ def _batches(
 
 _STATES = ("qpos", "qvel", "infos/qpos", "infos/qvel")
 """MuJoCo's state as OGBench and D4RL store it."""
+
+_GROUPS = ("observations", "observation")
 
 _NO_OBSERVATION = ("actions", "terminals", "timeouts", "rewards", "masks")

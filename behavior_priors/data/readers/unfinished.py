@@ -21,7 +21,7 @@ from behavior_priors.types import UserError
 MARK = f"{TEMPORARY_PREFIX}conversion"
 """A file in a folder that a conversion has made, and may remove."""
 
-_MARK_TEXT = "made by behavior_priors' experiments.convert, which removes this folder\n"
+_MARK_TEXT = "made by behavior_priors' experiments.convert for {!r}, which removes this folder\n"
 
 
 @contextlib.contextmanager
@@ -67,8 +67,6 @@ def whole_or_nothing(output: Path) -> Iterator[Path]:
 def _hold(output: Path) -> locks.Lock:
     """The lock of a place, a file beside it that bears its name."""
     path = output.with_name(f".{output.absolute().name}{locks.LOCK_FILE}")
-    if os.path.lexists(path) and not locks.is_lock(path):
-        raise UserError(f"{path}: is in the way, and no lock; rename it, or give another place")
     lock = locks.hold(path)
     if lock is None:
         raise UserError(
@@ -100,18 +98,19 @@ def _check_free(output: Path) -> None:
 
 
 def _begin(output: Path) -> Path:
-    """Makes a folder beside the place, marked; an old one of ours goes first."""
+    """Makes a folder beside the place, marked; one that was made for it before goes first."""
+    mark = _MARK_TEXT.format(output.absolute().name)
     for number in itertools.count(1):
         suffix = f"-{number}" if number > 1 else ""
         folder = output.with_name(f"{TEMPORARY_PREFIX}{output.absolute().name}{suffix}")
-        if _is_ours(folder):
+        if _bears(folder, mark):
             shutil.rmtree(folder)
         try:
             folder.mkdir()
         except FileExistsError:
             continue
         try:
-            (folder / MARK).write_text(_MARK_TEXT)
+            (folder / MARK).write_text(mark, encoding="utf-8")
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -119,12 +118,13 @@ def _begin(output: Path) -> Path:
     raise AssertionError("numbers do not end")
 
 
-def _is_ours(folder: Path) -> bool:
+def _bears(folder: Path, text: str) -> bool:
+    """Whether a folder has the mark of a conversion to the same place, whose lock is ours."""
     mark = folder / MARK
     if folder.is_symlink() or mark.is_symlink() or not mark.is_file():
         return False
-    with mark.open() as file:
-        return file.read(len(_MARK_TEXT) + 1) == _MARK_TEXT
+    with mark.open("rb") as file:
+        return file.read(len(text.encode()) + 1) == text.encode()
 
 
 def _take_place(folder: Path, output: Path) -> None:

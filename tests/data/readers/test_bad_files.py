@@ -205,7 +205,10 @@ def test_text_in_hdf5(tmp_path: Path) -> None:
         episode["observations/hand"] = episode.pop("observations")
         episode["observations/order"] = np.array(["take", "give"], dtype=h5py.string_dtype())
     path = write_hdf5(tmp_path / "main_data.hdf5", episodes)
-    refused(path, "order' holds Python objects, text or", "array of numbers")
+    assert open_recording(path).observation.keys() == {"hand"}
+    assert "'observations/order' is left out, it holds no numbers" in open_recording(path).notes
+    config = ReadConfig(observation=(Selection("order", "observations/order"),))
+    refused(path, "order' holds Python objects, text or", "array of numbers", config=config)
     wanted = ReadConfig(observation=(Selection.parse("hand"),))
     assert convert(open_recording(path, wanted), tmp_path / "output").num_episodes == 2
 

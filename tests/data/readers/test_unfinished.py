@@ -12,6 +12,7 @@ import pytest
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import open_recording
 from behavior_priors.data.readers.convert import convert
+from behavior_priors.data.readers.unfinished import whole_or_nothing
 from behavior_priors.types import UserError
 from tests.data.readers.files import ogbench, write_npz
 from tests.held import held
@@ -30,6 +31,7 @@ KILLED = """
 import os, sys
 from behavior_priors.data.readers import open_recording
 from behavior_priors.data.readers.convert import convert
+from behavior_priors.data.readers.unfinished import whole_or_nothing
 
 convert(open_recording(sys.argv[1]), sys.argv[2], on_shard=lambda *_: os._exit(9))
 """
@@ -112,3 +114,12 @@ def test_places_where_no_folder_can_be(table: Path, tmp_path: Path) -> None:
         assert str(caught.value).count("; ") == 1
         assert "\n" not in str(caught.value)
     assert names(tmp_path) == before
+
+
+def test_two_conversions_whose_folders_would_be_called_alike(table: Path, tmp_path: Path) -> None:
+    (tmp_path / ".partial-out").mkdir()  # the user's
+    with whole_or_nothing(tmp_path / "out") as first:
+        assert first.name == ".partial-out-2"
+        with whole_or_nothing(tmp_path / "out-2") as second:
+            assert (first.is_dir(), second.name) == (True, ".partial-out-2-2")
+    assert names(tmp_path) == [".partial-out", "a.npz", "out", "out-2"]
