@@ -19,13 +19,13 @@ import numpy as np
 
 from behavior_priors.data.bounds import bounds_of, doubts
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.data.names import printable
 from behavior_priors.data.readers import ReadConfig, Selection, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
 from behavior_priors.envs.registry import make_env
 from behavior_priors.ranges import Count, Positive, Real
+from behavior_priors.texts import printable
 from behavior_priors.training import flags, programs
 from behavior_priors.training.progress import format_seconds
 from behavior_priors.types import UserError

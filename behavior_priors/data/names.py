@@ -36,11 +36,6 @@ def check_name(where: str, name: str) -> None:
         raise UserError(f"{where}: the name {shown(name)} {wrong}; give the array another name")
 
 
-def printable(text: str) -> str:
-    """A text of somebody else's on one line, without what would move a terminal's cursor."""
-    return "".join(x if x.isprintable() else ascii(x)[1:-1] for x in " ".join(text.split()))
-
-
 def shown(name: str) -> str:
     """A name as messages show it: in quotes, escaped, not too long."""
     return repr(name if len(name) <= MAX_LENGTH else f"{name[:60]}...")

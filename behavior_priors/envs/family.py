@@ -25,20 +25,19 @@ class Family(NamedTuple):
     imports: Callable[[str], Sequence[str]] = lambda _: ()
 
     def accept(self, options: dict[str, object], name: str) -> dict[str, object]:
-        """Those of a user's options that were given, with a value.
+        """A user's options as `make` takes them; None is a value too.
 
         Raises:
           UserError: one of them is nothing that this family knows, or of another type.
         """
-        given = {option: value for option, value in options.items() if value is not None}
         member, known, takes_any = self._options()
-        for option, value in given.items():
+        for option, value in options.items():
             if option == member or not (takes_any or option in known):
                 raise UserError(
                     f"{option}={value} is no choice that {name} has; leave it out, or use one of: "
                     f"{', '.join(known)}"
                 )
-        return check_options(self.make, given, name)
+        return check_options(self.make, options, name)
 
     def passed_on(self, options: Mapping[str, object]) -> dict[str, object]:
         """Those of a user's options that mean something to another library only."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import sys
 import sysconfig
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
+from behavior_priors.texts import printable
 from behavior_priors.types import UserError
 
 _LIBRARIES = tuple(
@@ -29,15 +32,25 @@ _latest: list[UserError] = []
 
 
 def remembered(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """A function whose `UserError`s `fault_behind` finds, whatever XLA makes of them."""
+    """A function whose `UserError`s `fault_behind` finds, whatever XLA makes of them.
+
+    What it raises has a text that XLA can take: a lone surrogate would end the process there.
+    """
 
     @functools.wraps(function)
     def remembering(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
             return function(*args, **kwargs)
         except UserError as error:
-            _latest[:] = [error]
-            raise
+            text = printable(text_of(error))
+            told = error if text == text_of(error) else UserError(text)
+            _latest[:] = [told]
+            raise told from error.__cause__
+        except Exception as error:
+            text = text_of(error)
+            if text and all(x.isprintable() or x.isspace() for x in text):
+                raise
+            raise RuntimeError(describe(error)) from error
 
     return remembering
 
@@ -60,11 +73,56 @@ def blaming(name: str, method: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
         raise fault(name, method, error) from error
 
 
-def fault(name: str, method: str, error: Exception) -> UserError:
+@contextlib.contextmanager
+def importing(module: str) -> Iterator[None]:
+    """Says in a line what a module of the user's raised when it was imported, and where.
+
+    Raises:
+      ModuleNotFoundError: it is not there itself.
+      UserError: it raised something, or takes the program's command line for its own.
+    """
+
+    def refuse(_: argparse.ArgumentParser, message: str) -> NoReturn:
+        # without the usage of a program that nobody has called
+        raise SystemExit(f"{printable(message)[:100]}{_FOREIGN_FLAGS}")
+
+    own: Any = argparse.ArgumentParser
+    before = own.error
+    own.error = refuse
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise fault(module, "importing it", error) from error  # what it imports itself
+    except BaseException as error:
+        if not is_theirs(error):
+            raise
+        raise fault(module, "importing it", error) from error
+    finally:
+        own.error = before
+
+
+_FOREIGN_FLAGS = " (the command line is this program's)"
+
+
+def is_theirs(error: BaseException) -> bool:
+    """Whether code of the user's has raised an exception, and not who sits before the terminal.
+
+    `sys.exit` in an environment is its own; Ctrl-C and signals are raised in the main thread only.
+    """
+    if isinstance(error, Exception | SystemExit):
+        return True
+    return threading.current_thread() is not threading.main_thread()
+
+
+def fault(name: str, method: str, error: BaseException) -> UserError:
     """The line about what an environment's method raised."""
     if isinstance(error, UserError):
         return error
@@ -73,11 +131,19 @@ def fault(name: str, method: str, error: Exception) -> UserError:
 
 def describe(error: BaseException) -> str:
     """An exception in a line: its kind, its text, and the place in the user's code."""
-    text = " ".join(str(error).split())
+    text = printable(text_of(error))
     text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    kind = type(error).__name__
-    where = _place(error)
-    return f"{kind}: {text}{where}" if text else f"{kind}{where}"
+    kind = printable(type(error).__name__)
+    where = printable(_place(error))
+    return f"{kind}: {text} {where}".rstrip() if text else f"{kind} {where}".rstrip()
+
+
+def text_of(value: object, how: Callable[[Any], str] = str) -> str:
+    """What `str`, or `repr`, makes of somebody else's object; nothing where that fails too."""
+    try:
+        return how(value)
+    except Exception:
+        return ""
 
 
 def _place(error: BaseException) -> str:
@@ -85,19 +151,21 @@ def _place(error: BaseException) -> str:
     frames = list(traceback.extract_tb(error.__traceback__))
     theirs = [f for f in frames if not f.filename.startswith((*_LIBRARIES, _OURS, "<"))]
     frames = theirs or [f for f in frames if not f.filename.startswith((_OURS, "<"))]
-    return f" (at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"(at {frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+_HINTS = {
+    "expected 5, got 4": "its step gives four values, as before gymnasium 0.26: it should give "
+    "observation, reward, terminated, truncated, info",
+    "unexpected keyword argument 'seed'": "its reset should take seed=None and options=None",
+    "unexpected keyword argument 'options'": "its reset should take seed=None and options=None",
+    "signal only works in main thread": "environments live in a thread of their own, where no "
+    "signals can be handled",
+    _FOREIGN_FLAGS: "what a module does as a program stands below if __name__ == '__main__'",
+}
+"""What is behind the commonest ones, by what they say."""
 
 
 def _hint(error: BaseException) -> str:
-    """What is behind the commonest ones."""
-    text = str(error)
-    if "expected 5, got 4" in text:
-        return (
-            "; its step gives four values, as before gymnasium 0.26: it should give observation, "
-            "reward, terminated, truncated, info"
-        )
-    if "unexpected keyword argument 'seed'" in text or "unexpected keyword argument 'options'" in (
-        text
-    ):
-        return "; its reset should take seed=None and options=None"
-    return ""
+    text = text_of(error)
+    return next((f"; {hint}" for said, hint in _HINTS.items() if said in text), "")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from behavior_priors.envs.faults import text_of
 from behavior_priors.types import UserError
 
 SUCCESS_KEYS = ("success", "is_success")
 """Where `info` says that the task's condition holds; the first one that is not None counts."""
 
 
+FINAL_OBSERVATIONS = ("final_observation", "final_obs", "terminal_observation")
+"""Where `info` has an episode's last observation if the step has begun the next one already, as
+gymnasium's and stable-baselines3's wrappers do."""
+
+
 class Stepped(NamedTuple):
-    """What a step returned; the observation is still unchecked."""
+    """What a step returned; the observation is a copy, and still unchecked."""
 
     observation: Any
     reward: float
@@ -37,6 +44,8 @@ def read_reset(result: Any, name: str) -> tuple[Any, Mapping[str, Any]]:
 def read_step(result: Any, name: str) -> Stepped:
     """What a step returned, as Python's numbers; arrays of one element are numbers too.
 
+    The last observation of an episode is the episode's own, also where `info` alone has it.
+
     Raises:
       UserError: it returned something else.
     """
@@ -53,24 +62,27 @@ def read_step(result: Any, name: str) -> Stepped:
         terminated = _number(terminated, "terminated", name) != 0
     if type(truncated) is not bool:
         truncated = _number(truncated, "truncated", name) != 0
-    return Stepped(observation, reward, terminated, truncated, info)
+    if terminated or truncated:
+        finals = (_element(info.get(key)) for key in FINAL_OBSERVATIONS)
+        observation = next((x for x in finals if x is not None), observation)
+    return Stepped(_copied(observation), reward, terminated, truncated, info)
 
 
 def find_success(info: Mapping[str, Any], name: str) -> bool | None:
     """Whether an `info` says that the task's condition holds; None if it does not say.
 
-    It is looked for in `final_info` too, where wrappers of gymnasium's put what an episode's last
-    step said.
+    It is looked for in `final_info` first, where wrappers of gymnasium's put what an episode's last
+    step said if the rest is about the next episode.
 
     Raises:
       UserError: it says something that is neither true nor false, such as a share.
     """
-    for where in (info, _unwrap(info.get("final_info"))):
+    for where in (_element(info.get("final_info")), info):
         if not isinstance(where, Mapping):
             continue
         for key in SUCCESS_KEYS:
-            value = _unwrap(where.get(key))
-            if value is None:
+            value = where.get(key)
+            if value is None or (value := _unwrap(value)) is None:
                 continue
             if isinstance(value, bool | np.bool_ | int | float | np.number) and value in (0, 1):
                 return bool(value)
@@ -88,16 +100,42 @@ def _unwrap(value: Any) -> Any:
     if isinstance(value, list | tuple) and len(value) == 1:
         return value[0]
     # such as a scalar of another array library's
-    if hasattr(value, "item") and getattr(value, "size", None) == 1:
-        return value.item()
-    return value
+    try:
+        return value.item() if value.size == 1 else value
+    except Exception:  # whatever it says of attributes that it does not have
+        return value
+
+
+def _element(value: Any) -> Any:
+    """What is in an array of one object, as vector environments have it; else the value itself."""
+    is_wrapped = isinstance(value, np.ndarray) and value.dtype == object and value.size == 1
+    return value.reshape(-1)[0] if is_wrapped else value
+
+
+def _copied(observation: Any) -> Any:
+    """An observation that stays what it is when the next one, or another instance's, is made."""
+    if isinstance(observation, np.ndarray):
+        return observation.copy()
+    if isinstance(observation, Mapping):
+        return {key: _copied(x) for key, x in observation.items()}
+    if isinstance(observation, tuple | list):
+        return [*map(_copied, observation)]
+    return np.array(observation) if hasattr(type(observation), "__array__") else observation
 
 
 def _number(value: Any, what: str, name: str) -> float:
+    """A value as a float; a whole number that is too large for one is infinite."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    if type(value) is int:  # of any size
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
     array = np.asarray(value)
     if array.size != 1 or array.dtype.kind not in "biuf":
         raise UserError(f"{name}: step gave {what} {_short(value)}; it should be one number")
-    return array.item()
+    return float(array.item())
 
 
 def _kinds(result: Any) -> str:
@@ -107,5 +145,5 @@ def _kinds(result: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
+    text = " ".join(text_of(value, repr).split()) or f"one {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:80]}..."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -18,14 +17,14 @@ import numpy as np
 from behavior_priors.envs import gym_host
 from behavior_priors.envs.base import first_state, select
 from behavior_priors.envs.family import Family, refuse_engine
-from behavior_priors.envs.faults import describe
 from behavior_priors.envs.guard import check_step
+from behavior_priors.envs.gym_home import Home
 from behavior_priors.envs.gym_host import HEADER, Host
-from behavior_priors.envs.gym_look import Look, look
+from behavior_priors.envs.gym_instance import draw_seed
 from behavior_priors.envs.gym_names import complaint, imports, require_gymnasium
-from behavior_priors.envs.gym_spaces import Layout, read_action
+from behavior_priors.envs.gym_prepare import prepare
+from behavior_priors.envs.gym_spaces import Layout
 from behavior_priors.envs.host_calls import call_host
-from behavior_priors.observations import is_image
 from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, UserError
 
 
@@ -92,7 +91,7 @@ def make_gym(
         side_by_side=side_by_side,
         measures_success=measures_success,
         image_axes=image_axes,
-        leave_out=[leave_out] if isinstance(leave_out, str) else leave_out,
+        leave_out=_read_names(leave_out, name),
     )
     return env._replace(info={**env.info, "id": id_})
 
@@ -123,10 +122,14 @@ def wrap_gym(
     if side_by_side < 1:
         raise UserError(f"{name}: side_by_side={side_by_side} should be at least 1")
     gymnasium = require_gymnasium()
-    home = ThreadPoolExecutor(max_workers=1)
-    host, limit, found = home.submit(
-        _prepare, make, name, measures_success, image_axes, leave_out, home
-    ).result()
+    home = Home(name)
+    try:
+        host, limit, found = home.do(
+            lambda: prepare(make, name, measures_success, image_axes, leave_out, home)
+        )
+    except BaseException:
+        home.leave()
+        raise
     return _make_env(host, limit)._replace(
         measures_success=found.measures_success,
         side_by_side=side_by_side,
@@ -139,49 +142,18 @@ def wrap_gym(
     )
 
 
-def _prepare(
-    make: Callable[[], Any],
-    name: str,
-    told: bool | None,
-    image_axes: str | None,
-    leave_out: Sequence[str],
-    home: ThreadPoolExecutor,
-) -> tuple[Host, int, Look]:
-    """Makes the first instance and looks at it, in the thread that is to be the instances' home."""
-    try:
-        first = make()
-    except Exception as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{name} cannot be made: {describe(error)}") from error
-    limit = None if first.spec is None else first.spec.max_episode_steps
-    if limit is None:
-        raise UserError(f"{name} has no time limit; give it one, as in {name}?episode_length=200")
-    action = read_action(first.action_space, name)
-    layout = Layout(first.observation_space, name, image_axes=image_axes, leave_out=leave_out)
-    found = look(first, action, layout, name, told)
-    draws = first.render_mode == "rgb_array"
-    # pixels that are observed are drawn in every step
-    needs_home = draws or any(is_image(x.shape, x.dtype) for x in layout.spec.values())
-    host = Host(
-        name,
-        make,
-        action,
-        layout,
-        draws=draws,
-        measures_success=found.measures_success,
-        is_told=told is not None,
-        home=home if needs_home else None,
-    )
-    if draws:
-        _try_to_draw(host, first, name)
-    host.adopt(first)
-    return host, limit, found
+def _read_names(given: Any, name: str) -> list[str]:
+    """Names of observations, one or several; elements of a tuple are called by their numbers."""
+    names = [] if given is None else given if isinstance(given, list | tuple) else [given]
+    for x in names:
+        if isinstance(x, bool) or not isinstance(x, str | int | float):
+            raise UserError(f"{name}: leave_out={given} should be a name, or a list of names")
+    return [str(x) for x in names]
 
 
 def episode_seed(key: PRNGKey) -> int:
     """What the episode of a key is seeded with: `env.reset(seed=...)` of gymnasium's."""
-    return gym_host.draw_seed(np.asarray(jax.random.key_data(key)).view(np.int32))[0]
+    return draw_seed(np.asarray(jax.random.key_data(key)).view(np.int32))[0]
 
 
 def _make_env(host: Host, episode_length: int) -> Env:
@@ -277,15 +249,6 @@ def _stepped(layout: Layout, state: State, answer: Array) -> State:
     )
     over = state.terminated | state.truncated
     return select(over, state._replace(reward=jnp.zeros(())), stepped)
-
-
-def _try_to_draw(host: Host, env: Any, name: str) -> None:
-    try:
-        host.draw(env)
-    except UserError as error:  # whatever a missing OpenGL leads to
-        raise UserError(
-            f"{error}; {name} cannot draw here: leave out render_mode, or set MUJOCO_GL"
-        ) from error
 
 
 FAMILY = Family(make_gym, complaint, imports)

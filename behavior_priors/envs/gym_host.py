@@ -7,18 +7,19 @@ answer, because every array that crosses costs some 20 µs.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
 
 from behavior_priors.envs.faults import blaming
 from behavior_priors.envs.guard import LARGEST_REWARD
-from behavior_priors.envs.gym_answers import find_success
-from behavior_priors.envs.gym_instance import Instance, fit
-from behavior_priors.envs.gym_look import say
-from behavior_priors.envs.gym_spaces import BoxAction, Layout
+from behavior_priors.envs.gym_actions import BoxAction
+from behavior_priors.envs.gym_home import Home
+from behavior_priors.envs.gym_instance import Instance, draw, draw_seed, fit
+from behavior_priors.envs.gym_reports import Reports
+from behavior_priors.envs.gym_spaces import Layout
 from behavior_priors.types import UserError
 
 T = TypeVar("T")
@@ -44,9 +45,9 @@ class Host:
       layout: of what it observes.
       draws: whether it draws images.
 
-    Calls come from whatever thread JAX calls from, and wait for each other. Instances are stepped
-    one after the other: about half of a HalfCheetah's step is Python's, and environments need not
-    bear to be stepped from several threads.
+    Calls come from whatever thread JAX calls from, wait for each other, and are done in one thread.
+    Instances are stepped one after the other: about half of a HalfCheetah's step is Python's, and
+    environments need not bear to be stepped from several threads.
     """
 
     def __init__(
@@ -56,10 +57,10 @@ class Host:
         action: BoxAction,
         layout: Layout,
         *,
+        limit: int,
         draws: bool,
-        measures_success: bool,
-        is_told: bool,
-        home: ThreadPoolExecutor | None,
+        reports: Reports,
+        home: Home,
     ):
         """Starts without instances.
 
@@ -68,15 +69,14 @@ class Host:
           make: makes one of gymnasium's environments.
           action: what it accepts.
           layout: of what it observes.
+          limit: steps that end an episode, whatever the environment says.
           draws: whether it draws images.
-          measures_success: whether `info` says if the task's condition holds.
-          is_told: the user has said so, or said that it does not.
-          home: the one thread in which all is done, because a context of OpenGL's belongs to the
-            thread that made it; None for whatever thread JAX calls from.
+          reports: what `info` says of success.
+          home: the thread in which all is done; its environments are closed when this is forgotten.
         """
         self.name = name
         self._make, self.action, self.layout = make, action, layout
-        self._asks, self._listens = measures_success, not measures_success and not is_told
+        self._limit, self._reports = limit, reports
         low, high = layout.limits()
         self._low = np.append(-LARGEST_REWARD, low).astype(np.float32)
         self._high = np.append(LARGEST_REWARD, high).astype(np.float32)
@@ -85,6 +85,8 @@ class Host:
         self._idle: list[int] = []
         self._lock = threading.Lock()
         self.draws, self._home = draws, home
+        # at the program's end `gym_home` does it
+        weakref.finalize(self, home.leave).atexit = False
 
     def adopt(self, env: Any) -> None:
         """Takes in an environment that `make` made, as an idle instance.
@@ -92,7 +94,7 @@ class Host:
         Raises:
           UserError: its spaces are not those of the first one.
         """
-        self._instances.append(Instance(env, self.name, self._spaces))
+        self._instances.append(Instance(env, self.name, self._spaces, self._limit))
         self._idle.append(len(self._instances) - 1)
 
     def reset(self, keys: Any) -> np.ndarray:
@@ -173,30 +175,16 @@ class Host:
         )
         return np.stack(images).reshape(*handles.shape[:-1], height, width, 3)
 
-    def draw(self, env: Any) -> np.ndarray:
-        """What an environment shows now, `[H, W, 3]` uint8.
-
-        Raises:
-          UserError: it raises, or shows something else.
-        """
-        with blaming(self.name, "render"):
-            image = np.asarray(env.render())
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise UserError(
-                f"{self.name}: render gave {image.dtype} {image.shape}; it should be uint8 "
-                "(height, width, 3)"
-            )
-        return image
-
     def _at_home(self, work: Callable[[], T]) -> T:
         """Does something to the instances while nobody else does, in their thread."""
         with self._lock:
-            return work() if self._home is None else self._home.submit(work).result()
+            return self._home.do(work)
 
     def _take(self) -> int:
         if not self._idle:
             with blaming(self.name, "making another one"):
                 env = self._make()
+            self._home.keep(env)
             self.adopt(env)
         return self._idle.pop()
 
@@ -206,8 +194,8 @@ class Host:
         observation, info = instance.begin(seed)
         if self.draws:
             # now, because the first image may be asked for after the first step
-            instance.frame = instance.tick, self.draw(instance.env)
-        flags = BEGAN | self._success(info)
+            instance.frame = instance.tick, draw(instance.env, self.name)
+        flags = BEGAN | (SUCCESS if self._reports.read(info, None) else 0)
         answer[:HEADER] = index, instance.tick, flags, 0
         answer[HEADER + self.layout.size :] = next_key
         numbers = np.zeros((1, 1 + self.layout.floats))
@@ -232,14 +220,15 @@ class Host:
             if over:
                 continue
             instance = self._claim(index, tick)
-            made = instance.step(actions[row])
+            made = instance.step(actions[row, ...])
             stepped.append(row)
             observations.append(made.observation)
             rewards.append(made.reward)
+            succeeded = self._reports.read(made.info, made.terminated or made.truncated)
             flags.append(
                 (TERMINATED if made.terminated else 0)
                 | (TRUNCATED if made.truncated else 0)
-                | self._success(made.info)
+                | (SUCCESS if succeeded else 0)
                 | (DIVERGED if instance.became_unstable() else 0)
             )
         # one access for all: each costs a microsecond, whatever it is of
@@ -267,23 +256,11 @@ class Host:
             rounded[...] = numbers
         return ((rounded >= self._low) & (rounded <= self._high)).all(-1)
 
-    def _success(self, info: Any) -> int:
-        """The flag for what `info` says of success."""
-        if self._asks:
-            return SUCCESS if find_success(info, self.name) else 0
-        if self._listens and find_success(info, self.name) is not None:
-            self._listens = False
-            say(
-                f"{self.name}: info reports success after all; measures_success=true makes success "
-                "rates of it"
-            )
-        return 0
-
     def _claim(self, index: int, tick: int) -> Instance:
         """The instance in the state of a handle, which is left for good."""
         instance = self._current(index, tick)
         if instance.watched and (instance.frame is None or instance.frame[0] != tick):
-            instance.frame = tick, self.draw(instance.env)
+            instance.frame = tick, draw(instance.env, self.name)
         instance.tick += 1
         return instance
 
@@ -294,7 +271,7 @@ class Host:
             if instance.frame is not None and instance.frame[0] == tick:
                 return instance.frame[1]
         instance = self._current(index, tick)
-        instance.frame = tick, self.draw(instance.env)
+        instance.frame = tick, draw(instance.env, self.name)
         return instance.frame[1]
 
     def _is_current(self, index: int, tick: int) -> bool:
@@ -308,16 +285,6 @@ class Host:
                 " or belongs to another process; step a state once, and begin anew with env.reset"
             )
         return self._instances[index]
-
-
-def draw_seed(key: np.ndarray) -> tuple[int, np.ndarray]:
-    """An episode's seed and the words of the next episode's key, from those of its own key.
-
-    Here and not in JAX, which would draw in every step for the few that end an episode. The seed
-    has 31 bits, because what environments do with theirs often takes no more.
-    """
-    words = np.random.SeedSequence(key.view(np.uint32).tolist()).generate_state(1 + key.size)
-    return int(words[0] >> 1), words[1:].view(np.int32)
 
 
 def _ended(answers: np.ndarray) -> np.ndarray:

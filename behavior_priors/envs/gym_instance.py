@@ -9,9 +9,10 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from behavior_priors.envs.faults import fault
+from behavior_priors.envs.faults import blaming, fault
 from behavior_priors.envs.gym_answers import Stepped, read_reset, read_step
 from behavior_priors.envs.gym_leaves import show
+from behavior_priors.envs.gym_look import say
 from behavior_priors.types import UserError
 
 _UNSTABLE = slice(
@@ -32,25 +33,28 @@ class Instance:
     Attributes:
       env: the environment.
       tick: counts resets and steps, from a number that differs between processes.
+      time: steps of its episode.
       frame: the last image drawn, and the tick that it shows.
       watched: whether an image of this episode was asked for.
     """
 
-    def __init__(self, env: Any, name: str, spaces: tuple[Any, Any]):
+    def __init__(self, env: Any, name: str, spaces: tuple[Any, Any], limit: int):
         """Takes in an environment.
 
         Args:
           env: gymnasium's.
           name: of it, for messages.
           spaces: that its observations and actions should be of.
+          limit: steps that end an episode, whatever it says.
 
         Raises:
           UserError: they are not.
         """
         self.env = env
-        self._name, self._spaces = name, spaces
+        self._name, self._spaces, self._limit = name, spaces, limit
         self._check_spaces()
         self.tick = secrets.randbelow(2**30)
+        self.time = 0
         self.frame: tuple[int, np.ndarray] | None = None
         self.watched = False
         self._warnings: Any = None
@@ -62,17 +66,13 @@ class Instance:
         Raises:
           UserError: it raises, returns something else, or its spaces are others now.
         """
-        try:
+        with blaming(self._name, f"reset(seed={seed})"):
             result = read_reset(self.env.reset(seed=seed), self._name)
-        except Exception as error:
-            raise fault(self._name, f"reset(seed={seed})", error) from error
         self._check_spaces()
         self.tick += 1
+        self.time = 0
         self.watched = False
-        data = getattr(self.env.unwrapped, "data", None) or getattr(
-            self.env.unwrapped, "_data", None
-        )
-        if isinstance(data, mujoco.MjData):
+        if (data := _simulation_of(self.env)) is not None:
             self._warnings = data.warning.number[_UNSTABLE]
             self.became_unstable()
         return result
@@ -88,24 +88,75 @@ class Instance:
         return self._warned != before
 
     def step(self, action: np.ndarray) -> Stepped:
-        """Steps the environment.
+        """Steps the environment; the last step that its time limit allows is truncated.
 
         Raises:
           UserError: it raises, or returns something that it should not.
         """
+        self.time += 1
+        # `blaming` would cost a microsecond, and this thread is never the main one
         try:
-            return read_step(self.env.step(action), self._name)
-        except Exception as error:
+            made = read_step(self.env.step(action), self._name)
+        except BaseException as error:
             raise fault(self._name, "step", error) from error
+        if self.time < self._limit or made.terminated or made.truncated:
+            return made
+        # as a wrapper around gymnasium's own limit does that makes a task of no end
+        say(
+            f"{self._name}: its episodes go on after {self._limit} steps, the time limit that it "
+            "names; they are truncated there"
+        )
+        return made._replace(truncated=True)
 
     def _check_spaces(self) -> None:
-        now = self.env.observation_space, self.env.action_space
-        for kind, space, before in zip(("observation", "action"), now, self._spaces, strict=True):
-            if space is not before and space != before:
-                raise UserError(
-                    f"{self._name}: its {kind} space was {show(before)} and is {show(space)} now; "
-                    "it should stay the same"
-                )
+        with blaming(self._name, "a space of it"):
+            now = self.env.observation_space, self.env.action_space
+            kinds = "observation", "action"
+            for kind, space, before in zip(kinds, now, self._spaces, strict=True):
+                if space is not before and space != before:
+                    raise UserError(
+                        f"{self._name}: its {kind} space was {show(before)} and is {show(space)} "
+                        "now; it should stay the same"
+                    )
+
+
+def _simulation_of(env: Any) -> mujoco.MjData | None:
+    """MuJoCo's data in an environment; None if there are none."""
+    for name in ("data", "_data"):
+        # what is called so may be anything, such as a table of prices, and may raise anything
+        try:
+            data = getattr(env.unwrapped, name)
+        except Exception:
+            continue
+        if isinstance(data, mujoco.MjData):
+            return data
+    return None
+
+
+def draw_seed(key: np.ndarray) -> tuple[int, np.ndarray]:
+    """An episode's seed and the words of the next episode's key, from those of its own key.
+
+    Here and not in JAX, which would draw in every step for the few that end an episode. The seed
+    has 31 bits, because what environments do with theirs often takes no more.
+    """
+    words = np.random.SeedSequence(key.view(np.uint32).tolist()).generate_state(1 + key.size)
+    return int(words[0] >> 1), words[1:].view(np.int32)
+
+
+def draw(env: Any, name: str) -> np.ndarray:
+    """What an environment shows now, `[H, W, 3]` uint8.
+
+    Raises:
+      UserError: it raises, or shows something else.
+    """
+    with blaming(name, "render"):
+        image = np.array(env.render())  # it may draw into the same one again
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise UserError(
+            f"{name}: render gave {image.dtype} {image.shape}; it should be uint8 (height, width, "
+            "3)"
+        )
+    return image
 
 
 def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -59,6 +59,20 @@ def leaves_of(
         yield path, numbers
 
 
+def names_in(space: Any, path: tuple[Any, ...] = ()) -> Iterator[str]:
+    """Names of all that can be left out of an observation space: arrays, and what holds them."""
+    from gymnasium import spaces
+
+    if path:
+        yield name_of(path)
+    if isinstance(space, spaces.Dict):
+        for key, inner in space.spaces.items():
+            yield from names_in(inner, (*path, key))
+    elif isinstance(space, spaces.Tuple):
+        for index, inner in enumerate(space.spaces):
+            yield from names_in(inner, (*path, index))
+
+
 def _numbers(space: Any) -> Numbers | None:
     """A space as one of numbers; None if it is none."""
     from gymnasium import spaces

@@ -10,8 +10,9 @@ import numpy as np
 from absl import logging
 
 from behavior_priors.envs.faults import blaming
+from behavior_priors.envs.gym_actions import BoxAction
 from behavior_priors.envs.gym_answers import find_success, read_reset, read_step
-from behavior_priors.envs.gym_spaces import BoxAction, Layout
+from behavior_priors.envs.gym_spaces import Layout
 
 LOOK_STEPS = 1000
 """Random steps that show what is typical of an observation."""
@@ -23,7 +24,7 @@ WHOLE_EPISODES = 3
 """Random ones that are run to their ends to see whether success is reported there."""
 
 WHOLE_SECONDS = 5.0
-"""Time for them; one that takes longer is left."""
+"""Time for them; one that takes longer is left. Random steps that take longer are said to."""
 
 
 class Look(NamedTuple):
@@ -38,7 +39,9 @@ class Look(NamedTuple):
     reason: str
 
 
-def look(env: Any, action: BoxAction, layout: Layout, name: str, told: bool | None) -> Look:
+def look(
+    env: Any, action: BoxAction, layout: Layout, name: str, told: bool | None, limit: int
+) -> Look:
     """Takes random steps to settle the layout's typical values, and to see what `info` says.
 
     The steps are the same ones every time. Whether success is reported is decided by the first
@@ -51,6 +54,7 @@ def look(env: Any, action: BoxAction, layout: Layout, name: str, told: bool | No
       layout: of what it observes.
       name: of the environment.
       told: whether it reports success, if the user says so.
+      limit: steps that end an episode, whatever the environment says.
 
     Raises:
       UserError: it raises, or returns something that it should not.
@@ -59,6 +63,7 @@ def look(env: Any, action: BoxAction, layout: Layout, name: str, told: bool | No
     count = 1 if layout.is_settled() else LOOK_STEPS
     numbers, words = np.zeros((count, layout.floats)), np.zeros((count, layout.size), np.int32)
     reports, steps_left = False, 0
+    begun, is_slow = time.monotonic(), False
     read = functools.partial(_act, env, action, name, rng, told is None)
     for step in range(count):
         if steps_left == 0:
@@ -68,6 +73,13 @@ def look(env: Any, action: BoxAction, layout: Layout, name: str, told: bool | No
         reports |= reported
         steps_left = 0 if over else steps_left - 1
         layout.write(numbers, words, [step], [observation])
+        # not left at that: what is typical would depend on the machine
+        if not is_slow and (spent := time.monotonic() - begun) > WHOLE_SECONDS:
+            is_slow = True
+            say(
+                f"{name}: its observations have no bounds that say what is typical, and {count} "
+                f"random steps that show it take about {spent * count / (step + 1):.0f} s"
+            )
     layout.settle(numbers)
     if told is not None:
         return Look(told, "as the options say")
@@ -76,9 +88,11 @@ def look(env: Any, action: BoxAction, layout: Layout, name: str, told: bool | No
     ended, stop = 0, time.monotonic() + WHOLE_SECONDS
     while ended < WHOLE_EPISODES and time.monotonic() < stop:
         _reset(env, name, LOOK_STEPS + ended)
-        over = False
+        over, steps = False, 0
         while not over and time.monotonic() < stop:
             _, over, reported = read()
+            steps += 1
+            over |= steps >= limit
             if reported:
                 return Look(True, "info reports it at an episode's end")
         ended += over
@@ -92,18 +106,16 @@ def look(env: Any, action: BoxAction, layout: Layout, name: str, told: bool | No
 
 def _reset(env: Any, name: str, seed: int) -> None:
     with blaming(name, "reset"):
-        result = env.reset(seed=seed)
-    read_reset(result, name)
+        read_reset(env.reset(seed=seed), name)
 
 
 def _act(
     env: Any, action: BoxAction, name: str, rng: np.random.Generator, asks: bool
 ) -> tuple[Any, bool, bool]:
     """A random step: the observation, whether the episode is over, whether success is reported."""
-    drawn = action.rescale(rng.uniform(-1.0, 1.0, (1, action.size)))[0]
+    drawn = action.rescale(rng.uniform(-1.0, 1.0, (1, action.size)))
     with blaming(name, "step"):
-        result = env.step(drawn)
-    stepped = read_step(result, name)
+        stepped = read_step(env.step(drawn[0, ...]), name)
     reported = asks and find_success(stepped.info, name) is not None
     return stepped.observation, stepped.terminated or stepped.truncated, reported
 

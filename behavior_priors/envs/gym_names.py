@@ -11,7 +11,7 @@ import difflib
 import importlib
 from typing import Any
 
-from behavior_priors.envs.faults import fault
+from behavior_priors.envs.faults import importing
 from behavior_priors.envs.packages import how_to_get
 from behavior_priors.types import UserError
 
@@ -43,13 +43,10 @@ def complaint(member: str) -> str | None:
     module, _, id_ = member.rpartition(":")
     if module:
         try:
-            importlib.import_module(module)
+            with importing(module):
+                importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise fault(module, "importing it", error) from error  # what it imports itself
-            return f"there is no module {error.name}; {how_to_get(error.name)}"
-        except Exception as error:
-            raise fault(module, "importing it", error) from error
+            return f"there is no module {error.name}; {how_to_get(str(error.name))}"
     if id_ in gymnasium.registry:
         return None
     close = difflib.get_close_matches(id_, gymnasium.registry, n=4, cutoff=0.5)

@@ -1,11 +1,9 @@
-"""gymnasium's spaces as this library's specs, and observations as rows that cross to JAX."""
+"""gymnasium's spaces of observations as specs, and observations as rows that cross to JAX."""
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -13,73 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.envs.guard import LARGEST_REWARD, limits_of
-from behavior_priors.envs.gym_leaves import agreed, leaves_of, show, typical
+from behavior_priors.envs.gym_leaves import agreed, leaves_of, names_in, show, typical
 from behavior_priors.observations import Arrangement, arrange, name_of
 from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec, UserError
 
 WORD = 4
 """Bytes of a word; a row is a vector of int32 words, whatever they stand for."""
-
-
-@dataclass(frozen=True)
-class BoxAction:
-    """A bounded action of an environment.
-
-    Attributes:
-      low: `[size]` float64.
-      high: `[size]` float64.
-      shape: that the environment wants.
-      dtype: that the environment wants, a floating one.
-      space: gymnasium's.
-    """
-
-    low: np.ndarray
-    high: np.ndarray
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    space: Any = None
-
-    @property
-    def size(self) -> int:
-        """Numbers of an action."""
-        return self.low.size
-
-    @functools.cached_property
-    def _middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
-        return 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
-
-    def rescale(self, actions: np.ndarray) -> np.ndarray:
-        """Actions `[N, size]` in [-1, 1] as the environment's `[N, *shape]`, limited to its bounds.
-
-        Where the bounds are -1 and 1 an action stays what it is, bit for bit.
-        """
-        middle, half = self._middle_and_half
-        # `np.clip` takes as long as all the rest
-        actions = np.minimum(np.maximum(middle + half * actions, self.low), self.high)
-        return actions.astype(self.dtype).reshape(-1, *self.shape)
-
-
-def read_action(space: Any, name: str) -> BoxAction:
-    """What an action space accepts.
-
-    Raises:
-      UserError: it is no `Box` of finite bounds and floating numbers.
-    """
-    from gymnasium import spaces
-
-    if not isinstance(space, spaces.Box) or not np.issubdtype(space.dtype, np.floating):
-        raise UserError(
-            f"{name} has actions of {show(space)}; only a Box of floating numbers can be acted "
-            "on: discrete, mixed or nested actions need a wrapper of yours that makes them from one"
-        )
-    low, high = (np.asarray(x, np.float64).reshape(-1) for x in (space.low, space.high))
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise UserError(f"{name} has actions of {show(space)}; every bound must be finite")
-    if not low.size or (low >= high).any():
-        raise UserError(
-            f"{name} has actions of {show(space)}; there should be some, with low below high"
-        )
-    return BoxAction(low, high, space.shape, np.dtype(space.dtype), space)
 
 
 class Part(NamedTuple):
@@ -138,8 +75,16 @@ class Layout:
             leave out that there is not.
         """
         self.space, self._environment = space, name
+        there = list(names_in(space))
+        if unknown := [x for x in leave_out if x not in there]:
+            raise UserError(
+                f"{name}: leave_out={unknown[0]} is no observation that it has; there are: "
+                f"{', '.join(there) or 'none with names'}"
+            )
         leaves = list(leaves_of(space, name, (), tuple(leave_out)))
         names = [name_of(path) for path, _ in leaves]
+        if leave_out and not names:
+            raise UserError(f"{name}: leave_out={', '.join(leave_out)} leaves nothing to observe")
         if len(set(names)) < len(names) or not names:
             raise UserError(f"{name} observes {show(space)}; its arrays need different names")
         plans = [

@@ -14,7 +14,7 @@ import re
 from behavior_priors.checks import check_precision
 from behavior_priors.envs.contract import check_env
 from behavior_priors.envs.family import Family
-from behavior_priors.envs.faults import blaming, fault
+from behavior_priors.envs.faults import blaming, importing
 from behavior_priors.envs.options import read_options
 from behavior_priors.envs.packages import how_to_get
 from behavior_priors.trust import FromFile, check_options
@@ -52,6 +52,8 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
     check_precision()
     source = name if isinstance(name, FromFile) else None
     name, mark, query = name.partition("?")
+    options = {option: value for option, value in options.items() if value is not None}
+    # none that the user has written is a value too
     options |= read_options(query, f"--{flag}={name}?{query}") if mark else {}
     if own := re.fullmatch(r"([A-Za-z_][\w.]*):(.*)", name):
         module, member = own.groups()
@@ -83,15 +85,12 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
 
 def _import_family(module: str, given: str) -> Family:
     try:
-        family = getattr(importlib.import_module(module), "FAMILY", None)
+        with importing(module):
+            family = getattr(importlib.import_module(module), "FAMILY", None)
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise fault(module, "importing it", error) from error  # what it imports itself
         raise UserError(
-            f"{given}: there is no module {error.name}; {how_to_get(error.name)}"
+            f"{given}: there is no module {error.name}; {how_to_get(str(error.name))}"
         ) from error
-    except Exception as error:
-        raise fault(module, "importing it", error) from error
     if not isinstance(family, Family):
         raise UserError(f"{given}: {module} has no FAMILY of behavior_priors.envs.family.Family")
     return family

@@ -113,6 +113,8 @@ class Odd(gymnasium.Env):
                 "reward text": "1",
                 "reward 1e38": 1e38,
                 "reward nan": np.nan,
+                "reward 10**30": 10**30,
+                "reward -10**400": -(10**400),
             }.get(self.does, reward)
             if self.does == "shape":
                 observation = np.zeros(3, np.float32)

@@ -127,7 +127,10 @@ def test_what_goes_wrong_at_once_is_a_line(name: str, told: str):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("does", ["reward 1e38", "reward nan", "observe 1e38"])
+@pytest.mark.parametrize(
+    "does",
+    ["reward 1e38", "reward nan", "reward 10**30", "reward -10**400", "observe 1e38"],
+)
 def test_absurd_numbers_diverge_are_named_and_followed_by_an_episode(does: str):
     env = make_odd(does=does)
     key, actions = jax.random.key(0), np.zeros((4, 3, 2))
@@ -202,6 +205,8 @@ def test_the_user_knows_better(monkeypatch: pytest.MonkeyPatch):
         ({"final_info": {"is_success": True}}, True),
         ({"final_info": np.array([{"is_success": True}], object)}, True),
         ({"final_info": None, "success": 0}, False),
+        ({"final_info": {"is_success": True}, "success": False}, True),
+        ({"final_info": {}, "success": True}, True),
     ],
 )
 def test_success_is_read_from_wherever_it_stands(info: dict[str, Any], success: bool | None):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from behavior_priors.envs.gym_spaces import Layout, read_action
+from behavior_priors.envs.gym_actions import read_action
+from behavior_priors.envs.gym_spaces import Layout
 from behavior_priors.envs.registry import make_env
 from behavior_priors.types import UserError
 from tests.envs.gym_counting import COUNTING, Counting

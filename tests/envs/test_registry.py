@@ -51,6 +51,10 @@ def test_options_come_as_their_types():
     made = make_env(f"{OWN}right?count=1e3&width=2&flag=true&label=7&any_=[1]")
     assert made.info["given"] == (1000, 2.0, True, "7", [1])
     assert isinstance(made.info["given"][1], float)
+    # a flag that was not given is none, and one that was given none is not left out
+    made = make_env(f"{OWN}right?any_=none", count=None, width=3.0)
+    assert made.info["given"] == (1, 3.0, False, "", None)
+    assert make_env(f"{OWN}right?width=none", width=3.0).info["given"][1] is None
 
 
 @pytest.mark.parametrize("name", [f"{OWN}right", "maze/train", "kitchen/mixed", "point/dense"])
@@ -71,6 +75,8 @@ def test_no_family_takes_a_length_that_is_none(name: str, value: str):
         ("width=inf", "width=inf should be a finite number or none"),
         ("width=wide", "width=wide should be a finite number or none"),
         ("flag=1", "flag=1 should be true or false"),
+        ("count=none", "count=None should be a whole number"),
+        ("colour=none", "colour=None is no choice"),
         ("label=[1]", r"label=\[1\] should be text"),
         ("colour=red", "colour=red is no choice"),
     ],
