@@ -89,6 +89,22 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getbuffer())
 
 
+def append(file: io.FileIO, data: bytes) -> None:
+    """Adds to the end of a file, opened for that without a buffer: all of the data, or nothing.
+
+    Raises:
+      OSError: there is no room for it; the file is as it was.
+    """
+    size, written = file.tell(), 0
+    try:
+        while written < len(data):
+            written += file.write(data[written:])
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(size)
+        raise
+
+
 def reason(error: OSError) -> str:
     """The operating system's words for an error."""
     return error.strerror or " ".join(str(error).split()) or type(error).__name__

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.data.shards import Shard
+from behavior_priors.envs.guard import LARGEST_OBSERVATION
 from behavior_priors.files import write_npz
 from behavior_priors.keys import named_key
 from behavior_priors.training.adapt import policy_returns
@@ -30,10 +32,12 @@ def draw_tasks(env: Env, train: int, test: int, seed: int) -> SplitTasks:
     """Tasks to learn from, and others; without others, the same ones.
 
     Raises:
-      UserError: the environment is but one task.
+      UserError: the environment is but one task, or draws such as nothing can be learned from.
     """
     sample = jax.jit(tasks_of(env).sample, static_argnums=1)
     tasks = sample(named_key(seed, "tasks"), train + test)
+    if (wrong := _absurd(_named(tasks))) is not None:
+        raise UserError(f"the tasks that {env.name} draws have {wrong}")
     first = jax.tree.map(lambda x: x[:train], tasks)
     return SplitTasks(first, jax.tree.map(lambda x: x[train:], tasks) if test else first)
 
@@ -55,7 +59,7 @@ def read_tasks(workdir: Path, like: SplitTasks) -> SplitTasks:
       like: has their structure.
 
     Raises:
-      UserError: they are missing, or of another environment.
+      UserError: they are missing, of another environment, or damaged.
     """
     path = workdir / TASKS_FILE
     try:
@@ -68,7 +72,10 @@ def read_tasks(workdir: Path, like: SplitTasks) -> SplitTasks:
     )
     if ours != theirs:
         raise UserError(f"{path} has the tasks of another run; choose another --workdir")
-    leaves = [jnp.asarray(stored.read(name)) for name in names]
+    kept = {name: stored.read(name) for name in names}
+    if (wrong := _absurd(kept)) is not None:
+        raise UserError(f"{path} has {wrong}; it is damaged, and belongs to the run")
+    leaves = [jnp.asarray(x) for x in kept.values()]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
@@ -88,7 +95,18 @@ def oracle_returns(env: Env, tasks: Task, episodes: int, key: PRNGKey) -> np.nda
     return np.asarray(run(tasks, key)).mean(axis=1)
 
 
-def _named(tasks: SplitTasks) -> dict[str, np.ndarray]:
+def _absurd(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """Says which number no task can have: one that is not finite, or beyond all observations."""
+    for name, x in arrays.items():
+        if x.dtype.kind == "f":
+            wrong = x[~(np.abs(x.astype(float)) <= LARGEST_OBSERVATION)]
+            if wrong.size:
+                most = f"numbers of tasks are finite, at most {LARGEST_OBSERVATION:g}"
+                return f"{float(wrong[0]):.4g} in {name or 'them'}; {most}"
+    return None
+
+
+def _named(tasks: Any) -> dict[str, np.ndarray]:
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(x)
         for path, x in jax.tree.leaves_with_path(tasks)

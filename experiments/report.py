@@ -21,13 +21,17 @@ import numpy as np
 
 from behavior_priors.data.shards import Shard
 from behavior_priors.files import write_atomically
+from behavior_priors.texts import printable
 from behavior_priors.training import adaptation_figures, figures, flags, programs
 from behavior_priors.training.flag_kinds import Kind
-from behavior_priors.training.metrics import read_jsonl
+from behavior_priors.training.metrics import LARGEST, read_jsonl
 from behavior_priors.training.workdir import ADAPTATION_FILE, FLAGS_FILE
 from behavior_priors.types import UserError
 from experiments.pictures import LABELS
 from experiments.tables import Row, Table, make_table, read_run, to_csv, to_csv_of_runs, to_markdown
+
+_MOST_TASKS = 10_000
+"""Of a run that adapts: intervals are drawn from ten thousand times as many numbers."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,17 @@ def find_workdirs(names: Sequence[str]) -> list[Path]:
     """Folders by name or pattern, each once.
 
     Raises:
-      UserError: a name is not that of a run, or a pattern matches none.
+      UserError: a name is not that of a run, or a pattern matches none or is none.
     """
     found: list[Path] = []
     for name in names:
         path = Path(name)
         if not path.exists() and set(name) & set("*?["):
             pattern = path.relative_to(path.anchor)
-            matches = sorted(Path(path.anchor).glob(str(pattern)))
+            try:
+                matches = sorted(Path(path.anchor).glob(str(pattern)))
+            except ValueError as error:
+                raise UserError(f"--workdirs: {name} is no pattern: {error}") from None
             workdirs = [match for match in matches if (match / FLAGS_FILE).is_file()]
             if not workdirs:
                 raise UserError(f"--workdirs: {name} matches no folder with {FLAGS_FILE} in it")
@@ -76,7 +83,11 @@ def find_workdirs(names: Sequence[str]) -> list[Path]:
 
 
 def find_curves(table: Table, metric: str) -> dict[str, list[figures.Run]]:
-    """Curves of every stage that has logged the metric, by stage and by what a row differs in."""
+    """Curves of every stage that has logged the metric, by stage and by what a row differs in.
+
+    Raises:
+      UserError: a stage's metrics are damaged.
+    """
     curves: dict[str, list[figures.Run]] = {}
     for row in table.rows:
         for run in row.runs:
@@ -105,7 +116,7 @@ def _label(method: str, row: Row, table: Table) -> str:
             differing.append(f"{last if short.count(last) == 1 else name}={row.settings[name]}")
     if names and not differing:
         differing = ["as most others"]
-    return ", ".join([LABELS.get(method, method), *differing])
+    return printable(", ".join([LABELS.get(method, method), *differing]))
 
 
 class Adaptations(NamedTuple):
@@ -169,9 +180,20 @@ def _read_returns(file: Shard, name: str, axes: int) -> np.ndarray:
     stored = file.arrays.get(name)
     if stored is None or len(stored.shape) != axes or stored.dtype.kind != "f":
         raise UserError(f"{file.path} cannot be read, it has no returns; run the experiment again")
-    returns = file.read(name)
-    if not returns.size or not np.isfinite(returns).all():
-        raise UserError(f"{file.path} has returns that are not finite; run the experiment again")
+    if stored.shape[0] > _MOST_TASKS:
+        raise UserError(
+            f"{file.path} has {name} of {stored.shape[0]} tasks; at most {_MOST_TASKS} are read"
+        )
+    # their mean may be beyond what half precision holds
+    returns = file.read(name).astype(float)
+    if not returns.size:
+        raise UserError(f"{file.path} has no {name}; run the experiment again")
+    wrong = returns[~(np.abs(returns) <= LARGEST)]
+    if wrong.size:
+        raise UserError(
+            f"{file.path} has {wrong[0]:.4g} in {name}, which is not finite in single precision; "
+            "run the experiment again"
+        )
     return returns
 
 
@@ -187,8 +209,11 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
       What was written; no figure of what no run has kept.
 
     Raises:
-      UserError: the folder cannot be written.
+      UserError: a run's curves or returns are damaged, and nothing is written; or the folder cannot
+        be written.
     """
+    curves = {} if curve is None else find_curves(table, curve)
+    adaptations = find_adaptations(table)
     texts = {
         "report.md": to_markdown(table),
         "report.csv": to_csv(table),
@@ -197,7 +222,7 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
     written = [folder / name for name in texts]
     for path, text in zip(written, texts.values(), strict=True):
         write_atomically(path, text, advice="give another --output, or free some space")
-    if curve is not None and (curves := find_curves(table, curve)):
+    if curve is not None and curves:
         written.append(folder / "learning_curves.png")
         is_rate = curve.endswith("_rate")
         figures.learning_curves(
@@ -206,7 +231,6 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
             ylabel=curve.removeprefix("eval/").replace("_", " "),
             ylim=(-0.02, 1.02) if is_rate else None,
         )
-    adaptations = find_adaptations(table)
     if adaptations.returns:
         written.append(folder / "adaptation.png")
         adaptation_figures.adaptation_curves(
@@ -234,8 +258,18 @@ def with_workdirs(argv: Sequence[str]) -> list[str]:
     program, *arguments = argv
     first_flag = next((i for i, x in enumerate(arguments) if x.startswith("-")), len(arguments))
     workdirs, rest = arguments[:first_flag], arguments[first_flag:]
-    listed = Kind(str, is_tuple=True).format(workdirs)
+    listed = Kind(str, is_tuple=True).format([_unstrippable(name) for name in workdirs])
     return [program, *([f"--workdirs={listed}"] if workdirs else []), *rest]
+
+
+def _unstrippable(name: str) -> str:
+    """The same folder by a name of which a list of flags takes nothing away.
+
+    A list strips its parts, and takes a comma after a backslash for one of the name.
+    """
+    begin = "./" if name[:1].isspace() else ""
+    end = "/" if name[-1:].isspace() or name.endswith("\\") else ""
+    return f"{begin}{name}{end}"
 
 
 if __name__ == "__main__":

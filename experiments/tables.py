@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from behavior_priors.data.names import shown
 from behavior_priors.foreign_files import check_folder, read_json
+from behavior_priors.texts import printable
 from behavior_priors.training.flag_file import read_flag_file
+from behavior_priors.training.metrics import LARGEST
 from behavior_priors.training.statistics import Estimate, summarize
 from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, WORKDIR_DEPTH
 from behavior_priors.types import UserError
@@ -66,6 +70,7 @@ def read_run(workdir: Path) -> Run:
         summary, path = None, workdir / SUMMARY_FILE
         if path.exists():
             summary = read_json(path, dict[str, float | bool | str | None])
+            _check_summary(path, summary)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
     except UserError as error:
@@ -132,17 +137,18 @@ def make_table(runs: Sequence[Run], keys: Sequence[str], ignore: Sequence[str] =
 def to_markdown(table: Table) -> str:
     """The table, what its numbers are, and which runs are missing in it."""
     names = [*table.rows[0].settings, "runs", *table.keys]
-    lines = [names, ["---"] * len(names)]
+    lines = [[_as_markdown(name) for name in names], ["---"] * len(names)]
     for row in table.rows:
+        settings = [_as_markdown(value) for value in row.settings.values()]
         cells = [_cell(row, key) for key in table.keys]
-        lines.append([*row.settings.values(), str(len(row.runs)), *cells])
+        lines.append([*settings, str(len(row.runs)), *cells])
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     estimates = [estimate for row in table.rows for estimate in row.estimates.values()]
     meanings = dict.fromkeys(estimate.meaning for estimate in estimates)
     text += f"\nNumbers: {'; '.join(meanings)}.\n"
     if table.incomplete:
         text += "\nNot complete, and not in the table:\n\n"
-        text += "".join(f"- {path}\n" for path in table.incomplete)
+        text += "".join(f"- {_as_markdown(str(path))}\n" for path in table.incomplete)
     return text
 
 
@@ -176,6 +182,23 @@ def to_csv_of_runs(table: Table) -> str:
     return text.getvalue()
 
 
+def _check_summary(path: Path, summary: Mapping[str, float | bool | str | None]) -> None:
+    """Raises UserError where a summary has what no table can show."""
+    for name, value in summary.items():
+        if not name.isprintable():
+            raise UserError(f"{path}: the key {shown(name)} is no text")
+        if isinstance(value, str) and not value.isprintable():
+            raise UserError(f"{path}: {name} is {shown(value)}, which is no text")
+        if isinstance(value, int | float) and abs(value) > LARGEST:
+            raise UserError(f"{path}: {name} is {value:.4g}, which single precision does not hold")
+
+
+def _as_markdown(text: str) -> str:
+    """A text of anybody's on one line, in which no character means anything to Markdown."""
+    # an underscore between letters means nothing, and is in many names
+    return re.sub(r"([\\`*|<>\[\]&~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", printable(text))
+
+
 def _matches(key: str, pattern: str) -> bool:
     parts, wanted = key.split("/"), pattern.split("/")
     return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
@@ -204,10 +227,16 @@ def _cell(row: Row, key: str) -> str:
     if key not in row.estimates:
         return "-"
     value, low, high, _ = row.estimates[key]
-    text = [f"{x:.3f}" if abs(x) < 10 else f"{x:.1f}" for x in (value, low, high)]
+    text = [_number(x) for x in (value, low, high)]
     if row.counts[key] == 1:
         cell = text[0]
     else:
         cell = f"{text[0]} [{text[1]}, {text[2]}]"
     missing = len(row.runs) - row.counts[key]
     return f"{cell} ({missing} without)" if missing else cell
+
+
+def _number(x: float) -> str:
+    if abs(x) < 10:
+        return f"{x:.3f}"
+    return f"{x:.1f}" if abs(x) < 1e9 else f"{x:.4g}"

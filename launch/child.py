@@ -9,19 +9,23 @@ sweep is killed and started again at once.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from behavior_priors import locks
+from behavior_priors.types import UserError
 
 PATIENCE = 20.0
 """Seconds in which an earlier process that was killed must have gone."""
 
 PR_SET_PDEATHSIG = 1
+STATUS_UNUSABLE = 2
 STATUS_LOCKED = 75
 """Exit status where somebody else holds the lock: `EX_TEMPFAIL` of sysexits.h."""
 
@@ -40,12 +44,20 @@ def main(arguments: Sequence[str]) -> None:
     die_with(int(parent))
     if cores:
         os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
-    held = locks.hold(Path(lock), PATIENCE)
+    try:
+        held = locks.hold(Path(lock), PATIENCE)
+    except (OSError, UserError) as error:
+        _exit_with(f"{lock} cannot be used: {error}", STATUS_UNUSABLE)
     if held is None:
-        print(f"error: {lock} is held by {locks.holder(Path(lock))}", file=sys.stderr)
-        sys.exit(STATUS_LOCKED)
+        _exit_with(f"{lock} is held by {locks.holder(Path(lock))}", STATUS_LOCKED)
     held.outlive_exec()
     os.execv(sys.executable, [sys.executable, "-m", *command])
+
+
+def _exit_with(message: str, status: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # the log may be on a full disk
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from behavior_priors import files
 from behavior_priors.types import UserError
 
 POLL = 0.1
@@ -21,6 +24,9 @@ MEMORY_POLL = 1.0
 """Seconds between two looks at their memory."""
 
 GIGABYTE = 1e9
+STATUS_UNSTARTED = 2
+"""Exit status that counts for a job that could not be started."""
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -50,10 +56,11 @@ class Event(NamedTuple):
 
     Attributes:
       job: that has changed.
-      status: None for a start, else the exit status, negative for a signal.
+      status: None for a start, else the exit status, negative for a signal; a job that could not be
+        started has an end only.
       seconds: that it took.
       memory: the most that was seen of it, in bytes; 0 where that cannot be measured.
-      reason: why it was stopped, if it was.
+      reason: why it was stopped, or could not be started, if that is so.
     """
 
     job: Job
@@ -169,10 +176,10 @@ def run_jobs(
 
     However this ends, its jobs end first: by itself, by an exception in the caller, or, on Linux,
     by a kill that nothing can catch. Once it should stop it starts no more, asks those that run to
-    end, by SIGTERM, and waits for them.
+    end, by SIGTERM, and waits for them. A job that cannot be started keeps none of the others.
 
     Yields:
-      Two events for each job, a start and an end.
+      Two events for each job, a start and an end; or an end alone.
     """
     waiting, free = list(jobs), list(range(len(budget.slots)))
     running: list[_Running] = []
@@ -186,8 +193,14 @@ def run_jobs(
                 for one in running:
                     one.terminate()
             while waiting and free:
-                one = _start(waiting.pop(0), budget, free.pop(0))
+                job = waiting.pop(0)
+                try:
+                    one = _start(job, budget, free[0])
+                except UserError as error:
+                    yield Event(job, STATUS_UNSTARTED, reason=str(error))
+                    continue
                 running.append(one)
+                free.remove(one.slot)
                 yield Event(one.job, None)
             if (now := time.monotonic()) - looked > MEMORY_POLL:
                 looked = now
@@ -205,24 +218,47 @@ def run_jobs(
 
 
 def _start(job: Job, budget: Budget, slot: int) -> _Running:
+    """Starts a job.
+
+    Raises:
+      UserError: its log cannot be written, or the system has no room for a process.
+    """
     cores = budget.slots[slot]
     can_pin = hasattr(os, "sched_setaffinity")
     pins = ",".join(map(str, cores)) if can_pin else ""
     environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(len(cores)))
     arguments = [str(os.getpid()), str(job.log.with_suffix(".lock")), pins, *job.command]
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("ab") as log:
-        log.write(f"$ python -m {' '.join(job.command)}\n".encode())
-        log.flush()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "launch.child", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
+    with contextlib.ExitStack() as stack:
+        try:
+            job.log.parent.mkdir(parents=True, exist_ok=True)
+            log = stack.enter_context(job.log.open("ab", buffering=0))
+            write_to_log(log, f"$ python -m {' '.join(job.command)}\n")
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                if job.log.stat().st_size == 0:
+                    job.log.unlink()
+            raise UserError(f"{job.log} could not be written: {files.reason(error)}") from error
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "launch.child", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise UserError(f"no process could be made: {files.reason(error)}") from error
     return _Running(job, slot, process)
+
+
+def write_to_log(log: io.FileIO, line: str) -> None:
+    """Adds what the sweep has to say to what a job has said, if there is room for all of it.
+
+    Raises:
+      OSError: there is none.
+    """
+    files.append(log, line.encode(errors="backslashreplace"))
 
 
 def _watch_memory(running: Sequence[_Running], limit: float) -> None:

@@ -20,21 +20,21 @@ import importlib.util
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from behavior_priors import locks
-from behavior_priors.foreign_files import MEGABYTE, check_folder, read_json
+from behavior_priors.foreign_files import MEGABYTE, check_folder, read_json, read_text
 from behavior_priors.ranges import Count, Positive, Seed
 from behavior_priors.training import flags, programs, termination
-from behavior_priors.training.progress import format_seconds
-from behavior_priors.training.workdir import FLAGS_FILE, SUMMARY_FILE, write_json_atomic
+from behavior_priors.training.workdir import FLAGS_FILE, write_json_atomic
 from behavior_priors.types import UserError
 from experiments.report import write_report
 from experiments.tables import Run, make_table, read_run, to_markdown
-from launch.jobs import GIGABYTE, Event, Job, make_budget, run_jobs
+from launch.jobs import Job, make_budget, run_jobs
+from launch.status import Planned, Status
 
 RECORD_FILE = "sweep.json"
 OWN_FLAGS = {"seed": "seeds", "flagfile": "flagfiles", "workdir": "root"}
@@ -82,18 +82,6 @@ class _Record(TypedDict):
     program: str
     arguments: list[str]
     flagfile: str
-
-
-class Planned(NamedTuple):
-    """A run of the sweep: its process, its folder, and what it must have been started with."""
-
-    job: Job
-    workdir: Path
-    record: Mapping[str, Any]
-
-    def is_complete(self) -> bool:
-        """Whether the run has written its results."""
-        return (self.workdir / SUMMARY_FILE).is_file()
 
 
 def plan(config: SweepConfig) -> list[Planned]:
@@ -172,47 +160,6 @@ def record_plan(root: Path, planned: Sequence[Planned]) -> None:
     write_json_atomic(path, records)
 
 
-class Status:
-    """A line for every change: how many runs are in which state, and what has changed."""
-
-    def __init__(self, planned: Sequence[Planned]) -> None:
-        self._runs = {run.job.name: run for run in planned}
-        self._done = sum(run.is_complete() for run in planned)
-        self._running = 0
-        self.failed: dict[str, str] = {}
-        if self._done:
-            self._say(f"{self._done} complete already")
-
-    def show(self, event: Event) -> None:
-        """Counts an event and says it."""
-        name = event.job.name
-        if event.status is None:
-            self._running += 1
-            self._say(f"{name} started")
-            return
-        self._running -= 1
-        taken = f"in {format_seconds(event.seconds)}"
-        if event.memory:
-            taken += f", {event.memory / GIGABYTE:.1f} GB"
-        if event.status == 0 and self._runs[name].is_complete():
-            self._done += 1
-            self._say(f"{name} done {taken}")
-            return
-        if termination.requested():
-            self._say(f"{name} stopped {taken}; the same command continues it")
-            return
-        reason = event.reason or _last_line(event.job.log)
-        if event.status == 0:
-            reason = f"it ended without a {SUMMARY_FILE}"
-        self.failed[name] = f"status {event.status} {taken}: {reason}; see {event.job.log}"
-        self._say(f"{name} failed, {self.failed[name]}")
-
-    def _say(self, what: str) -> None:
-        waiting = len(self._runs) - self._done - self._running - len(self.failed)
-        counts = f"{self._done}/{len(self._runs)} done  {self._running} running  {waiting} waiting"
-        print(f"sweep  {counts}  {len(self.failed)} failed  {what}", flush=True)
-
-
 def report(config: SweepConfig, planned: Sequence[Planned]) -> None:
     """Writes and shows the table of what is complete, if anything is."""
     if any(run.is_complete() for run in planned):
@@ -233,10 +180,12 @@ def main() -> None:
     jobs = [run.job for run in planned if not run.is_complete()]
     with termination.deferred():
         termination.must_save(True)  # the runs have to, each in its own time
-        events = run_jobs(jobs, budget, should_stop=termination.requested)
+        events = run_jobs(jobs, budget, should_stop=status.should_stop)
         with contextlib.closing(events):
             for event in events:
                 status.show(event)
+    if status.lost is not None:
+        raise status.lost
     report(config, planned)
     lock.release()
     if status.failed:
@@ -265,10 +214,15 @@ def _find_module(experiment: str) -> str:
 
 
 def _read(flagfile: str) -> str:
-    """The flags in a file; comments may change while a sweep is under way."""
+    """The flags in a file; comments may change while a sweep is under way.
+
+    Every run reads it again, so that it is a file, and no pipe.
+    """
     try:
-        lines = Path(flagfile).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(Path(flagfile).resolve()).splitlines()
+    except UserError as error:
+        raise UserError(f"--flagfiles: {error}") from None
+    except (OSError, RuntimeError):  # a link to itself, in Python up to 3.12
         raise UserError(f"--flagfiles: {flagfile} is not a file of flags") from None
     return "\n".join(line for line in map(str.strip, lines) if line and not line.startswith("#"))
 
@@ -293,11 +247,6 @@ def _split(overrides: str) -> list[tuple[str, list[str]]]:
             label = f"{label[:LONGEST_LABEL]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
         alternatives.append((label, arguments))
     return alternatives
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 if __name__ == "__main__":

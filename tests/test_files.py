@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -96,3 +97,19 @@ def test_many_threads_write_one_file(tmp_path: Path) -> None:
         thread.join()
     assert (tmp_path / "a.txt").read_text() in texts
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_has_no_room_is_not_appended_in_part(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with path.open("ab", buffering=0) as file:
+        files.append(file, b"first")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                files.append(file, b"second")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert path.read_bytes() == b"first"
+        files.append(file, b" and third")
+    assert path.read_bytes() == b"first and third"

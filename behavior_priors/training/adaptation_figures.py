@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import MaxNLocator
 
-from behavior_priors.training.figures import COLORS, LINE_STYLES, STYLE, legend_below, save_figure
+from behavior_priors.texts import printable
+from behavior_priors.training.figures import (
+    COLORS,
+    LINE_STYLES,
+    STYLE,
+    as_label,
+    drawable,
+    legend_below,
+    save_figure,
+)
 from behavior_priors.training.statistics import stratified_bootstrap_interval
 
 
@@ -26,6 +35,8 @@ def adaptation_curves(
 ) -> None:
     """Draws returns by trajectory, with a 95 % bootstrap interval over tasks.
 
+    Trajectories in which a return is not finite in single precision are left out.
+
     Args:
       path: the file to write.
       returns: for each label `[tasks, trajectories]`.
@@ -36,7 +47,8 @@ def adaptation_curves(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.0, 5.0), layout="constrained")
         axes = figure.add_subplot()
-        for i, (label, table) in enumerate(returns.items()):
+        tables = {label: drawable(table) for label, table in returns.items()}
+        for i, (label, table) in enumerate(tables.items()):
             number = np.arange(1, table.shape[1] + 1)
             interval = [
                 stratified_bootstrap_interval(table[:, [t]], lambda x: x.mean(axis=-1))
@@ -45,14 +57,15 @@ def adaptation_curves(
             low, high = np.array(interval).T
             color = COLORS[i % len(COLORS)]
             style = LINE_STYLES[i % len(LINE_STYLES)]
-            axes.plot(number, table.mean(0), color=color, linestyle=style, marker="o", label=label)
+            (line,) = axes.plot(number, table.mean(0), color=color, linestyle=style, marker="o")
+            line.set_label(as_label(label))
             axes.fill_between(number, low, high, color=color, alpha=0.2, linewidth=0)
         if exploration:
             axes.axvspan(0.5, exploration + 0.5, color="#EEEEEE", label="exploring", zorder=0)
-        if oracle is not None:
+        if oracle is not None and np.isfinite(drawable(np.array(oracle))):
             axes.axhline(oracle, color="#444444", linestyle=":", label="oracle")
-        axes.set(xlabel="trajectory in a new task", ylabel="return", title=title)
-        axes.set_xlim(0.5, max(table.shape[1] for table in returns.values()) + 0.5)
+        axes.set(xlabel="trajectory in a new task", ylabel="return", title=printable(title))
+        axes.set_xlim(0.5, max(table.shape[1] for table in tables.values()) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         # as many beside each other as there is room for
         letters = max(len(label) for label in [*returns, "exploring"])
@@ -71,6 +84,8 @@ def goal_paths(
 ) -> None:
     """Draws a plane for each task, and the trajectories in it from light to dark (figure 4).
 
+    Places that are not finite in single precision are left out.
+
     Args:
       path: the file to write.
       paths: for each task `[trajectories, steps, 2]`.
@@ -80,10 +95,11 @@ def goal_paths(
       title: above the figure.
     """
     with mpl.rc_context({**STYLE, "axes.grid": False}):
+        paths = [drawable(lines) for lines in paths]
         places = np.concatenate(
             [goals - radius, goals + radius, *(p.reshape(-1, 2) for p in paths)]
         )
-        (left, low), (right, high) = places.min(0) - 0.05, places.max(0) + 0.05
+        (left, low), (right, high) = np.nanmin(places, 0) - 0.05, np.nanmax(places, 0) + 0.05
         height = 4.0 * (high - low) / (right - left) + 1.2
         figure = Figure(figsize=(4.0 * len(paths), height), layout="constrained")
         for column, (lines, goal) in enumerate(zip(paths, goals, strict=True)):

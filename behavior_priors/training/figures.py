@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from behavior_priors.files import write_atomically
+from behavior_priors.texts import printable
+from behavior_priors.training.metrics import LARGEST
 from behavior_priors.training.statistics import Estimate, summarize
 from behavior_priors.types import UserError
 
@@ -38,7 +41,13 @@ STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": 2.4,
     "savefig.dpi": 160,
+    # names of others may have dollars in them, and are no formulas
+    "text.parse_math": False,
+    "text.usetex": False,
 }
+
+_ABOUT_LOOKS = (r"Glyph \d+ .*missing from", "constrained_layout not applied")
+"""How warnings of matplotlib's begin that help nobody: a letter becomes a box, a figure is full."""
 
 LETTERS_PER_INCH = 9.5
 """Of a legend of full size."""
@@ -63,7 +72,7 @@ def learning_curves(
 
     Line and band are what `statistics.summarize` allows for the number of runs, and the legend says
     which. Runs are compared over the steps that all of a label's runs have reached; values that are
-    not finite are left out.
+    not finite in single precision are left out.
 
     Args:
       path: the file to write.
@@ -89,13 +98,13 @@ def learning_curves(
                 value,
                 color=color,
                 linestyle=line_style,
-                label=f"{label} ({estimates[0].meaning})",
+                label=as_label(f"{label} ({estimates[0].meaning})"),
             )
             if len(runs) > 1:
                 axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
-        axes.set(xlabel=xlabel, ylabel=ylabel, title=title, ylim=ylim)
+        axes.set(xlabel=xlabel, ylabel=printable(ylabel), title=printable(title), ylim=ylim)
         axes.margins(x=0)
-        axes.set_xlim(left=0.0)
+        axes.set_xlim(0.0, max(axes.get_xlim()[1], 1.0))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         legend_below(figure, ncols=1)
         save_figure(figure, path)
@@ -141,19 +150,21 @@ def success_bars(
                 value,
                 0.9 * thickness,
                 color=COLORS[index % len(COLORS)],
-                label=method,
+                label=as_label(method),
                 xerr=(value - low, high - value),
                 error_kw={"ecolor": "#333333", "elinewidth": 1.4},
             )
             for centre, rate, end in zip(centres, value, high, strict=True):
                 axes.text(end + 0.012, centre, f"{rate:.0%}", va="center", fontsize=12)
-        axes.set_yticks(range(len(objects)), objects)
+        axes.set_yticks(range(len(objects)), [printable(name) for name in objects])
         axes.grid(axis="y", visible=False)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         meanings = {rate.meaning for by_object in rates.values() for rate in by_object.values()}
         if len(meanings) > 1:  # numbers of episodes that differ from object to object
             meanings = {meaning.partition(" of ")[0] for meaning in meanings}
-        axes.set(xlabel=f"{xlabel} (whiskers: {', '.join(sorted(meanings))})", title=title)
+        axes.set(
+            xlabel=f"{xlabel} (whiskers: {', '.join(sorted(meanings))})", title=printable(title)
+        )
         axes.set(xlim=(0.0, 1.09), xticks=np.linspace(0, 1, 6), ylim=(len(objects) - 0.5, -0.5))
         figure.legend(loc="outside lower center", ncols=len(rates))
         save_figure(figure, path)
@@ -164,7 +175,7 @@ def _on_common_steps(label: str, runs: Sequence[Run]) -> tuple[np.ndarray, np.nd
     finite = []
     for steps, values in runs:
         steps, values = np.asarray(steps, float), np.asarray(values, float)
-        is_finite = np.isfinite(values)
+        is_finite = np.isfinite(drawable(values))
         if is_finite.any():
             finite.append((steps[is_finite], values[is_finite]))
     if not finite:
@@ -178,6 +189,22 @@ def _on_common_steps(label: str, runs: Sequence[Run]) -> tuple[np.ndarray, np.nd
     return common, np.stack([np.interp(common, steps, values) for steps, values in finite])
 
 
+def as_label(text: str) -> str:
+    """A text of anybody's as matplotlib shows it in a legend, on one line."""
+    line = printable(text)
+    # matplotlib leaves out what begins so
+    return f" {line}" if line.startswith("_") else line
+
+
+def drawable(values: np.ndarray) -> np.ndarray:
+    """The values `[...]` in double precision, NaN where single precision has no such number.
+
+    Of larger ones matplotlib cannot make axes.
+    """
+    double = np.asarray(values, float)
+    return np.where(np.abs(double) <= LARGEST, double, np.nan)
+
+
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a figure.
 
@@ -185,5 +212,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
       UserError: the file cannot be written.
     """
     drawn = io.BytesIO()
-    figure.savefig(drawn, format=Path(path).suffix.removeprefix(".") or None)
+    with warnings.catch_warnings():
+        for beginning in _ABOUT_LOOKS:
+            warnings.filterwarnings("ignore", beginning)
+        figure.savefig(drawn, format=Path(path).suffix.removeprefix(".") or None)
     write_atomically(Path(path), drawn.getbuffer())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, SupportsFloat
 
-from behavior_priors.files import reason, write_atomically
+from behavior_priors.data.names import shown
+from behavior_priors.files import append, reason, write_atomically
 from behavior_priors.foreign_files import parse_json, read_lines
 from behavior_priors.types import UserError
+
+LARGEST = 3.4028234663852886e38
+"""Of single precision, in which runs compute. What is beyond it can neither be averaged nor drawn;
+no run has written it."""
 
 
 class MetricWriter(Protocol):
@@ -30,7 +33,7 @@ class JsonlWriter:
     """One JSON object a line: `{"step": 1000, "train/loss": 0.5, ...}`.
 
     Every row is in the file before `write` returns, and rows may name different metrics. A number
-    that is not finite is written as null.
+    that is not finite in single precision is written as null.
     """
 
     def __init__(self, path: Path, *, last_step: int | None) -> None:
@@ -58,14 +61,9 @@ class JsonlWriter:
           UserError: the disk is full; the rows before are kept.
         """
         row = {"step": step} | {name: _finite(value) for name, value in metrics.items()}
-        line, size = _to_line(row).encode(), self._file.tell()
         try:
-            written = 0
-            while written < len(line):
-                written += self._file.write(line[written:])
+            append(self._file, _to_line(row).encode())
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._file.truncate(size)
             raise UserError(
                 f"{self._path} could not be written: {reason(error)}; the rows before are kept"
             ) from error
@@ -159,6 +157,7 @@ class MultiWriter:
 def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
     if not (path.exists() or path.is_symlink()):
         return
+    before = 0
     for number, line in enumerate(read_lines(path), start=1):
         # A kill can leave one torn line; whatever it said is about to be written again.
         if not line.endswith("\n"):
@@ -166,6 +165,18 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
         row = parse_json(line, dict[str, float | None], f"{path}, line {number},")
         if not isinstance(row.get("step"), int) or row["step"] < 0:
             raise UserError(f"{path}, line {number}, has no step; leave the line out")
+        if row["step"] < before:
+            raise UserError(
+                f"{path}, line {number}, has step {row['step']} after step {before}; steps never "
+                "go backwards, leave the line out"
+            )
+        before = row["step"]
+        for name, value in row.items():
+            if value is not None and abs(value) > LARGEST:
+                raise UserError(
+                    f"{path}, line {number}, has {value:.4g} as {shown(name)}, which single "
+                    "precision does not hold; leave the line out"
+                )
         yield row
 
 
@@ -175,7 +186,7 @@ def _to_line(row: Mapping[str, Any]) -> str:
 
 def _finite(value: SupportsFloat) -> float | None:
     number = float(value)
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST else None
 
 
 def _import_writer(module: str, package: str, flag: str) -> ModuleType:

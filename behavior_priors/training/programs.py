@@ -13,11 +13,14 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from behavior_priors.envs.faults import fault_behind
-from behavior_priors.training import termination
+from behavior_priors.files import NO_SPACE, reason
+from behavior_priors.texts import printable
+from behavior_priors.training import streams, termination
 from behavior_priors.training.flag_file import check_flag_files, named_flag_files
 from behavior_priors.training.mishaps import explain, prepare_jax
 from behavior_priors.types import UserError
 
+_HELP_STATUS = 1
 _USAGE_STATUS = 2
 _INTERRUPT_STATUS = 130
 _CLOSED_PIPE_STATUS = 141
@@ -28,26 +31,23 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     The exit status is 2 after such an error, 130 after Ctrl-C, 143 after SIGTERM (what was under
     way is saved before), and 141 where whoever reads the output has read enough of it, as `head`
-    has. Other exceptions are defects of the program and keep their traceback.
+    has. Other exceptions are defects of the program and keep their traceback. Standard streams that
+    are closed are nowhere to write, which is no error.
     """
+    streams.prepare()
     try:
         app.run(lambda _: _guard(main), flags_parser=_parse_command_line)
-    except BrokenPipeError:
-        _stop_writing()
-        sys.exit(_CLOSED_PIPE_STATUS)
-    except SystemExit:
-        try:
-            sys.stdout.flush()  # while it can still be answered for
-        except BrokenPipeError:
-            _stop_writing()
+    except (OSError, SystemExit) as end:
+        failure = streams.failure()  # while it can still be answered for
+        is_told = isinstance(end, SystemExit) and end.code not in (None, 0, _HELP_STATUS)
+        if failure is None or is_told:
+            raise
+        if isinstance(failure, BrokenPipeError):
             sys.exit(_CLOSED_PIPE_STATUS)
-        raise
+        if failure.errno in NO_SPACE:
+            _exit_with(f"no space left on device while writing {failure.filename}")
+        _exit_with(f"{failure.filename} cannot be written: {reason(failure)}")
     raise AssertionError("absl.app.run always exits")
-
-
-def _stop_writing() -> None:
-    """Sends what is still to be written, also at the interpreter's exit, nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _guard(main: Callable[[], None]) -> None:
@@ -62,6 +62,8 @@ def _guard(main: Callable[[], None]) -> None:
     except UserError as error:
         _exit_with(str(error))
     except Exception as error:
+        if error is streams.failure():
+            raise
         if termination.requested():
             # whatever has called Python back from the device made another exception of it
             _exit_at_once(termination.MESSAGE, termination.STATUS)
@@ -78,7 +80,7 @@ def _exit_at_once(message: str, status: int) -> NoReturn:
 
     A program on the device may be under way, and crash when Python is taken down under it.
     """
-    print(f"error: {message}", file=sys.stderr)
+    _say(f"error: {message}")
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError):
         sys.stdout.flush()
@@ -110,9 +112,14 @@ def _parse_command_line(argv: Sequence[str]) -> list[str]:
 
 def _exit_with(message: str, status: int = _USAGE_STATUS) -> NoReturn:
     # a file's text may be in it, and a terminal obeys what is not printable
-    line = "".join(x if x.isprintable() else ascii(x)[1:-1] for x in " ".join(message.split()))
-    print(f"error: {line}", file=sys.stderr)
+    line = printable(message)
+    _say(f"error: {line}")
     sys.exit(status)
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # then there is nowhere left to say so
+        print(line, file=sys.stderr, flush=True)
 
 
 def _explain_flagfile(argv: Sequence[str]) -> str | None:

@@ -43,7 +43,7 @@ class Progress:
           total: the count at which the work is done.
           start: the count that a resumed run has behind it.
           unit: what is counted; environment steps, unless said otherwise.
-          stream: where to show it; standard error by default.
+          stream: where to show it; standard error by default, nowhere if that is closed.
           clock: tells the time.
         """
         self._label, self._total, self._unit = label, total, unit
@@ -52,7 +52,7 @@ class Progress:
         self._last = self._origin = (clock(), start)
         self._epochs = 0
         self._bar: tqdm[Any] | None = None
-        if self._stream.isatty():
+        if self._stream is not None and self._stream.isatty():
             self._bar = tqdm(desc=label, total=total, initial=start, file=self._stream, unit=unit)
 
     def update(
@@ -77,6 +77,8 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str("  ".join(parts), refresh=False)
             self._bar.update(step - self._bar.n)
+            return
+        if self._stream is None:
             return
         done, pace = f"{step}/{self._total}", f"{(step - step_then) / seconds:.0f}"
         parts = [f"{done} {self._unit}", f"{pace} {self._unit}/s", *parts]

@@ -7,12 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from behavior_priors.training import figures, maze_figure, trajectory_figure, video
+from behavior_priors.training import (
+    adaptation_figures,
+    figures,
+    maze_figure,
+    trajectory_figure,
+    video,
+)
 from behavior_priors.training.statistics import success_rate
 from behavior_priors.types import UserError
 
@@ -235,3 +242,56 @@ def test_a_picture_for_which_there_is_no_room(
     assert "\n" not in str(error.value)
     kept = [(name, "an older one")] if before else []
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == kept
+
+
+ODD = r"$\foo$"
+"""To matplotlib a formula that it does not understand."""
+
+RUN = np.array([0, 100]), np.array([0.0, 1.0])
+
+
+def draw_curves(path: Path) -> None:
+    figures.learning_curves(path, {ODD: [RUN]}, ylabel=ODD, title=ODD, xlabel=ODD)
+
+
+def draw_odd_bars(path: Path) -> None:
+    figures.success_bars(path, {ODD: {ODD: success_rate(0, 1)}}, title=ODD, xlabel=ODD)
+
+
+def draw_maze(path: Path) -> None:
+    background = np.zeros((9, 9, 3), np.uint8)
+    maze_figure.maze_paths(
+        path, {ODD: np.ones((1, 3, 2))}, background=background, size=3, title=ODD
+    )
+
+
+def draw_paths(path: Path) -> None:
+    trajectory_figure.gripper_trajectories(
+        path,
+        {ODD: np.full((1, 2, 3), 0.2)},
+        object_positions=np.full((1, 3), 0.2),
+        object_half_sizes=np.full((1, 3), 0.01),
+        object_labels=[ODD],
+        workspace=(LOW, HIGH),
+        title=ODD,
+    )
+
+
+def draw_adaptation(path: Path) -> None:
+    adaptation_figures.adaptation_curves(path, {ODD: np.ones((2, 3))}, exploration=1, title=ODD)
+
+
+def draw_goals(path: Path) -> None:
+    paths = [np.ones((2, 3, 2))]
+    adaptation_figures.goal_paths(
+        path, paths, np.ones((1, 2)), exploration=1, radius=0.1, title=ODD
+    )
+
+
+@pytest.mark.parametrize(
+    "draw", [draw_curves, draw_odd_bars, draw_maze, draw_paths, draw_adaptation, draw_goals]
+)
+def test_no_text_is_a_formula(draw: Callable[[Path], None], tmp_path: Path) -> None:
+    with mpl.rc_context({"text.usetex": True}):  # LaTeX would be asked, and may not be here
+        draw(tmp_path / "odd.png")
+    assert_is_picture(tmp_path / "odd.png", least_width=500)

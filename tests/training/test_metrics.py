@@ -89,6 +89,30 @@ def test_reading_a_run_that_is_not_there(tmp_path: Path) -> None:
         metrics.read_jsonl(tmp_path / "metrics.jsonl")
 
 
+@pytest.mark.parametrize("value", [3.5e38, -1.7e308])
+def test_numbers_beyond_single_precision_are_neither_written_nor_read(
+    tmp_path: Path, value: float
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    writer = metrics.JsonlWriter(path, last_step=None)
+    writer.write(1, {"a": value, "b": 3.4028234663852886e38})
+    writer.close()
+    assert metrics.read_jsonl(path) == [{"step": 1, "a": None, "b": 3.4028234663852886e38}]
+    path.write_text(f'{{"step": 1, "a": 1.0}}\n{{"step": 2, "b": {value}}}\n')
+    said = rf"metrics\.jsonl, line 2, has {value:.4g} as 'b', which single precision"
+    with pytest.raises(UserError, match=said.replace("+", r"\+")):
+        metrics.read_jsonl(path)
+
+
+def test_steps_that_go_backwards_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2}\n{"step": 2}\n{"step": 3}\n')
+    assert [row["step"] for row in metrics.read_jsonl(path)] == [2, 2, 3]
+    path.write_text('{"step": 2}\n{"step": 1}\n')
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2, has step 1 after step 2; steps"):
+        metrics.read_jsonl(path)
+
+
 def test_tensorboard_gets_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records: list[bytes] = []
     write = RecordWriter.write

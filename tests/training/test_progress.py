@@ -52,6 +52,16 @@ def test_progress_is_a_bar_on_a_terminal() -> None:
     assert "success 0.5" in shown
 
 
+def test_progress_is_nowhere_where_standard_error_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    progress = Progress("parrot", 5000)
+    progress.update(1000, {"success": 0.0})
+    progress.close()
+    assert capsys.readouterr().out == ""
+
+
 def test_stopwatch_adds_up_over_restarts() -> None:
     clock = FakeClock()
     before = Stopwatch(clock=clock)
