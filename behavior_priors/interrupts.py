@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from types import TracebackType
 
@@ -15,7 +16,8 @@ def in_one_line() -> None:
 
     def say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
-            print("error: interrupted", file=sys.stderr)
+            with contextlib.suppress(OSError):
+                print("error: interrupted", file=sys.stderr)
         else:
             report(kind, error, trace)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.envs.brax_env import wrap_brax
-from behavior_priors.envs.foreign import VECTOR, quiet
+from behavior_priors.observations import UNNAMED, quiet
 from behavior_priors.types import Env, State
 from benchmarks.harness import BenchmarkError, Plan, Row, largest_difference, race, rate_row
 
@@ -95,7 +95,7 @@ def _our_steps(env: Env) -> Any:
     def step(states: State, action: jax.Array) -> tuple[State, Steps]:
         states, made, _ = jax.vmap(functools.partial(step_and_reset, env))(states, action)
         done = made.terminated | made.truncated
-        return states, Steps(made.next_observation[VECTOR], made.reward, done)
+        return states, Steps(made.next_observation[UNNAMED], made.reward, done)
 
     return functools.partial(jax.lax.scan, step)
 
@@ -114,7 +114,7 @@ def _brax_states(wrapped: Any, states: State) -> Any:
     """The states that brax's wrappers would have made of ours, were they drawn by them."""
     keys = jax.random.split(jax.random.PRNGKey(0), NUM_ENVS)
     fresh = jax.jit(wrapped.reset)(keys)
-    physics, observation = states.simulation.pipeline_state, states.observation[VECTOR]
+    physics, observation = states.simulation.pipeline_state, states.observation[UNNAMED]
     return fresh.replace(
         pipeline_state=physics,
         obs=observation,

@@ -20,7 +20,12 @@ EPISODE_LENGTH = 1000
 
 
 def make_brax(
-    name: str, *, engine: str = "auto", episode_length: int = EPISODE_LENGTH, resets: int = 0
+    name: str,
+    *,
+    engine: str = "auto",
+    episode_length: int = EPISODE_LENGTH,
+    resets: int = 0,
+    image_axes: str | None = None,
 ) -> Env:
     """Builds an environment of brax.
 
@@ -30,6 +35,7 @@ def make_brax(
         those that come with brax: the only one that all of them have.
       episode_length: steps until the time limit.
       resets: first states that there are; 0 for a new one each episode. See `foreign.adapt`.
+      image_axes: what the axes of images are; None to look at shapes. See `observations.arrange`.
 
     Raises:
       UserError: an unknown environment or engine, one that the environment has not, or
@@ -48,10 +54,19 @@ def make_brax(
         raise UserError(
             f"--engine={engine} is no choice that brax/{name} has; use --engine=auto"
         ) from error
-    return wrap_brax(env, f"brax/{name}", episode_length=episode_length, resets=resets)
+    return wrap_brax(
+        env, f"brax/{name}", episode_length=episode_length, resets=resets, image_axes=image_axes
+    )
 
 
-def wrap_brax(env: Any, name: str, *, episode_length: int = EPISODE_LENGTH, resets: int = 0) -> Env:
+def wrap_brax(
+    env: Any,
+    name: str,
+    *,
+    episode_length: int = EPISODE_LENGTH,
+    resets: int = 0,
+    image_axes: str | None = None,
+) -> Env:
     """Makes an environment of this library out of a `brax.envs.Env`.
 
     Args:
@@ -59,6 +74,7 @@ def wrap_brax(env: Any, name: str, *, episode_length: int = EPISODE_LENGTH, rese
       name: of the environment made.
       episode_length: steps until the time limit.
       resets: first states that there are; 0 for a new one each episode. See `foreign.adapt`.
+      image_axes: what the axes of images are; None to look at shapes. See `observations.arrange`.
 
     Raises:
       UserError: see `foreign.adapt`.
@@ -72,6 +88,7 @@ def wrap_brax(env: Any, name: str, *, episode_length: int = EPISODE_LENGTH, rese
         episode_length=episode_length,
         motion=_motion,
         resets=resets,
+        image_axes=image_axes,
     )
 
 

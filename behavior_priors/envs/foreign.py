@@ -11,7 +11,7 @@ import contextlib
 import functools
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import jax
@@ -32,9 +32,6 @@ from behavior_priors.types import (
     State,
     UserError,
 )
-
-VECTOR = "observation"
-"""What an observation that has no names is called."""
 
 
 class Foreign(Protocol):
@@ -94,6 +91,7 @@ def adapt(
     parts: Any = jax.tree.structure(template)
     _check_template(template, name)
     named = _name(template.obs)
+    names = list(named)  # in the order of the tree
     plans = {
         key: arrange(x.shape, x.dtype, f"{name}: observation {key}", image_axes)
         for key, x in named.items()
@@ -143,7 +141,7 @@ def adapt(
             done=jnp.zeros((), template.done.dtype),
         )
         if not keeps_obs:
-            observed = jax.tree.leaves({key: state.observation[key] for key in plans})
+            observed = [state.observation[key] for key in names]
             structure = jax.tree.structure(template.obs)
             before = before.replace(obs=jax.tree.unflatten(structure, observed))
         # A step may write into the dictionaries of the state that it is given.
@@ -183,9 +181,11 @@ def _check_template(template: Any, name: str) -> None:
         if not hasattr(template, part):
             raise UserError(f"{name}: reset gave a state without {part}")
     named = _name(template.obs)
-    is_nested = not all(hasattr(x, "shape") for x in named.values())
-    if is_nested or len(named) != len(jax.tree.leaves(template.obs)):
-        raise UserError(f"{name}: an observation must be an array or named arrays, without nesting")
+    if not named or len(named) != len(jax.tree.leaves(template.obs)):
+        raise UserError(
+            f"{name}: an observation must be an array, or arrays of different names; the names are "
+            f"{', '.join(named) or 'none'}"
+        )
     for part in ("reward", "done"):
         x = getattr(template, part)
         if getattr(x, "shape", None) != ():
@@ -230,9 +230,11 @@ def _without_deprecations(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _name(observation: Any) -> dict[str, Any]:
-    if not isinstance(observation, Mapping):
-        return {VECTOR: observation}
-    return {name_of((key,)): x for key, x in observation.items()}
+    """The arrays of an observation, nested or not, in the order of JAX's trees."""
+    return {
+        name_of(jax.tree_util.keystr(path, simple=True, separator="/").split("/")): x
+        for path, x in jax.tree_util.tree_flatten_with_path(observation)[0]
+    }
 
 
 def _is_finite(tree: Any) -> Array:

@@ -15,7 +15,12 @@ IMPLEMENTATIONS = {"mjx": "jax", "warp": "warp"}
 
 
 def make_playground(
-    name: str, *, engine: str = "auto", episode_length: int | None = None, resets: int = 0
+    name: str,
+    *,
+    engine: str = "auto",
+    episode_length: int | None = None,
+    resets: int = 0,
+    image_axes: str | None = None,
 ) -> Env:
     """Builds an environment of MuJoCo Playground.
 
@@ -25,6 +30,7 @@ def make_playground(
         order each time; or `auto`, which is `mjx`.
       episode_length: steps until the time limit; None for what the environment's config says.
       resets: first states that there are; 0 for a new one each episode. See `foreign.adapt`.
+      image_axes: what the axes of images are; None to look at shapes. See `observations.arrange`.
 
     Raises:
       UserError: Playground is not installed, an unknown environment or engine, one that the
@@ -59,11 +65,18 @@ def make_playground(
         engine=engine,
         episode_length=config.episode_length if episode_length is None else episode_length,
         resets=resets,
+        image_axes=image_axes,
     )
 
 
 def wrap_playground(
-    env: Any, name: str, *, engine: str = "mjx", episode_length: int, resets: int = 0
+    env: Any,
+    name: str,
+    *,
+    engine: str = "mjx",
+    episode_length: int,
+    resets: int = 0,
+    image_axes: str | None = None,
 ) -> Env:
     """Makes an environment of this library out of a `mujoco_playground.MjxEnv`.
 
@@ -73,6 +86,7 @@ def wrap_playground(
       engine: that it was built with, for `Env.info`.
       episode_length: steps until the time limit.
       resets: first states that there are; 0 for a new one each episode. See `foreign.adapt`.
+      image_axes: what the axes of images are; None to look at shapes. See `observations.arrange`.
 
     Raises:
       UserError: see `foreign.adapt`.
@@ -84,6 +98,7 @@ def wrap_playground(
         episode_length=episode_length,
         motion=_motion,
         resets=resets,
+        image_axes=image_axes,
     )
 
 

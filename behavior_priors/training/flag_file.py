@@ -80,13 +80,17 @@ def named_flag_files(arguments: Sequence[str]) -> list[str]:
 def check_flag_files(arguments: Sequence[str]) -> None:
     """Refuses files of flags that lead to something that is no such file.
 
-    What the command line names is the user's own choice, a pipe included; what those files name may
-    be anybody's.
+    What the command line names is the user's own choice, a pipe included, but for a device, which
+    has no end; what those files name may be anybody's.
 
     Raises:
       UserError: one is too large, or names a device, a pipe or a link.
     """
-    waiting = [path for path in map(Path, named_flag_files(arguments)) if path.is_file()]
+    named = list(map(Path, named_flag_files(arguments)))
+    for path in named:
+        if path.is_char_device() or path.is_block_device():
+            raise UserError(f"--flagfile={path} is a device, which has no end; give a file")
+    waiting = [path for path in named if path.is_file()]
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()

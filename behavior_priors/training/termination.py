@@ -139,5 +139,6 @@ def _watch(reader: int) -> None:
             break
         if _state.unsaved:
             end = time.monotonic() + PATIENCE
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"error: {MESSAGE}\n".encode())
+    with contextlib.suppress(OSError, ValueError):  # nobody may be able to read it
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"error: {MESSAGE}\n".encode())
     os._exit(STATUS)

@@ -251,7 +251,36 @@ def test_the_engine_is_the_one_asked_for():
 
 
 def nested(start: jax.Array, count: jax.Array) -> dict:
-    return {"arm": {"joint": start, "count": count}}
+    # the order of these names is another one than that of the arrays in the tree
+    return {"arm": {"joint": start[None], "count": (count[None], -count[None])}, "arm-": start}
+
+
+def test_nested_observations_have_names():
+    env = counting(observe=nested)
+    names = ["arm-", "arm.count.0", "arm.count.1", "arm.joint"]
+    assert sorted(env.observation_spec) == names
+    state = env.reset(jax.random.key(0))
+    start = state.observation["arm.joint"]
+    for count in (1.0, 2.0):
+        state = jax.jit(env.step)(state, jnp.zeros(1))
+        assert state.observation["arm.count.0"] == count
+        assert state.observation["arm.count.1"] == -count
+        assert state.observation["arm.joint"] == state.observation["arm-"] == start
+
+
+def same_names(start: jax.Array, count: jax.Array) -> dict:
+    return {"arm": {"joint": start}, "arm.joint": count}
+
+
+def cube(_start: jax.Array, count: jax.Array) -> dict:
+    return {"camera": count * jnp.ones((16, 16, 16))}
+
+
+def test_the_axes_of_images_can_be_said():
+    env = wrap_brax(Counting(observe=cube), "brax/counting", image_axes="numbers")
+    assert env.observation_spec["camera"].shape == (16**3,)
+    with pytest.raises(UserError, match="image_axes=numbers if it is none"):
+        counting(observe=cube)
 
 
 @pytest.mark.parametrize(
@@ -279,8 +308,9 @@ def nested(start: jax.Array, count: jax.Array) -> dict:
             "brax/fast: resets must be at least 0, got -1",
         ),
         (
-            lambda: counting(observe=nested),
-            "brax/counting: an observation must be an array or named arrays, without nesting",
+            lambda: counting(observe=same_names),
+            "brax/counting: an observation must be an array, or arrays of different names; the "
+            "names are arm.joint",
         ),
     ],
 )
