@@ -52,6 +52,9 @@ _ABOUT_LOOKS = (r"Glyph \d+ .*missing from", "constrained_layout not applied")
 LETTERS_PER_INCH = 9.5
 """Of a legend of full size."""
 
+LEGEND_LINE = 0.28
+"""Inches that a line of it takes; a figure has room for four beside its axes."""
+
 LINE_OF_A_LEGEND = 6
 """Letters that would stand where a piece of the line does."""
 
@@ -86,7 +89,8 @@ def learning_curves(
       UserError: a label has no run with a finite value, or its runs have no steps in common.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 5.0), layout="constrained")
+        height = 5.0 + LEGEND_LINE * max(0, len(curves) - 4)
+        figure = Figure(figsize=(9.0, height), layout="constrained")
         axes = figure.add_subplot()
         styles = zip(itertools.cycle(COLORS), itertools.cycle(LINE_STYLES))
         for (label, runs), (color, line_style) in zip(curves.items(), styles, strict=False):

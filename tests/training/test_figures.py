@@ -87,6 +87,21 @@ def test_a_legend_stays_within_its_figure_however_long_its_texts_are(
     assert legend.get_texts()[0].get_fontsize() == 13 or letters > 60
 
 
+@pytest.mark.parametrize("count", [1, 4, 18, 40])
+def test_a_legend_leaves_room_for_the_axes_however_many_lines_it_has(
+    tmp_path: Path, drawn: list[Any], count: int
+) -> None:
+    run = np.array([0, 100]), np.array([0.0, 1.0])
+    curves = {f"PARROT, object {n}": [run] for n in range(count)}
+    figures.learning_curves(tmp_path / "a.png", curves, ylabel="return")
+    drawn[0].draw_without_rendering()
+    (legend,), (axes,) = drawn[0].legends, drawn[0].axes
+    assert legend.get_window_extent().y0 >= 0
+    highest = max(text.get_window_extent().y1 for text in legend.get_texts())
+    assert highest < axes.get_tightbbox().y0
+    assert axes.get_window_extent().height > 2.5 * drawn[0].dpi
+
+
 def test_twelve_runs_get_a_bootstrap_band(tmp_path: Path, drawn: list[Any]) -> None:
     runs = [(np.arange(2), np.array([0.0, value])) for value in range(12)]
     figures.learning_curves(tmp_path / "curves.png", {"PARROT": runs}, ylabel="return")
