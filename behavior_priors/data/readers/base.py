@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from behavior_priors.data import npy
 from behavior_priors.data.bounds import Bounds
-from behavior_priors.data.layout import EpisodeBatch, rows_per_episode
+from behavior_priors.data.layout import EpisodeBatch, Row, rows_per_episode
 from behavior_priors.data.paths import remedy, system_said
 from behavior_priors.data.readers.hdf5_guard import describe_filters
 from behavior_priors.data.readers.selection import Selection
@@ -46,6 +48,29 @@ class ReadConfig:
     episode_length: int | None = None
     drop_bad_episodes: bool = False
     chunk_bytes: int = CHUNK_BYTES
+
+
+Stream = Callable[[int], np.ndarray]
+"""Gives the next n rows."""
+
+
+class Table(Protocol):
+    """Arrays of a file, by key, that are read from the front to the back."""
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        """Shape and dtype of a row of each array."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many rows each has."""
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why an array cannot be read, of those that cannot."""
+
+    def open(self, keys: Iterable[str]) -> AbstractContextManager[dict[str, Stream]]:
+        """Begins to read some of the arrays, and holds the file open as long as it lasts."""
 
 
 Batches = Generator[EpisodeBatch, None, None]

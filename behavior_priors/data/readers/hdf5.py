@@ -17,10 +17,10 @@ import numpy as np
 from behavior_priors.data.layout import Row
 from behavior_priors.data.paths import check_regular, system_said
 from behavior_priors.data.readers import images
-from behavior_priors.data.readers.base import UNREADABLE, ReadConfig, Recording, reading
+from behavior_priors.data.readers.base import UNREADABLE, ReadConfig, Recording, Stream, reading
 from behavior_priors.data.readers.groups import Found, Groups, ReadFn
 from behavior_priors.data.readers.hdf5_guard import check_file, register_filters
-from behavior_priors.data.readers.tables import Stream, read_table
+from behavior_priors.data.readers.tables import read_table
 from behavior_priors.data.sizes import check_declared
 from behavior_priors.types import UserError
 

@@ -21,10 +21,10 @@ import numpy as np
 from behavior_priors.data.layout import Row
 from behavior_priors.data.npy import members, read_header
 from behavior_priors.data.paths import system_said
-from behavior_priors.data.readers.base import UNREADABLE, ReadConfig, Recording, reading
+from behavior_priors.data.readers.base import UNREADABLE, ReadConfig, Recording, Stream, reading
 from behavior_priors.data.readers.kinds import describe_archive
 from behavior_priors.data.readers.selection import missing_key
-from behavior_priors.data.readers.tables import Stream, read_table
+from behavior_priors.data.readers.tables import read_table
 from behavior_priors.data.sizes import check_declared
 from behavior_priors.types import UserError
 

@@ -75,22 +75,3 @@ def to_batch(rows: Rows, tally: Tally) -> tuple[EpisodeBatch, np.ndarray]:
         initial_state={name: array[starts[kept]] for name, array in rows.state.items()},
     )
     return batch, kept
-
-
-def gaps(observation: Mapping[str, np.ndarray], announced: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Rows `[g]` that begin an episode: their observation is not the one announced before them.
-
-    Args:
-      observation: named arrays `[n, ...]`.
-      announced: what the row before each has led to, `[n, ...]`.
-    """
-    differs = np.zeros(len(next(iter(observation.values()))), bool)
-    for name, now in observation.items():
-        before = announced[name]
-        within_row = tuple(range(1, now.ndim))
-        unequal = np.flatnonzero((now != before).any(axis=within_row))
-        close = np.isclose(now[unequal], before[unequal], 1e-4, 1e-5)
-        # NaN says nothing about what follows what; it is found later, in its episode
-        known = np.isfinite(now[unequal]) & np.isfinite(before[unequal])
-        differs[unequal] |= (known & ~close).any(axis=within_row)
-    return np.flatnonzero(differs)

@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from behavior_priors.data.layout import Row
 from behavior_priors.data.paths import system_said
 from behavior_priors.data.readers.base import (
     Batches,
     ReadConfig,
     Recording,
+    Table,
     Tally,
     only_good,
     reading,
 )
 from behavior_priors.data.readers.ends import Ends, find_ends
-from behavior_priors.data.readers.rows import Rows, gaps, to_batch
+from behavior_priors.data.readers.gaps import find_gaps
+from behavior_priors.data.readers.rows import Rows, to_batch
 from behavior_priors.data.readers.selection import (
     Chosen,
     check_action,
@@ -35,28 +34,6 @@ from behavior_priors.data.readers.selection import (
     split_numbers,
 )
 from behavior_priors.types import UserError
-
-Stream = Callable[[int], np.ndarray]
-"""Gives the next n rows."""
-
-
-class Table(Protocol):
-    """Arrays of a file, by key, that are read from the front to the back."""
-
-    @property
-    def rows(self) -> Mapping[str, Row]:
-        """Shape and dtype of a row of each array."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How many rows each has."""
-
-    @property
-    def problems(self) -> Mapping[str, str]:
-        """Why an array cannot be read, of those that cannot."""
-
-    def open(self, keys: Iterable[str]) -> AbstractContextManager[dict[str, Stream]]:
-        """Begins to read some of the arrays, and holds the file open as long as it lasts."""
 
 
 def read_table(
@@ -106,7 +83,8 @@ def read_table(
             raise UserError(f"{path}: {key!r} is {table.rows[key]} a row; it should be one number")
     with reading(path), table.open(flags) as streams:
         flag = {key: read(size).reshape(size) for key, read in streams.items()}
-    gaps = _find_gaps(path, table, size, [c.key for c in chosen], config)
+    observed = [key for key in table.rows if key.split("/")[0] in _GROUPS]
+    gaps = find_gaps(path, table, size, [[c.key for c in chosen], observed], config)
     ends = find_ends(path, flag, size, config.episode_length, gaps, ends_task=ends_task)
     states = _readable_states(path, table, size, config, notes)
     is_complete = len(following) == len(chosen)
@@ -134,49 +112,6 @@ def _about_following(
     if following and without:
         notes.append(f"{without[0]!r} has no 'next_{without[0]}': last actions are left out")
     return notes
-
-
-def _find_gaps(
-    path: Path, table: Table, size: int, chosen: Sequence[str], config: ReadConfig
-) -> np.ndarray:
-    """Rows `[g]` that do not follow the row before them, which has led to something else.
-
-    The chosen arrays say so that have their `next_...`; if none has, all observations that do.
-    """
-    observations = [key for key in table.rows if key.split("/")[0] in _GROUPS]
-    twins = _twins(table, chosen, size) or _twins(table, observations, size)
-    if not twins or not size:
-        return np.zeros(0, np.int64)
-    row_bytes = sum(table.rows[k].dtype.itemsize * math.prod(table.rows[k].shape) for k in twins)
-    step = max(1, config.chunk_bytes // max(1, 2 * row_bytes))
-    found: list[np.ndarray] = []
-    with contextlib.ExitStack() as stack:
-        with reading(path):
-            streams = stack.enter_context(table.open([*twins, *twins.values()]))
-        last: dict[str, np.ndarray] = {}
-        for start in range(0, size, step):
-            with reading(path):
-                arrays = {key: read(min(step, size - start)) for key, read in streams.items()}
-            announced = {
-                key: np.concatenate([last[key], arrays[twin][:-1]]) if last else arrays[twin][:-1]
-                for key, twin in twins.items()
-            }
-            now = {key: arrays[key] if last else arrays[key][1:] for key in twins}
-            found.append(gaps(now, announced) + (start if last else start + 1))
-            last = {key: arrays[twin][-1:] for key, twin in twins.items()}
-    return np.concatenate(found)
-
-
-def _twins(table: Table, keys: Iterable[str], size: int) -> dict[str, str]:
-    """Arrays that can be compared with what actions led to, and where that is."""
-    pairs = {key: f"next_{key}" for key in keys if f"next_{key}" in table.rows}
-    return {
-        key: twin
-        for key, twin in pairs.items()
-        if table.rows[key].shape == table.rows[twin].shape
-        and table.counts[key] == table.counts[twin] == size
-        and all(table.rows[x].dtype.kind in "biuf" for x in (key, twin))
-    }
 
 
 def _require(path: Path, table: Table, key: str) -> None:
