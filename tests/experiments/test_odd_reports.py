@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +18,6 @@ from tests.experiments.forks import Forks
 from tests.experiments.test_report import DEFAULT, make_run
 
 SCORES = {"sac/success_rate": 0.5, "sac/return_mean": 2.0}
-
-
-@pytest.fixture(autouse=True)
-def no_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
 
 
 @pytest.fixture

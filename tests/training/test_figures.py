@@ -10,7 +10,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from behavior_priors.training import (
@@ -24,20 +23,6 @@ from behavior_priors.training.statistics import success_rate
 from behavior_priors.types import UserError
 
 LOW, HIGH = np.array([0.1, -0.2, 0.0]), np.array([0.4, 0.2, 0.25])
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The figures that were saved."""
-    saved: list[Any] = []
-    save = Figure.savefig
-
-    def spy(figure: Figure, file: Any, **kwargs: Any) -> None:
-        saved.append(figure)
-        save(figure, file, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", spy)
-    return saved
 
 
 def assert_is_picture(path: Path, *, least_width: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +11,6 @@ from matplotlib.figure import Figure
 from behavior_priors.training import adaptation_figures, figures
 
 STEPS = np.array([0, 100, 200])
-
-
-@pytest.fixture(autouse=True)
-def no_warnings() -> Iterator[None]:
-    """What matplotlib and NumPy warn of would be on the terminal of whoever draws."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    saved: list[Figure] = []
-    save = Figure.savefig
-
-    def spy(figure: Figure, *args: object, **kwargs: object) -> None:
-        saved.append(figure)
-        save(figure, *args, **kwargs)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Figure, "savefig", spy)
-    return saved
 
 
 @pytest.mark.parametrize(
