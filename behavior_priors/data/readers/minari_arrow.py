@@ -146,9 +146,27 @@ def _leaves(
             shape, kind = (kind.list_size,), kind.value_type
             known = shapes.get(path, shape)
             shape = known if math.prod(known) == shape[0] else shape
-        is_number = types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
-        dtype = np.dtype(kind.to_pandas_dtype() if is_number else object)
-        yield _Leaf(path, shape, dtype, types.is_binary(kind) or types.is_large_binary(kind))
+        is_binary = types.is_binary(kind) or types.is_large_binary(kind)
+        yield _Leaf(path, shape, _dtype(kind), is_binary)
+
+
+def _dtype(kind: Any) -> np.dtype:
+    """NumPy's dtype of a type of pyarrow's; Python objects for what is no number.
+
+    pyarrow's own answer needs pandas from version 22 on.
+    """
+    from pyarrow import types
+
+    if types.is_boolean(kind):
+        return np.dtype(bool)
+    for is_kind, letter in (
+        (types.is_signed_integer, "i"),
+        (types.is_unsigned_integer, "u"),
+        (types.is_floating, "f"),
+    ):
+        if is_kind(kind):
+            return np.dtype(f"{letter}{kind.bit_width // 8}")
+    return np.dtype(object)
 
 
 def _to_numpy(array: Any, shape: tuple[int, ...]) -> np.ndarray:
