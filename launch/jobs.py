@@ -158,12 +158,14 @@ def available_memory() -> float:
 def session_memory(session: int) -> float:
     """Bytes of resident memory of a session's processes; 0 where that cannot be measured."""
     pages = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
+    # no `glob`: it looks whether each file is there, and fails where a process has just ended
+    for number in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
         try:
             # the second field, the program's name in brackets, may hold anything
-            fields = path.read_text(errors="replace").rpartition(")")[2].split()
+            text = Path("/proc", number, "stat").read_text(errors="replace")
         except OSError:
-            continue  # it has ended meanwhile
+            continue
+        fields = text.rpartition(")")[2].split()
         if int(fields[3]) == session:
             pages += int(fields[21])
     return float(pages * os.sysconf("SC_PAGE_SIZE"))
