@@ -159,10 +159,13 @@ def session_memory(session: int) -> float:
     """Bytes of resident memory of a session's processes; 0 where that cannot be measured."""
     pages = 0
     # no `glob`: it looks whether each file is there, and fails where a process has just ended
-    for number in filter(str.isdecimal, os.listdir("/proc") if os.path.isdir("/proc") else ()):
+    processes = Path("/proc").iterdir() if Path("/proc").is_dir() else ()
+    for process in processes:
+        if not process.name.isdecimal():
+            continue
         try:
             # the second field, the program's name in brackets, may hold anything
-            text = Path("/proc", number, "stat").read_text(errors="replace")
+            text = (process / "stat").read_text(errors="replace")
         except OSError:
             continue
         fields = text.rpartition(")")[2].split()
