@@ -105,6 +105,8 @@ def test_flagfiles_in_flagfiles_are_files(tmp_path: Path) -> None:
     check_flag_files(["program", f"--flagfile={tmp_path}/a"])
     with pytest.raises(UserError, match=r"/c: --flagfile=/dev/zero is not a file"):
         check_flag_files(["program", "--flagfile", f"{tmp_path}/c"])
+    with pytest.raises(UserError, match="--flagfile=/dev/zero is a device, which has no end"):
+        check_flag_files(["program", "--flagfile=/dev/zero"])
     (tmp_path / "b").write_text("--x=1\n" * 300_000)
     with pytest.raises(UserError, match="/b is too large"):
         check_flag_files(["program", f"--flagfile={tmp_path}/a"])

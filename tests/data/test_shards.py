@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from behavior_priors.data import shards
 from behavior_priors.data.shards import Shard, write_atomically, write_shard
 from behavior_priors.types import UserError
 
@@ -152,3 +153,19 @@ except UserError as error:
     assert "large could not be written: File too large; free some space" in result.stdout
     assert [file.name for file in tmp_path.iterdir()] == ["small"]
     assert (tmp_path / "small").stat().st_size == 1000
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.npz"
+    write_shard(path, {"x": np.zeros(3)})
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shards, "_read_directory", refuse)
+    with pytest.raises(
+        UserError, match=r"cannot be read \(Permission denied\); ask for permission"
+    ):
+        Shard(path)

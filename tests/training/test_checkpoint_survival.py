@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import resource
 import subprocess
@@ -21,7 +22,7 @@ import numpy as np
 import pytest
 import tensorstore
 
-from behavior_priors.training import checkpoint, checkpoint_arrays
+from behavior_priors.training import checkpoint, checkpoint_arrays, checkpoint_files
 from behavior_priors.training.checkpoint import Checkpointer
 from behavior_priors.types import UserError
 from tests.training.test_checkpoint import make_state, newest, restore, save
@@ -246,3 +247,17 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(checkpoint_arrays.ocp, "save", fill)
     with pytest.raises(UserError, match="No space left on device; there is none before it"):
         Checkpointer(tmp_path).save(1, make_state())
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in (10, 20):
+        save(tmp_path, step)
+
+    def refuse(path: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path / "metadata.json"))
+
+    monkeypatch.setattr(checkpoint_files, "read_description", refuse)
+    with pytest.raises(UserError, match=r"20: metadata.json cannot be read .*ask for permission"):
+        restore(tmp_path)
