@@ -11,7 +11,7 @@ import hashlib
 import jax
 import numpy as np
 
-from behavior_priors.ranges import Seed, complaint
+from behavior_priors.config.ranges import Seed, complaint
 from behavior_priors.types import PRNGKey, UserError
 
 

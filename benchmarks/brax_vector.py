@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from behavior_priors.envs.adapters.brax import wrap_brax
+from behavior_priors.envs.adapters.foreign import quiet
 from behavior_priors.envs.base import reset_many, step_and_reset
-from behavior_priors.envs.brax_env import wrap_brax
-from behavior_priors.envs.foreign import quiet
 from behavior_priors.observations import UNNAMED
 from behavior_priors.types import Env, State
 from benchmarks.harness import BenchmarkError, Plan, Row, largest_difference, race, rate_row

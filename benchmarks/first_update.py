@@ -21,7 +21,7 @@ def ours() -> float:
     import jax
 
     from behavior_priors.envs.registry import make_env
-    from behavior_priors.envs.wrappers import decode_action
+    from behavior_priors.envs.wrappers.decode import decode_action
     from behavior_priors.learners.sac import SACConfig, make_sac
     from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
     from behavior_priors.training.loop import LoopConfig, make_loop

@@ -15,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from behavior_priors.envs.adapters.gym.env import episode_seed
 from behavior_priors.envs.base import reset_many, step_and_reset
-from behavior_priors.envs.gym_env import episode_seed
 from behavior_priors.envs.registry import make_env
 from behavior_priors.types import Env, State
 from benchmarks.harness import BenchmarkError, Plan, Row, largest_difference, race, rate_row

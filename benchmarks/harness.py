@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from behavior_priors.training.workdir import versions
+from behavior_priors.runs.workdir import versions
 from behavior_priors.types import UserError
 
 

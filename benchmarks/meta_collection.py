@@ -1,6 +1,6 @@
 """Experience of several tasks per second, against a loop of one process with gymnasium and torch.
 
-Ours is a round of `training.meta_loop` without its updates: episodes of five tasks side by side, in
+Ours is a round of `training.meta.loop` without its updates: episodes of five tasks side by side, in
 one program, beliefs and both memories included. The peer goes as PEARL's public code does, task by
 task and step by step, with a call of the policy for each. Policies and encoders are of the authors'
 widths and have the same weights, tasks are the same speeds of a half-cheetah.
@@ -24,15 +24,9 @@ from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlState
 from behavior_priors.networks import flatten_observation
 from behavior_priors.task_replay import make_task_replay
-from behavior_priors.training.meta_experience import (
-    example_of,
-    tasks_of,
-)
-from behavior_priors.training.meta_round import Memories, make_round
-from behavior_priors.training.meta_schedule import (
-    MetaLoopConfig,
-    stretches_of,
-)
+from behavior_priors.training.meta.experience import example_of, tasks_of
+from behavior_priors.training.meta.round import Memories, make_round
+from behavior_priors.training.meta.schedule import MetaLoopConfig, stretches_of
 from behavior_priors.types import Env, Metrics, Params, PRNGKey, Task
 from benchmarks.harness import Contestant, Plan, Row, largest_difference, race, rate_row
 from benchmarks.pearl import arrays, make_drawn, standard_noise

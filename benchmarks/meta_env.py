@@ -23,7 +23,7 @@ import numpy as np
 
 from behavior_priors.envs.base import same_task, step_and_reset
 from behavior_priors.envs.registry import make_env
-from behavior_priors.training.meta_experience import tasks_of
+from behavior_priors.training.meta.experience import tasks_of
 from behavior_priors.types import Env, State, Transition
 from benchmarks.harness import BenchmarkError, Plan, Row, largest_difference, race, rate_row
 from benchmarks.spirl_entrants import AVAILABLE

@@ -1,6 +1,6 @@
 """Evaluations of test tasks per second: all of them at once, against one after the other.
 
-Ours is `training.adapt` for thirty half-cheetahs that should run at different speeds, three
+Ours is `evaluation.adapt` for thirty half-cheetahs that should run at different speeds, three
 episodes each, in one program. PEARL's public code evaluates serially, and so do both peers: one
 process with gymnasium and torch, task by task and step by step; and our own jitted function for one
 task, called thirty times. The policy is the same, of the authors' widths.
@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.envs.registry import make_env
+from behavior_priors.evaluation.adapt import AdaptConfig, AdaptFn, blank_context, make_adapt
 from behavior_priors.learner import MetaLearner
 from behavior_priors.networks import flatten_observation
-from behavior_priors.training.adapt import AdaptConfig, AdaptFn, blank_context, make_adapt
-from behavior_priors.training.meta_experience import tasks_of
+from behavior_priors.training.meta.experience import tasks_of
 from behavior_priors.types import Array, Env, Params, PRNGKey, Task
 from benchmarks.harness import (
     BenchmarkError,

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from behavior_priors.checks import check_ranges
-from behavior_priors.ranges import Count, Positive
-from behavior_priors.training import flags, programs
-from behavior_priors.training.progress import format_seconds
-from behavior_priors.training.workdir import write_json_atomic
+from behavior_priors.config import flags
+from behavior_priors.config.checks import check_ranges
+from behavior_priors.config.ranges import Count, Positive
+from behavior_priors.programs import entry
+from behavior_priors.programs.progress import format_seconds
+from behavior_priors.runs.workdir import write_json_atomic
 from behavior_priors.types import UserError
 from benchmarks import (
     brax_vector,
@@ -169,4 +170,4 @@ def _line(row: Row) -> str:
 
 if __name__ == "__main__":
     flags.define(RunConfig)
-    programs.run(main)
+    entry.run(main)

@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import InnerShare, ShareBelowOne
 from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.evaluation.evaluate import make_evaluate
 from behavior_priors.keys import named_key
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.ranges import InnerShare, ShareBelowOne
-from behavior_priors.training import flags
-from behavior_priors.training.evaluate import make_evaluate
+from behavior_priors.runs.run import RunConfig, run_fit
 from behavior_priors.training.fit import Data, FitConfig, make_fit
-from behavior_priors.training.run import RunConfig, run_fit
 from behavior_priors.types import Env, Params, Prior
 from experiments.stages import evaluation_key, load_for_fit, print_scores
 

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Count, Episodes, Seed
 from behavior_priors.data.collect import ROUND, collect, verify
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
-from behavior_priors.ranges import Count, Episodes, Seed
-from behavior_priors.training import flags, programs, termination
-from behavior_priors.training.progress import format_seconds
+from behavior_priors.programs import entry, termination
+from behavior_priors.programs.progress import format_seconds
 from behavior_priors.types import Env, UserError
 from experiments.restore import as_demonstrator, restore_run
 
@@ -146,4 +147,4 @@ def _demonstrated(config: CollectConfig) -> tuple[Env, str]:
 
 if __name__ == "__main__":
     flags.define(CollectConfig)
-    programs.run(main)
+    entry.run(main)

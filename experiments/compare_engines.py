@@ -20,14 +20,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Episodes, Seed
 from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.manipulation.poses import make_find_poses
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.keys import named_key
-from behavior_priors.ranges import Episodes, Seed
-from behavior_priors.training import flags, programs
-from behavior_priors.training.workdir import write_json_atomic
+from behavior_priors.programs import entry
+from behavior_priors.runs.workdir import write_json_atomic
 from behavior_priors.types import Env, State, UserError
 
 POSE_STEPS = 10
@@ -238,4 +239,4 @@ def report(engines: Sequence[str], result: Comparison) -> list[str]:
 
 if __name__ == "__main__":
     flags.define(CompareConfig)
-    programs.run(main)
+    entry.run(main)

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Count, Positive, Real
 from behavior_priors.data.bounds import bounds_of, doubts
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import ReadConfig, Selection, open_recording
@@ -24,10 +26,9 @@ from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
 from behavior_priors.envs.registry import make_env
-from behavior_priors.ranges import Count, Positive, Real
-from behavior_priors.texts import printable
-from behavior_priors.training import flags, programs
-from behavior_priors.training.progress import format_seconds
+from behavior_priors.programs import entry
+from behavior_priors.programs.progress import format_seconds
+from behavior_priors.system.texts import printable
 from behavior_priors.types import UserError
 
 
@@ -167,4 +168,4 @@ def _print_report(reader: EpisodeReader, output: str) -> None:
 
 if __name__ == "__main__":
     flags.define(ConvertConfig)
-    programs.run(main)
+    entry.run(main)

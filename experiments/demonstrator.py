@@ -18,14 +18,16 @@ from typing import Literal
 import jax
 import numpy as np
 
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Count, Seed, Weight
 from behavior_priors.envs.manipulation.scripted import grasp_point_controller
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.evaluation.statistics import Estimate, success_rate
 from behavior_priors.keys import named_key
-from behavior_priors.ranges import Count, Seed, Weight
-from behavior_priors.training import figures, flags, programs
-from behavior_priors.training.statistics import Estimate, success_rate
-from behavior_priors.training.workdir import write_json_atomic
+from behavior_priors.programs import entry
+from behavior_priors.reports import figures
+from behavior_priors.runs.workdir import write_json_atomic
 from behavior_priors.types import Array, Env, PRNGKey, State, UserError
 
 By = Literal["object", "container"]
@@ -142,4 +144,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(DemonstratorConfig)
-    programs.run(main)
+    entry.run(main)

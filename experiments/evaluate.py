@@ -13,11 +13,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from behavior_priors.files import READ_ONLY
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Episodes, Few, Seed
 from behavior_priors.keys import named_key
-from behavior_priors.ranges import Episodes, Few, Seed
-from behavior_priors.training import flags, programs
-from behavior_priors.training.workdir import write_json_atomic
+from behavior_priors.programs import entry
+from behavior_priors.runs.workdir import write_json_atomic
+from behavior_priors.system.files import READ_ONLY
 from behavior_priors.types import UserError
 from experiments.restore import restore_run
 from experiments.stages import evaluation_key
@@ -80,4 +81,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(EvaluateConfig)
-    programs.run(main)
+    entry.run(main)

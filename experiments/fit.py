@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 
 import jax
 
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Seed
 from behavior_priors.data.dataset import observation_spec_from_data
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.keys import named_key
 from behavior_priors.networks import count_parameters
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
-from behavior_priors.ranges import Seed
-from behavior_priors.training import flags, programs
+from behavior_priors.programs import entry
+from behavior_priors.programs.progress import Stopwatch, format_seconds
+from behavior_priors.runs.run import RunConfig, check_run_config
+from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.training.fit import FitConfig, make_fit
-from behavior_priors.training.progress import Stopwatch, format_seconds
-from behavior_priors.training.run import RunConfig, check_run_config
-from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import ActionSpec, ObservationSpec, Prior, UserError
 from experiments.stages import load_for_fit, train_prior
 
@@ -133,4 +134,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(FitProgramConfig)
-    programs.run(main)
+    entry.run(main)

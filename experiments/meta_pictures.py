@@ -8,11 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from behavior_priors.envs.wrappers import FRAME, film
+from behavior_priors.envs.wrappers.film import FRAME, film
+from behavior_priors.evaluation.adapt import Adaptation, AdaptConfig, make_adapt
 from behavior_priors.learner import MetaLearner
-from behavior_priors.training import adaptation_figures
-from behavior_priors.training.adapt import Adaptation, AdaptConfig, make_adapt
-from behavior_priors.training.video import tile_videos, write_video
+from behavior_priors.reports import adaptation_figures
+from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.types import Env, Params, PRNGKey, Task
 from experiments import pictures
 

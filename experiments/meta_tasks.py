@@ -12,10 +12,10 @@ import numpy as np
 
 from behavior_priors.data.shards import Shard
 from behavior_priors.envs.guard import LARGEST_OBSERVATION
-from behavior_priors.files import write_npz
+from behavior_priors.evaluation.adapt import policy_returns
 from behavior_priors.keys import named_key
-from behavior_priors.training.adapt import policy_returns
-from behavior_priors.training.meta_experience import tasks_of
+from behavior_priors.system.files import write_npz
+from behavior_priors.training.meta.experience import tasks_of
 from behavior_priors.types import Env, PRNGKey, Task, UserError
 
 TASKS_FILE = "tasks.npz"

@@ -15,23 +15,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from behavior_priors.checks import check_ranges
+from behavior_priors.config import flags
+from behavior_priors.config.checks import check_ranges
+from behavior_priors.config.ranges import Episodes, FewOrZero, Limit, LogStd, Nats, Seed, TwoOrMore
 from behavior_priors.data.dataset import split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
-from behavior_priors.envs.wrappers import decode_action, decoder
+from behavior_priors.envs.wrappers.decode import decode_action, decoder
 from behavior_priors.keys import named_key
 from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.networks import StdLimit
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
-from behavior_priors.ranges import Episodes, FewOrZero, Limit, LogStd, Nats, Seed, TwoOrMore
-from behavior_priors.training import flags, programs
+from behavior_priors.programs import entry
+from behavior_priors.programs.progress import Stopwatch, format_seconds
+from behavior_priors.runs.run import RunConfig, check_run_config
+from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.training.fit import Data, FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig
-from behavior_priors.training.progress import Stopwatch, format_seconds
-from behavior_priors.training.run import RunConfig, check_run_config
-from behavior_priors.training.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import Env, Params, Prior, UserError
 from experiments import cloning, pictures
 from experiments.stages import (
@@ -311,4 +312,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(ParrotConfig)
-    programs.run(main)
+    entry.run(main)

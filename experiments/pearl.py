@@ -19,34 +19,30 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from behavior_priors.checks import check_ranges
+from behavior_priors.config import flags
+from behavior_priors.config.checks import check_ranges
+from behavior_priors.config.ranges import Episodes, EpisodesOrZero, Seed
 from behavior_priors.envs.registry import make_env
-from behavior_priors.files import write_npz
+from behavior_priors.evaluation.adapt import Adaptation, AdaptConfig, make_adapt, make_meta_evaluate
+from behavior_priors.evaluation.evaluate import EvaluateFn
+from behavior_priors.evaluation.statistics import stratified_bootstrap_interval
 from behavior_priors.keys import named_key
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlConfig, check_pearl_config, make_pearl
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
-from behavior_priors.ranges import Episodes, EpisodesOrZero, Seed
-from behavior_priors.training import flags, programs
-from behavior_priors.training.adapt import (
-    Adaptation,
-    AdaptConfig,
-    make_adapt,
-    make_meta_evaluate,
-)
-from behavior_priors.training.evaluate import EvaluateFn
-from behavior_priors.training.meta_loop import make_meta_loop
-from behavior_priors.training.meta_schedule import MetaLoopConfig
-from behavior_priors.training.progress import Stopwatch, format_seconds
-from behavior_priors.training.run import RecordConfig, check_run_config, run_loop
-from behavior_priors.training.statistics import stratified_bootstrap_interval
-from behavior_priors.training.workdir import (
+from behavior_priors.programs import entry
+from behavior_priors.programs.progress import Stopwatch, format_seconds
+from behavior_priors.runs.run import RecordConfig, check_run_config, run_loop
+from behavior_priors.runs.workdir import (
     ADAPTATION_FILE,
     default_workdir,
     open_workdir,
     write_summary,
 )
+from behavior_priors.system.files import write_npz
+from behavior_priors.training.meta.loop import make_meta_loop
+from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.types import Env, Params, PRNGKey, Task
 from experiments import meta_pictures
 from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns, read_tasks
@@ -292,4 +288,4 @@ def scores(tested: Adaptation, trained: Adaptation) -> dict[str, float]:
 
 if __name__ == "__main__":
     flags.define(PearlExperimentConfig)
-    programs.run(main)
+    entry.run(main)

@@ -12,13 +12,13 @@ import numpy as np
 
 from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.rollout import PolicyFn, rollout
-from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.envs.wrappers.decode import decode_action
+from behavior_priors.evaluation.evaluate import policy_of
 from behavior_priors.keys import named_child
 from behavior_priors.learner import Actor
-from behavior_priors.training import figures, maze_figure, trajectory_figure
-from behavior_priors.training.evaluate import policy_of
-from behavior_priors.training.metrics import read_jsonl
-from behavior_priors.training.video import tile_videos, write_video
+from behavior_priors.reports import figures, maze_figure, trajectory_figure
+from behavior_priors.reports.video import tile_videos, write_video
+from behavior_priors.runs.metrics import read_jsonl
 from behavior_priors.types import Env, Params, Prior, PRNGKey, State
 from experiments.stages import random_latents, uniform_actions
 

@@ -19,16 +19,26 @@ from typing import NamedTuple
 
 import numpy as np
 
+from behavior_priors.config import flags
+from behavior_priors.config.flag_kinds import Kind
 from behavior_priors.data.shards import Shard
-from behavior_priors.files import write_atomically
-from behavior_priors.texts import printable
-from behavior_priors.training import adaptation_figures, figures, flags, programs
-from behavior_priors.training.flag_kinds import Kind
-from behavior_priors.training.metrics import LARGEST, read_jsonl
-from behavior_priors.training.workdir import ADAPTATION_FILE, FLAGS_FILE
+from behavior_priors.programs import entry
+from behavior_priors.reports import adaptation_figures, figures
+from behavior_priors.reports.tables import (
+    Row,
+    Table,
+    make_table,
+    read_run,
+    to_csv,
+    to_csv_of_runs,
+    to_markdown,
+)
+from behavior_priors.runs.metrics import LARGEST, read_jsonl
+from behavior_priors.runs.workdir import ADAPTATION_FILE, FLAGS_FILE
+from behavior_priors.system.files import write_atomically
+from behavior_priors.system.texts import printable
 from behavior_priors.types import UserError
 from experiments.pictures import LABELS
-from experiments.tables import Row, Table, make_table, read_run, to_csv, to_csv_of_runs, to_markdown
 
 _MOST_TASKS = 10_000
 """Of a run that adapts: intervals are drawn from ten thousand times as many numbers."""
@@ -275,4 +285,4 @@ def _unstrippable(name: str) -> str:
 if __name__ == "__main__":
     sys.argv = with_workdirs(sys.argv)
     flags.define(ReportConfig)
-    programs.run(main)
+    entry.run(main)

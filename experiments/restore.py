@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from behavior_priors.foreign_files import check_folder
-from behavior_priors.training import flags
-from behavior_priors.training.evaluate import EvaluateFn, make_evaluate, policy_of
-from behavior_priors.training.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
+from behavior_priors.config import flags
+from behavior_priors.evaluation.evaluate import EvaluateFn, make_evaluate, policy_of
+from behavior_priors.runs.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
+from behavior_priors.system.foreign_files import check_folder
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
 from experiments import parrot, pearl, pictures, spirl
 from experiments.stages import Trained

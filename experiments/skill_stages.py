@@ -12,18 +12,18 @@ from typing import Any, NamedTuple, Protocol, cast
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.config import flags
 from behavior_priors.data.dataset import check_compatible, load_windows, split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.foreign_files import check_folder
 from behavior_priors.keys import named_key
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_vae
-from behavior_priors.training import flags
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.run import RunConfig, run_fit
+from behavior_priors.runs.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
+from behavior_priors.system.foreign_files import check_folder
+from behavior_priors.system.trust import allow_path
 from behavior_priors.training.fit import Data, FitConfig, make_fit
-from behavior_priors.training.run import RunConfig, run_fit
-from behavior_priors.training.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
-from behavior_priors.trust import allow_path
 from behavior_priors.types import Env, Params, Prior, SkillModel, UserError
 from experiments.stages import load_for_fit, warn_once
 

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import jax
 
-from behavior_priors.checks import check_ranges
+from behavior_priors.config import flags
+from behavior_priors.config.checks import check_ranges
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.keys import named_key
 from behavior_priors.learners.kl_sac import check_divergence
-from behavior_priors.training import flags, programs
-from behavior_priors.training.progress import Stopwatch, format_seconds
-from behavior_priors.training.run import check_run_config
-from behavior_priors.training.workdir import open_workdir, write_summary
-from behavior_priors.trust import allow_path
+from behavior_priors.programs import entry
+from behavior_priors.programs.progress import Stopwatch, format_seconds
+from behavior_priors.runs.run import check_run_config
+from behavior_priors.runs.workdir import open_workdir, write_summary
+from behavior_priors.system.trust import allow_path
 from behavior_priors.types import Env, UserError
 from experiments import pictures
 from experiments.skill_stages import (
@@ -157,4 +158,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(SpirlConfig)
-    programs.run(main)
+    entry.run(main)

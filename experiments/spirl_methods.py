@@ -7,8 +7,16 @@ from typing import Any
 
 import jax
 
+from behavior_priors.config.ranges import (
+    Episodes,
+    EpisodesOrZero,
+    FewOrZero,
+    Limit,
+    Seed,
+    TwoOrMore,
+)
 from behavior_priors.envs.rollout import PolicyFn
-from behavior_priors.envs.skills import execute_skill
+from behavior_priors.envs.wrappers.skills import execute_skill
 from behavior_priors.learner import Learner, OnPolicyLearner
 from behavior_priors.learners.kl_sac import DivergenceConfig, PriorFn, make_kl_sac
 from behavior_priors.learners.parts import start_from_prior
@@ -18,11 +26,10 @@ from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac import SACConfig, entropy_penalty
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_prior
-from behavior_priors.ranges import Episodes, EpisodesOrZero, FewOrZero, Limit, Seed, TwoOrMore
+from behavior_priors.runs.run import RunConfig
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.on_policy import OnPolicyConfig
-from behavior_priors.training.run import RunConfig
 from behavior_priors.types import (
     Array,
     Env,

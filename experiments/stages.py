@@ -16,21 +16,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.config import flags
 from behavior_priors.data.collect import collect
 from behavior_priors.data.dataset import check_compatible, load_transitions, split_by_episode
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
+from behavior_priors.evaluation.evaluate import interaction_report, make_evaluate
 from behavior_priors.keys import named_child, named_key
 from behavior_priors.learner import Actor, Learner, MetaLearner, OnPolicyLearner
-from behavior_priors.training import flags, termination
-from behavior_priors.training.checkpoint import Checkpointer
-from behavior_priors.training.evaluate import interaction_report, make_evaluate
+from behavior_priors.programs import termination
+from behavior_priors.programs.progress import Stopwatch, format_seconds
+from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.run import RunConfig, run_fit, run_loop
 from behavior_priors.training.fit import Data, FitConfig
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
-from behavior_priors.training.progress import Stopwatch, format_seconds
-from behavior_priors.training.run import RunConfig, run_fit, run_loop
 from behavior_priors.types import (
     ActionSpec,
     Array,

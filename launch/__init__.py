@@ -1,5 +1,5 @@
 """Programs that start other programs."""
 
-from behavior_priors import interrupts
+from behavior_priors.system import interrupts
 
 interrupts.in_one_line()

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from behavior_priors import locks
+from behavior_priors.system import locks
 from behavior_priors.types import UserError
 
 PATIENCE = 20.0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from behavior_priors import files
+from behavior_priors.system import files
 from behavior_priors.types import UserError
 
 POLL = 0.1

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from behavior_priors.files import NO_SPACE, reason
-from behavior_priors.texts import printable
-from behavior_priors.training import termination
-from behavior_priors.training.progress import format_seconds
-from behavior_priors.training.workdir import SUMMARY_FILE
+from behavior_priors.programs import termination
+from behavior_priors.programs.progress import format_seconds
+from behavior_priors.runs.workdir import SUMMARY_FILE
+from behavior_priors.system.files import NO_SPACE, reason
+from behavior_priors.system.texts import printable
 from launch.jobs import GIGABYTE, Event, Job, write_to_log
 
 _TAIL = 1 << 16

@@ -25,14 +25,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from behavior_priors import locks
-from behavior_priors.foreign_files import MEGABYTE, check_folder, read_json, read_text
-from behavior_priors.ranges import Count, Positive, Seed
-from behavior_priors.training import flags, programs, termination
-from behavior_priors.training.workdir import FLAGS_FILE, write_json_atomic
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Count, Positive, Seed
+from behavior_priors.programs import entry, termination
+from behavior_priors.reports.tables import Run, make_table, read_run, to_markdown
+from behavior_priors.runs.workdir import FLAGS_FILE, write_json_atomic
+from behavior_priors.system import locks
+from behavior_priors.system.foreign_files import MEGABYTE, check_folder, read_json, read_text
 from behavior_priors.types import UserError
 from experiments.report import write_report
-from experiments.tables import Run, make_table, read_run, to_markdown
 from launch.jobs import Job, make_budget, run_jobs
 from launch.status import Planned, Status
 
@@ -251,4 +252,4 @@ def _split(overrides: str) -> list[tuple[str, list[str]]]:
 
 if __name__ == "__main__":
     flags.define(SweepConfig)
-    programs.run(main)
+    entry.run(main)

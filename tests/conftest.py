@@ -22,9 +22,12 @@ TESTS = Path(__file__).parent
 # Rooms whose tests run Adam, in whose bias correction optax raises a Python float to an int32.
 MIXES_DTYPES = (
     "benchmarks",
+    "evaluation",
     "experiments",
     "launch",
     "learners",
+    "reports",
+    "runs",
     "test_examples",
     "test_readme",
     "training",
@@ -37,10 +40,12 @@ MIXES_RANKS = ("test_distributions", "priors", "envs", "data", *MIXES_DTYPES)
 # Rooms whose tests compile much and compute little, and ask for no bits that optimizing gives.
 COMPILES_FAST = (
     "benchmarks",
+    "evaluation",
     "experiments",
     "learners",
     "objectives",
     "priors",
+    "runs",
     "test_image_networks",
     "training",
 )

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from behavior_priors.config.ranges import LARGEST
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.ranges import LARGEST
 from behavior_priors.types import ActionSpec, UserError
 
 KEY = "action_bounds"

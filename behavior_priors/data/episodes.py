@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from behavior_priors import locks
 from behavior_priors.data.layout import (
     EpisodeBatch,
     Layout,
@@ -30,7 +29,8 @@ from behavior_priors.data.metadata import (
 )
 from behavior_priors.data.paths import exists, system_said
 from behavior_priors.data.shards import TEMPORARY_PREFIX, Shard, write_shard
-from behavior_priors.trust import allow_path
+from behavior_priors.system import locks
+from behavior_priors.system.trust import allow_path
 from behavior_priors.types import UserError
 
 __all__ = ["EpisodeBatch", "EpisodeMetadata", "EpisodeReader", "EpisodeSelection", "EpisodeWriter"]

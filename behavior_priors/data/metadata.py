@@ -15,8 +15,8 @@ import numpy as np
 import behavior_priors
 from behavior_priors.data.names import check_name
 from behavior_priors.data.shards import write_atomically
-from behavior_priors.foreign_files import MEGABYTE, find_complaint, read_json
-from behavior_priors.trust import FromFile
+from behavior_priors.system.foreign_files import MEGABYTE, find_complaint, read_json
+from behavior_priors.system.trust import FromFile
 from behavior_priors.types import ArraySpec, ObservationSpec, UserError
 
 FORMAT = "behavior_priors.episodes"

@@ -17,9 +17,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from behavior_priors import files
 from behavior_priors.data.npy import UNREADABLE, members, read_header
 from behavior_priors.data.paths import check_member, remedy, system_said
+from behavior_priors.system import files
 from behavior_priors.types import UserError
 
 TEMPORARY_PREFIX = files.PARTIAL

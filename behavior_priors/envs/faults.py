@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from behavior_priors.texts import printable
+from behavior_priors.system.texts import printable
 from behavior_priors.types import UserError
 
 _LIBRARIES = tuple(

@@ -11,13 +11,13 @@ import contextlib
 import importlib
 import re
 
-from behavior_priors.checks import check_precision
+from behavior_priors.config.checks import check_precision
 from behavior_priors.envs.contract import check_env
 from behavior_priors.envs.family import Family
 from behavior_priors.envs.faults import blaming, importing
 from behavior_priors.envs.options import read_options
 from behavior_priors.envs.packages import how_to_get
-from behavior_priors.trust import FromFile, check_options
+from behavior_priors.system.trust import FromFile, check_options
 from behavior_priors.types import Env, UserError
 
 FAMILIES = {
@@ -27,10 +27,10 @@ FAMILIES = {
     "blocks": "behavior_priors.envs.blocks.stacking",
     "point": "behavior_priors.envs.point_robot",
     "locomotion": "behavior_priors.envs.locomotion.locomotion",
-    "brax": "behavior_priors.envs.brax_env",
-    "playground": "behavior_priors.envs.playground_env",
-    "gym": "behavior_priors.envs.gym_env",
-    "kitchen": "behavior_priors.envs.kitchen",
+    "brax": "behavior_priors.envs.adapters.brax",
+    "playground": "behavior_priors.envs.adapters.playground",
+    "gym": "behavior_priors.envs.adapters.gym.env",
+    "kitchen": "behavior_priors.envs.adapters.kitchen.kitchen",
 }
 """Modules with a `FAMILY`, imported when one of their environments is asked for."""
 

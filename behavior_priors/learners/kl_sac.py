@@ -16,12 +16,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from behavior_priors import distributions
-from behavior_priors.checks import check_ranges
+from behavior_priors.config.checks import check_ranges
+from behavior_priors.config.ranges import Few, Limit, Nats
 from behavior_priors.learner import Learner
 from behavior_priors.learners.actor_critic import Penalty
 from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.ranges import Few, Limit, Nats
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -15,14 +15,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.checks import check_ranges
+from behavior_priors.config.checks import check_ranges
+from behavior_priors.config.ranges import LearningRate, Weight
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.actor_critic import SACState, make_actor_critic
 from behavior_priors.learners.parts import descend, make_adam
 from behavior_priors.learners.sac import entropy_penalty
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.objectives.context import describe
-from behavior_priors.ranges import LearningRate, Weight
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from behavior_priors.checks import check_ranges, check_rules, check_std_limit
-from behavior_priors.networks import StdLimit
-from behavior_priors.ranges import (
+from behavior_priors.config.checks import check_ranges, check_rules, check_std_limit
+from behavior_priors.config.ranges import (
     Count,
     Few,
     LearningRate,
@@ -19,6 +18,7 @@ from behavior_priors.ranges import (
     Weight,
     Width,
 )
+from behavior_priors.networks import StdLimit
 
 
 @dataclasses.dataclass(frozen=True)

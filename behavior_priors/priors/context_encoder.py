@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.checks import check_observation, check_ranges
+from behavior_priors.config.checks import check_observation, check_ranges
+from behavior_priors.config.ranges import Width
 from behavior_priors.networks import MLP, flatten_observation, observation_size
 from behavior_priors.objectives.context import (
     SMALLEST_VARIANCE,
     divergence_from_standard,
     product_of_gaussians,
 )
-from behavior_priors.ranges import Width
 from behavior_priors.types import (
     ActionSpec,
     Array,

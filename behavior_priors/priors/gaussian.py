@@ -14,11 +14,16 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_observation, check_ranges, check_rules, check_std_limit
+from behavior_priors.config.checks import (
+    check_observation,
+    check_ranges,
+    check_rules,
+    check_std_limit,
+)
+from behavior_priors.config.ranges import InnerShare, Limit, LogStd, ShareBelowOne, Width
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
 from behavior_priors.image_networks import image_slots
 from behavior_priors.networks import GaussianPolicy, StdLimit, flatten_observation, observation_size
-from behavior_priors.ranges import InnerShare, Limit, LogStd, ShareBelowOne, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_observation, check_ranges, check_rules
+from behavior_priors.config.checks import check_observation, check_ranges, check_rules
+from behavior_priors.config.ranges import Few, LogStd, Width
 from behavior_priors.distributions import mixture_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
-from behavior_priors.ranges import Few, LogStd, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.checks import check_observation, check_ranges
+from behavior_priors.config.checks import check_observation, check_ranges
+from behavior_priors.config.ranges import FewOrZero, InnerShare, Limit, Range, Weight, Width
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
 from behavior_priors.networks import (
     MLP,
@@ -27,7 +28,6 @@ from behavior_priors.networks import (
     flatten_observation,
     flatten_things,
 )
-from behavior_priors.ranges import FewOrZero, InnerShare, Limit, Range, Weight, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,

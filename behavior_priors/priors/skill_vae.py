@@ -16,14 +16,14 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_observation, check_ranges
+from behavior_priors.config.checks import check_observation, check_ranges
+from behavior_priors.config.ranges import Few, Limit, Positive, Width
 from behavior_priors.distributions import gaussian_divergence, policy_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.priors.skill_networks import LIMITS, Encoder, OpenLoopDecoder
-from behavior_priors.ranges import Few, Limit, Positive, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,

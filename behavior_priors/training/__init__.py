@@ -1,5 +1,1 @@
-"""How parameters are learned, and how programs that do so begin, are watched, saved and end."""
-
-from behavior_priors.training import matplotlib_backend
-
-matplotlib_backend.forgive()
+"""How parameters are learned: priors from data, agents from experience."""

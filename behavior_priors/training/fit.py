@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.checks import check_precision, check_ranges, check_rules
+from behavior_priors.config.checks import check_precision, check_ranges, check_rules
+from behavior_priors.config.ranges import Count, InnerShare, LearningRate, Limit, SideBySide, Weight
 from behavior_priors.data.dataset import Windows
 from behavior_priors.keys import named_key
-from behavior_priors.ranges import Count, InnerShare, LearningRate, Limit, SideBySide, Weight
 from behavior_priors.types import Array, InitFn, Metrics, Params, PriorLossFn, PRNGKey, UserError
 
 VALIDATION_CHUNK = 4096

@@ -9,11 +9,12 @@ from typing import Annotated, Generic, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_precision, check_ranges, check_rules
+from behavior_priors.config.checks import check_precision, check_ranges, check_rules
+from behavior_priors.config.ranges import INT32, Count, CountOrZero, Range, SideBySide
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.learner import Learner, LearnerState, scan_updates
-from behavior_priors.ranges import INT32, Count, CountOrZero, Range, SideBySide
 from behavior_priors.replay import ReplayState, make_replay
+from behavior_priors.system.memory import check_room
 from behavior_priors.training.experience import (
     AnyRunState,
     release_envs,
@@ -21,7 +22,6 @@ from behavior_priors.training.experience import (
     step_envs,
     summarize_episodes,
 )
-from behavior_priors.training.memory import check_room
 from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition
 
 

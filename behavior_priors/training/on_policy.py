@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.checks import check_precision, check_ranges, check_rules
+from behavior_priors.config.checks import check_precision, check_ranges, check_rules
+from behavior_priors.config.ranges import Count, SideBySide
 from behavior_priors.envs.base import reset_many
 from behavior_priors.learner import LearnerState, Notes, OnPolicyLearner
-from behavior_priors.ranges import Count, SideBySide
+from behavior_priors.system.memory import check_room
 from behavior_priors.training.experience import (
     release_envs,
     resume_envs,
@@ -18,7 +19,6 @@ from behavior_priors.training.experience import (
     summarize_episodes,
 )
 from behavior_priors.training.loop import Loop
-from behavior_priors.training.memory import check_room
 from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition
 
 

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from behavior_priors.config.ranges import Positive, Weight, Width
 from behavior_priors.networks import MLP, flatten_observation, observation_size
-from behavior_priors.ranges import Positive, Weight, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,

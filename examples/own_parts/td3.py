@@ -14,10 +14,18 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from behavior_priors.config.ranges import (
+    Count,
+    LearningRate,
+    Limit,
+    PositiveShare,
+    Share,
+    Weight,
+    Width,
+)
 from behavior_priors.learner import Learner
 from behavior_priors.networks import MLP, Critics, flatten_observation, observation_size
 from behavior_priors.objectives import td
-from behavior_priors.ranges import Count, LearningRate, Limit, PositiveShare, Share, Weight, Width
 from behavior_priors.types import (
     ActionSpec,
     Array,

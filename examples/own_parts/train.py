@@ -14,14 +14,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Episodes, Limit, Seed, TwoOrMore
 from behavior_priors.data.collect import collect
 from behavior_priors.data.dataset import load_transitions, split_by_episode
 from behavior_priors.envs.registry import make_env
-from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.envs.wrappers.decode import decode_action
+from behavior_priors.evaluation.evaluate import make_evaluate
 from behavior_priors.keys import named_key
-from behavior_priors.ranges import Episodes, Limit, Seed, TwoOrMore
-from behavior_priors.training import flags, programs
-from behavior_priors.training.evaluate import make_evaluate
+from behavior_priors.programs import entry
 from behavior_priors.training.fit import FitConfig, fit
 from behavior_priors.training.loop import LoopConfig, make_loop
 from examples.own_parts.cvae_prior import CVAEConfig, make_cvae
@@ -88,4 +89,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(TrainConfig)
-    programs.run(main)
+    entry.run(main)

@@ -12,8 +12,9 @@ import gymnasium
 import h5py
 import numpy as np
 
-from behavior_priors.ranges import Count, Seed, Weight
-from behavior_priors.training import flags, programs
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Count, Seed, Weight
+from behavior_priors.programs import entry
 from examples.parking.parking import ACTION_HIGH, ACTION_LOW, BAY_Y, BAYS, WHEELBASE, bay_x
 
 NEW_BAY = 5
@@ -108,4 +109,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(RecordConfig)
-    programs.run(main)
+    entry.run(main)

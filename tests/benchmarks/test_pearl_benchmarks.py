@@ -17,7 +17,7 @@ from behavior_priors.learners import pearl as learner
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.priors import context_encoder
 from behavior_priors.priors.context_encoder import ContextConfig
-from behavior_priors.training.meta_schedule import MetaLoopConfig
+from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.types import Env, TaskBelief
 from benchmarks import meta_collection, meta_env, meta_evaluation, pearl
 from benchmarks.harness import BenchmarkError, Plan

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from behavior_priors.ranges import Count, CountOrZero, Seed
-from behavior_priors.training import flags, programs
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Count, CountOrZero, Seed
+from behavior_priors.programs import entry
 from tests.chaos.harness import Work, disturb, leave_alone
 from tests.chaos.works import EXPERIMENTS, PROGRAMS, STAGES
 from tests.experiments.forks import Forks
@@ -79,4 +80,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(ChaosConfig)
-    programs.run(main)
+    entry.run(main)

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from behavior_priors import ranges
+from behavior_priors.config import ranges
 from tests.experiments.forks import Forks
 from tests.experiments.runs import Result
 

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.config import flags
 from behavior_priors.data.collect import collect
 from behavior_priors.data.readers import ReadConfig, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
@@ -23,12 +24,12 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.training import flags, programs, termination
+from behavior_priors.programs import entry, termination
+from behavior_priors.programs.progress import Stopwatch
+from behavior_priors.runs.run import RunConfig, run_fit, run_loop
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
-from behavior_priors.training.progress import Stopwatch
-from behavior_priors.training.run import RunConfig, run_fit, run_loop
 from experiments.pearl import PearlExperimentConfig, learn, prepare
 from tests.training.walk import make_averager, make_walk
 
@@ -143,4 +144,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(StageConfig)
-    programs.run(main)
+    entry.run(main)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from absl import flags as absl_flags
 
-from behavior_priors.training import flags
+from behavior_priors.config import flags
 from tests.chaos.__main__ import ChaosConfig
 from tests.chaos.harness import KINDS, STATUSES, Work, disturb, leave_alone
 from tests.chaos.works import STAGES, STAGES_PROGRAM

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.runs.checkpoint import Checkpointer
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 300.0

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from behavior_priors.training import flags
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.config import flags
+from behavior_priors.runs.checkpoint import Checkpointer
 from experiments import cloning
 from experiments.parrot import ParrotConfig, make_method, task_env
 from tests.experiments import runs

@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import pytest
 
-from behavior_priors import files
+from behavior_priors.config import flags
 from behavior_priors.envs import probes
-from behavior_priors.training import flags
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.system import files
 from behavior_priors.types import UserError
 from experiments import evaluate
 from tests.experiments import runs

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.runs.checkpoint import Checkpointer
 from tests.experiments import runs
 from tests.experiments.conftest import one_line
 from tests.experiments.forks import Forks

@@ -10,9 +10,9 @@ import jax
 import pytest
 from absl import flags as absl_flags
 
+from behavior_priors.config import flags
 from behavior_priors.data.collect import collect
 from behavior_priors.keys import named_child, named_generator, named_key
-from behavior_priors.training import flags
 from experiments import parrot, pearl, spirl, stages
 from tests.experiments.test_pearl import TINY as TINY_PEARL
 from tests.key_log import KeyLog

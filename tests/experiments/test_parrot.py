@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.runs.checkpoint import Checkpointer
 from tests.experiments import runs
 from tests.experiments.runs import EPOCH, FIT_EPOCH, FIT_STEPS, STEPS, Program, Result
 

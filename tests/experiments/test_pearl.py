@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from absl import flags as absl_flags
 
-from behavior_priors.training import flags
-from behavior_priors.training.adapt import make_adapt
-from behavior_priors.training.checkpoint import Checkpointer
-from behavior_priors.training.meta_loop import make_meta_loop
-from behavior_priors.training.progress import Stopwatch
-from behavior_priors.training.run import RecordConfig
+from behavior_priors.config import flags
+from behavior_priors.evaluation.adapt import make_adapt
+from behavior_priors.programs.progress import Stopwatch
+from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.run import RecordConfig
+from behavior_priors.training.meta.loop import make_meta_loop
 from experiments.pearl import PearlExperimentConfig, learn, prepare, task_env
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import Program
-from tests.training.test_video import decode
+from tests.reports.test_video import decode
 
 PRESETS = runs.ROOT / "experiments" / "flags" / "pearl"
 

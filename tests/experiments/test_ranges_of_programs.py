@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from absl import flags as absl_flags
 
-from behavior_priors import ranges
-from behavior_priors.training import flags
+from behavior_priors.config import flags, ranges
 from tests.chaos.bad_inputs import CONFIGS, config_of, flags_of
 
 NO_NUMBERS = ("nan", "inf", "-inf", "1e39", "-1e39")

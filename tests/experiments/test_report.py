@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from behavior_priors.training.metrics import JsonlWriter
-from behavior_priors.training.workdir import ADAPTATION_FILE, open_workdir, write_summary
+from behavior_priors.reports.tables import (
+    Table,
+    make_table,
+    read_run,
+    to_csv,
+    to_csv_of_runs,
+    to_markdown,
+)
+from behavior_priors.runs.metrics import JsonlWriter
+from behavior_priors.runs.workdir import ADAPTATION_FILE, open_workdir, write_summary
 from behavior_priors.types import UserError
 from experiments.report import (
     find_adaptations,
@@ -22,7 +30,6 @@ from experiments.report import (
     with_workdirs,
     write_report,
 )
-from experiments.tables import Table, make_table, read_run, to_csv, to_csv_of_runs, to_markdown
 from tests.experiments.conftest import one_line
 from tests.experiments.runs import Program
 

@@ -15,7 +15,7 @@ import pytest
 from behavior_priors.learners.sac import SACConfig
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.skill_vae import SkillVAEConfig
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.types import ActionSpec
 from experiments.skill_stages import Learned, check_and_imagine
 from experiments.spirl import SpirlConfig, task_env

@@ -13,17 +13,17 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeWriter
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learners.sac import SACConfig
-from behavior_priors.training import flags
-from behavior_priors.training.checkpoint import Checkpointer
-from behavior_priors.training.workdir import open_workdir
+from behavior_priors.reports.tables import make_table, read_run
+from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.workdir import open_workdir
 from behavior_priors.types import UserError
 from experiments import collect, meta_tasks, parrot, spirl
 from experiments.report import write_report
 from experiments.restore import restore_run
-from experiments.tables import make_table, read_run
 from launch import sweep
 from tests.data.examples import METADATA, write_dataset
 from tests.hostile.corpus import CASES, Case

@@ -12,9 +12,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from behavior_priors.ranges import Count, CountOrZero, Real, Seed, Weight
-from behavior_priors.training import flags, programs, termination
-from behavior_priors.training.workdir import open_workdir, write_summary
+from behavior_priors.config import flags
+from behavior_priors.config.ranges import Count, CountOrZero, Real, Seed, Weight
+from behavior_priors.programs import entry, termination
+from behavior_priors.runs.workdir import open_workdir, write_summary
 from behavior_priors.types import UserError
 
 
@@ -75,4 +76,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     flags.define(CounterConfig)
-    programs.run(main)
+    entry.run(main)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from behavior_priors.training import flags
+from behavior_priors.config import flags
 from launch import jobs
 from launch.sweep import SweepConfig, plan
 from tests.experiments import runs

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from absl import flags as absl_flags
 
-from behavior_priors.training import flags
+from behavior_priors.config import flags
 from experiments.pearl import PearlExperimentConfig
 from tests.experiments import runs
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.training.checkpoint import Checkpointer
+from behavior_priors.runs.checkpoint import Checkpointer
 from tests.experiments import runs
 from tests.net import names
 from tests.net.cases import PRESETS, cases

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs import probes
-from behavior_priors.envs.wrappers import decode_action
+from behavior_priors.envs.wrappers.decode import decode_action
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.training.loop import Loop, LoopConfig, LoopState, make_loop
 from behavior_priors.types import Env, Prior, UserError

@@ -11,17 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.evaluation.evaluate import make_evaluate
 from behavior_priors.learner import OnPolicyLearner
 from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
-from behavior_priors.training.evaluate import make_evaluate
+from behavior_priors.programs.progress import Stopwatch
+from behavior_priors.runs.metrics import read_jsonl
+from behavior_priors.runs.run import RunConfig, run_loop
 from behavior_priors.training.loop import Loop
-from behavior_priors.training.metrics import read_jsonl
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
-from behavior_priors.training.progress import Stopwatch
-from behavior_priors.training.run import RunConfig, run_loop
 from behavior_priors.types import UserError
-from tests.training.test_run import Killed, killer, same
+from tests.runs.test_run import Killed, killer, same
 from tests.training.walk import AverageState, make_averager, make_walk
 
 CONFIG = OnPolicyConfig(steps=60, epoch_steps=20, num_envs=4, unroll_length=5)

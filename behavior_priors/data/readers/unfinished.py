@@ -13,9 +13,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from behavior_priors import locks
 from behavior_priors.data.paths import kind_of, system_said
 from behavior_priors.data.shards import TEMPORARY_PREFIX
+from behavior_priors.system import locks
 from behavior_priors.types import UserError
 
 MARK = f"{TEMPORARY_PREFIX}conversion"

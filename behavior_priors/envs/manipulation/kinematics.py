@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.envs import rotations
+from behavior_priors.envs.physics import rotations
 from behavior_priors.types import Array
 
 

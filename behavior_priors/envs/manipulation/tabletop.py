@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.envs import rotations
 from behavior_priors.envs.base import first_state
 from behavior_priors.envs.manipulation import kinematics, objects, scene
 from behavior_priors.envs.manipulation.layouts import (
@@ -23,7 +22,7 @@ from behavior_priors.envs.manipulation.layouts import (
     place_objects,
 )
 from behavior_priors.envs.manipulation.task import Task, Wanted
-from behavior_priors.envs.physics import make_physics
+from behavior_priors.envs.physics import make_physics, rotations
 from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
 from behavior_priors.envs.rendering import render_scene
 from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, PRNGKey, State, Tasks

@@ -1,0 +1,1 @@
+"""Configs on the command line: flags, the ranges of numbers, and one voice for refusals."""

@@ -1,0 +1,111 @@
+"""Files of flags: a run's own `flags.txt`, and those that a command line names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from behavior_priors.system.foreign_files import read_text
+from behavior_priors.types import UserError
+
+OWNER = "# experiment: "
+"""The first line of a run's flags begins so, and ends with the experiment."""
+
+_OF_ABSL = ("flagfile", "undefok", "help", "helpfull", "helpshort", "helpxml", "only_check_args")
+"""Flags that every program has, and that would read another file or change what flags mean."""
+
+_LONGEST_SHOWN = 60
+
+
+class FlagFile(NamedTuple):
+    """What a run's flags say.
+
+    Attributes:
+      owner: the experiment; `unknown` where the first line does not say.
+      arguments: lines, such as `--seed=0`.
+      values: text by name, empty for `--name` alone.
+    """
+
+    owner: str
+    arguments: tuple[str, ...]
+    values: dict[str, str]
+
+
+def read_flag_file(path: Path) -> FlagFile:
+    """Reads flags as an experiment writes them, which may be a stranger's.
+
+    Raises:
+      UserError: the file is missing, a link, too large or not text, or a line is not
+        `--name=value`, gives a flag again, or gives one that would read another file.
+    """
+    try:
+        text = read_text(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {(error.strerror or '').lower()}") from None
+    first = text.partition("\n")[0]
+    owner = first.removeprefix(OWNER) if first.startswith(OWNER) else "unknown"
+    arguments, values = [], {}
+    for number, line in enumerate(map(str.strip, text.split("\n")), start=1):
+        if not line.isprintable():
+            raise UserError(f"{path}: line {number} has characters that are no text")
+        if not line or line.startswith(("#", "//")):
+            continue
+        match = re.fullmatch(r"--([\w.]+)(?:=(.*))?", line, re.ASCII)
+        if match is None:
+            raise UserError(f"{path}: line {number}, {_shown(line)}, is not --name=value")
+        name, value = match.groups()
+        if name in _OF_ABSL:
+            raise UserError(f"{path}: line {number}, {_shown(line)}, is no flag of a run")
+        if name in values:
+            raise UserError(f"{path}: line {number}, {_shown(line)}, gives the flag again")
+        arguments.append(line)
+        values[name] = value or ""
+    return FlagFile(owner if owner.isidentifier() else "unknown", tuple(arguments), values)
+
+
+def named_flag_files(arguments: Sequence[str]) -> list[str]:
+    """Paths given by `--flagfile=PATH` or `--flagfile PATH`, in order."""
+    paths = []
+    for i, argument in enumerate(arguments):
+        match = re.fullmatch(r"--?flagfile(?:=(.*))?", argument)
+        if match and match[1] is not None:
+            paths.append(match[1])
+        elif match and i + 1 < len(arguments):
+            paths.append(arguments[i + 1])
+    return paths
+
+
+def check_flag_files(arguments: Sequence[str]) -> None:
+    """Refuses files of flags that lead to something that is no such file.
+
+    What the command line names is the user's own choice, a pipe included, but for a device, which
+    has no end; what those files name may be anybody's.
+
+    Raises:
+      UserError: one is too large, or names a device, a pipe or a link.
+    """
+    named = list(map(Path, named_flag_files(arguments)))
+    for path in named:
+        if path.is_char_device() or path.is_block_device():
+            raise UserError(f"--flagfile={path} is a device, which has no end; give a file")
+    waiting = [path for path in named if path.is_file()]
+    seen: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        lines = [line.strip() for line in read_text(path.resolve()).splitlines()]
+        for inner in map(_expand, named_flag_files(lines)):
+            if not inner.is_file():
+                raise UserError(f"{path}: --flagfile={inner} is not a file")
+            if inner not in seen:
+                waiting.append(inner)
+
+
+def _expand(name: str) -> Path:
+    return Path(name).expanduser()
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}...")

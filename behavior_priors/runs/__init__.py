@@ -1,0 +1,1 @@
+"""What survives a kill: folders of runs, their stages, checkpoints and metrics."""
