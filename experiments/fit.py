@@ -1,27 +1,32 @@
 """Trains priors on a dataset and says how likely they find the actions of held-out episodes.
 
     python -m experiments.fit --data=data/cube
-    python -m experiments.fit --data=data/cube --priors=real_nvp --flow.couplings=8 --seed=1
+    python -m experiments.fit --data=data/cube --priors=real_nvp --real_nvp.couplings=8 --seed=1
+    python -m experiments.fit --data=data/cube --priors=my_package.my_module:my_prior --help
 
-No environment is needed: the dataset says what was observed. Results are in the workdir's
-`summary.json`.
+No environment is needed: the dataset says what was observed. Each prior has flags of its own, which
+begin with its name. Results are in the workdir's `summary.json`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import Seed
+from behavior_priors.config.sections import peek, with_sections
 from behavior_priors.data.dataset import observation_spec_from_data
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.keys import named_key
 from behavior_priors.networks import count_parameters
-from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
+from behavior_priors.priors.model import Model
+from behavior_priors.priors.real_nvp import RealNVPConfig
+from behavior_priors.priors.registry import find_model, part_name
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
 from behavior_priors.runs.run import RunConfig, check_run_config
@@ -31,19 +36,21 @@ from behavior_priors.types import ActionSpec, ObservationSpec, Prior, UserError
 from experiments.stages import load_for_fit, train_prior
 
 PRIORS = ("real_nvp", "gaussian")
+"""Those of the registry whose actions have bounds, as a dataset's have."""
+
+DEFAULTS: Mapping[str, Any] = {"real_nvp": RealNVPConfig(squash=True)}
+"""Of priors that by default are for another use."""
 
 
 @dataclass(frozen=True)
 class FitProgramConfig:
-    """The program's flags.
+    """The program's flags, besides those of each prior.
 
     Attributes:
       data: folder of a dataset.
-      priors: what to train, of real_nvp and gaussian.
+      priors: what to train, of real_nvp, gaussian, and MODULE:NAME for one of yours.
       seed: of everything random.
       workdir: folder of the run; none for runs/fit/PRESET/seedN.
-      flow: the real-NVP.
-      gaussian: the Gaussian.
       fit: the training, the same for each.
       run: what is written, and when.
     """
@@ -52,10 +59,29 @@ class FitProgramConfig:
     priors: tuple[str, ...] = PRIORS
     seed: Seed = 0
     workdir: str | None = None
-    flow: RealNVPConfig = field(default_factory=lambda: RealNVPConfig(squash=True))
-    gaussian: GaussianConfig = field(default_factory=GaussianConfig)
     fit: FitConfig = field(default_factory=lambda: FitConfig(keep="best"))
     run: RunConfig = field(default_factory=RunConfig)
+
+
+def models_of(config: FitProgramConfig) -> dict[str, Model]:
+    """The models that are asked for, by the name that their flags begin with.
+
+    Raises:
+      UserError: there is none, an unknown one, or two of a name.
+    """
+    models = {part_name(n): find_model(n, flag="priors", known=PRIORS) for n in config.priors}
+    if not models or len(models) < len(config.priors):
+        raise UserError(
+            f"--priors={','.join(config.priors)} names none, or two that are called alike; use "
+            f"some of: {', '.join(PRIORS)}"
+        )
+    return models
+
+
+def config_class(config: FitProgramConfig) -> type[FitProgramConfig]:
+    """The flags of a run that trains these priors."""
+    parts = {name: DEFAULTS.get(name, x.config) for name, x in models_of(config).items()}
+    return with_sections(FitProgramConfig, parts)
 
 
 def observation_spec_of(reader: EpisodeReader) -> ObservationSpec:
@@ -69,30 +95,36 @@ def observation_spec_of(reader: EpisodeReader) -> ObservationSpec:
     return observation_spec_from_data(reader.read(slice(0, 64)).observation, minimum_scale=1e-3)
 
 
-def make_prior(name: str, config: FitProgramConfig, spec: ObservationSpec, size: int) -> Prior:
-    """The prior of that name, for actions in [-1, 1].
+def make_prior(name: str, config: Any, model: Model, spec: ObservationSpec, size: int) -> Prior:
+    """A prior, for actions in [-1, 1].
 
     Raises:
-      UserError: its config does not fit the dataset or itself.
+      UserError: its config does not fit the dataset or itself, or it is no prior over actions.
     """
-    if name == "real_nvp":
-        with flags.naming("flow", config.flow):
-            return make_real_nvp(config.flow, spec, ActionSpec(size))
-    with flags.naming("gaussian", config.gaussian):
-        return make_gaussian(config.gaussian, spec, ActionSpec(size))
+    own = getattr(config, name)
+    with flags.naming(name, own):
+        prior = model.make(own, spec, ActionSpec(size))
+    if not isinstance(prior, Prior):
+        raise UserError(f"--priors={name} is no prior over single actions; leave it out")
+    return prior
+
+
+def declare(argv: Sequence[str]) -> None:
+    """Declares the flags that a command line may have."""
+    flags.define(config_class(peek(FitProgramConfig, argv)))
 
 
 def main() -> None:
     """Runs what the command line describes."""
     config = flags.read(FitProgramConfig)
-    if not config.priors or not set(config.priors) <= set(PRIORS):
-        raise UserError(f"--priors={','.join(config.priors)}: use some of: {', '.join(PRIORS)}")
+    models = models_of(config)
+    config = flags.read(config_class(config))
     with flags.naming("run", config.run):
         check_run_config(config.run)
     reader = EpisodeReader(config.data)
     spec = observation_spec_of(reader)
     size = reader.metadata.action_size
-    priors = {name: make_prior(name, config, spec, size) for name in config.priors}
+    priors = {n: make_prior(n, config, model, spec, size) for n, model in models.items()}
     with flags.naming("fit", config.fit):
         for prior in priors.values():
             make_fit(prior, config.fit)
@@ -118,13 +150,21 @@ def main() -> None:
                 run=config.run,
                 all_flags=dataclasses.asdict(config),
             )
-        facts = {key.removeprefix("prior/"): value for key, value in facts.items()}
-        facts["parameters"] = count_parameters(jax.eval_shape(prior.init, jax.random.key(0)))
+        likely = "validation_nll" if prior.log_prob is not None else "validation_loss"
+        facts = {
+            likely: facts["prior/validation_nll"],
+            "kept_step": facts["prior/kept_step"],
+            "parameters": count_parameters(jax.eval_shape(prior.init, jax.random.key(0))),
+        }
         results |= {f"{name}/{key}": value for key, value in facts.items()}
+        loss = (
+            f"{facts[likely]:.4g} nats an action"
+            if prior.log_prob is not None
+            else f"validation loss {facts[likely]:.4g}"
+        )
         print(
-            f"{name}: {facts['validation_nll']:.4g} nats an action on held-out episodes, "
-            f"{config.fit.keep} after {facts['kept_step']} updates; {facts['parameters']} "
-            "parameters",
+            f"{name}: {loss} on held-out episodes, {config.fit.keep} after {facts['kept_step']} "
+            f"updates; {facts['parameters']} parameters",
             flush=True,
         )
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
@@ -133,5 +173,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.define(FitProgramConfig)
-    entry.run(main)
+    entry.run(main, declare)

@@ -73,8 +73,15 @@ def read(
     prefix: str = "",
     *,
     flag_values: flags.FlagValues = flags.FLAGS,
+    is_complete: bool = True,
 ) -> Config:
     """Builds the config from flags that `define` has declared and the command line has set.
+
+    Args:
+      config_class: the one that they were declared for.
+      prefix: likewise.
+      flag_values: where they are registered.
+      is_complete: flags without a default have to be there; else they are None.
 
     Raises:
       UserError: a flag without a default was not given.
@@ -86,7 +93,7 @@ def read(
             values[field.name] = read(kind, name, flag_values=flag_values)
             continue
         values[field.name] = value = flag_values[name].value
-        if value is None and _default(field) is dataclasses.MISSING:
+        if is_complete and value is None and _default(field) is dataclasses.MISSING:
             meaning = help_texts.get(field.name, field.name)
             raise UserError(f"--{name} is missing; give it the {meaning}")
     return config_class(**values)

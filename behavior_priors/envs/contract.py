@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.envs.faults import blaming
 from behavior_priors.observations import is_image
+from behavior_priors.system.faults import blaming
 from behavior_priors.types import ActionSpec, ArraySpec, Env, State, UserError
 
 _SCALARS = {

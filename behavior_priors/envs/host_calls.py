@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
 
-from behavior_priors.envs.faults import remembered
+from behavior_priors.system.faults import remembered
 from behavior_priors.types import Array
 
 _thread = threading.local()

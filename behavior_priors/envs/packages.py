@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
+from behavior_priors.system.own_modules import run_where_python_finds_it
+
 WAYS = {
     "ale_py": ("ale-py", "its actions are discrete, which nothing here can act on"),
     "brax": ("behavior-priors", "its environments are brax/NAME"),
@@ -37,7 +39,7 @@ def how_to_get(module: str) -> str:
     package = module.partition(".")[0]
     package = _ALIASES.get(package, package)
     if package not in WAYS:
-        return "run where Python finds it, or set PYTHONPATH"
+        return run_where_python_finds_it(module)
     install, use = WAYS[package]
     # the package may be there, without what was asked of it
     return use if package != module and _is_there(package) else f"pip install '{install}'; {use}"

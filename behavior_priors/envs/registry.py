@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import re
 
 from behavior_priors.config.checks import check_precision
 from behavior_priors.envs.contract import check_env
 from behavior_priors.envs.family import Family
-from behavior_priors.envs.faults import blaming, importing
 from behavior_priors.envs.options import read_options
 from behavior_priors.envs.packages import how_to_get
+from behavior_priors.system.faults import blaming
+from behavior_priors.system.own_modules import import_own, own_name
 from behavior_priors.system.trust import FromFile, check_options
 from behavior_priors.types import Env, UserError
 
@@ -55,11 +55,9 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
     options = {option: value for option, value in options.items() if value is not None}
     # none that the user has written is a value too
     options |= read_options(query, f"--{flag}={name}?{query}") if mark else {}
-    if own := re.fullmatch(r"([A-Za-z_][\w.]*):(.*)", name):
-        module, member = own.groups()
-        if source is not None:
-            source.require(module, f"import the module {module}")
-        family = _import_family(module, f"--{flag}={name}")
+    if own := own_name(name):
+        member = own.name
+        family = _own_family(own.module, f"--{flag}={name}", source or name)
     else:
         kind, _, member = name.partition("/")
         if kind not in FAMILIES or not member:
@@ -83,14 +81,8 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
     return env._replace(name=f"{env.name}?{query}") if mark else env
 
 
-def _import_family(module: str, given: str) -> Family:
-    try:
-        with importing(module):
-            family = getattr(importlib.import_module(module), "FAMILY", None)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{given}: there is no module {error.name}; {how_to_get(str(error.name))}"
-        ) from error
+def _own_family(module: str, given: str, source: str) -> Family:
+    family = getattr(import_own(module, given, source, how_to_get), "FAMILY", None)
     if not isinstance(family, Family):
         raise UserError(f"{given}: {module} has no FAMILY of behavior_priors.envs.family.Family")
     return family

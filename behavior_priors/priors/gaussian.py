@@ -24,6 +24,7 @@ from behavior_priors.config.ranges import InnerShare, Limit, LogStd, ShareBelowO
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
 from behavior_priors.image_networks import image_slots
 from behavior_priors.networks import GaussianPolicy, StdLimit, flatten_observation, observation_size
+from behavior_priors.priors.model import Model
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -160,3 +161,6 @@ def _check(config: GaussianConfig, observation_spec: ObservationSpec) -> None:
     is_kept = config.min_log_std <= config.max_log_std
     check_rules(config, {"min_log_std": (is_kept, "at most max_log_std")})
     check_std_limit(config)
+
+
+MODEL = Model(GaussianConfig(), make_gaussian)

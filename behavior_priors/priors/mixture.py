@@ -16,6 +16,7 @@ from behavior_priors.config.checks import check_observation, check_ranges, check
 from behavior_priors.config.ranges import Few, LogStd, Width
 from behavior_priors.distributions import mixture_distribution
 from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.priors.model import Model
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -133,3 +134,6 @@ def _check(
     check_ranges(config)
     is_kept = config.min_log_std <= config.max_log_std
     check_rules(config, {"min_log_std": (is_kept, "at most max_log_std")})
+
+
+MODEL = Model(MixtureConfig(), make_mixture)

@@ -28,6 +28,7 @@ from behavior_priors.networks import (
     flatten_observation,
     flatten_things,
 )
+from behavior_priors.priors.model import Model
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -292,3 +293,6 @@ def _check(
         )
     if config.squash and action_spec.bound is None:
         raise UserError("squash=True needs bounded actions; these have no bound")
+
+
+MODEL = Model(RealNVPConfig(), make_real_nvp)

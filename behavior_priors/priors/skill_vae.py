@@ -22,6 +22,7 @@ from behavior_priors.distributions import gaussian_divergence, policy_distributi
 from behavior_priors.networks import MLP, flatten_observation, observation_size
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
+from behavior_priors.priors.model import Model
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.priors.skill_networks import LIMITS, Encoder, OpenLoopDecoder
 from behavior_priors.types import (
@@ -285,3 +286,6 @@ def _check(config: SkillVAEConfig, observation_spec: ObservationSpec) -> None:
             f"prior_objective={config.prior_objective} needs prior=gaussian; the {config.prior} "
             "learns by nll"
         )
+
+
+MODEL = Model(SkillVAEConfig(), make_skill_vae)

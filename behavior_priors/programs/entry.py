@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,9 +14,9 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from behavior_priors.config.flag_file import check_flag_files, named_flag_files
-from behavior_priors.envs.faults import fault_behind
 from behavior_priors.programs import streams, termination
 from behavior_priors.programs.mishaps import explain, prepare_jax
+from behavior_priors.system.faults import fault_behind
 from behavior_priors.system.files import NO_SPACE, reason
 from behavior_priors.system.texts import printable
 from behavior_priors.types import UserError
@@ -26,8 +27,13 @@ _INTERRUPT_STATUS = 130
 _CLOSED_PIPE_STATUS = 141
 
 
-def run(main: Callable[[], None]) -> NoReturn:
+def run(
+    main: Callable[[], None], declare: Callable[[Sequence[str]], None] | None = None
+) -> NoReturn:
     """Parses the command line, runs `main` and exits; what the user gets wrong costs one line.
+
+    Where which flags there are depends on the command line, `declare` defines them; it is given the
+    command line with the program's name.
 
     The exit status is 2 after such an error, 130 after Ctrl-C, 143 after SIGTERM (what was under
     way is saved before), and 141 where whoever reads the output has read enough of it, as `head`
@@ -36,7 +42,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     """
     streams.prepare()
     try:
-        app.run(lambda _: _guard(main), flags_parser=_parse_command_line)
+        parse = functools.partial(_parse_command_line, declare)
+        app.run(lambda _: _guard(main), flags_parser=parse)
     except (OSError, SystemExit) as end:
         failure = streams.failure()  # while it can still be answered for
         is_told = isinstance(end, SystemExit) and end.code not in (None, 0, _HELP_STATUS)
@@ -88,9 +95,13 @@ def _exit_at_once(message: str, status: int) -> NoReturn:
     os._exit(status)
 
 
-def _parse_command_line(argv: Sequence[str]) -> list[str]:
+def _parse_command_line(
+    declare: Callable[[Sequence[str]], None] | None, argv: Sequence[str]
+) -> list[str]:
     try:
         check_flag_files(argv)
+        if declare is not None:
+            declare(argv)
         rest = flags.FLAGS(argv)
     except UserError as error:
         _exit_with(str(error))

@@ -17,6 +17,7 @@ from flax import linen as nn
 
 from behavior_priors.config.ranges import Positive, Weight, Width
 from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.priors.model import Model
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -109,3 +110,7 @@ def make_cvae(
         return reconstruction + config.kl_weight * kl, metrics
 
     return Prior("cvae", latent_size, size, init, encode, decode, loss)
+
+
+cvae = Model(CVAEConfig(), make_cvae)
+"""`--priors=examples.own_parts.cvae_prior:cvae`, for `experiments.fit`."""

@@ -13,6 +13,7 @@ from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.forks import Forks
 
+OWN = "tests.experiments.own_models:"
 EPISODES, STEPS = 40, 51
 STD = 0.05
 
@@ -40,7 +41,11 @@ def test_a_flow_finds_modes_that_a_gaussian_does_not(folder: Path, forks: Forks)
     A squashed Gaussian leans towards both ends, and is a little better.
     """
     words = ("--data=data", "--workdir=run", "--fit.steps=600", "--fit.steps_per_epoch=200")
-    nets = ("--flow.encoder_widths=32", "--flow.conditioner_widths=32", "--gaussian.widths=32")
+    nets = (
+        "--real_nvp.encoder_widths=32",
+        "--real_nvp.conditioner_widths=32",
+        "--gaussian.widths=32",
+    )
     result = forks.run("fit", *words, *nets, folder=folder)
     assert result.status == 0, result
     summary = runs.read_json(folder / "run" / "summary.json")
@@ -63,7 +68,10 @@ def test_a_flow_finds_modes_that_a_gaussian_does_not(folder: Path, forks: Forks)
         (("--data=nothing",), ("nothing", "experiments.collect")),
         (("--data=data", "--priors=vae"), ("--priors=vae", "real_nvp", "gaussian")),
         (("--data=data", "--seed=-1"), ("--seed=-1", "at least 0")),
-        (("--data=data", "--flow.observation=y"), ("--flow.observation", "y", "observation")),
+        (
+            ("--data=data", "--real_nvp.observation=y"),
+            ("--real_nvp.observation", "y", "observation"),
+        ),
         (("--data=data", "--gaussian.widths=0"), ("--gaussian.widths=0", "at least 1")),
         (("--data=data", "--fit.steps=10"), ("--fit.steps", "multiple")),
     ],
@@ -72,3 +80,19 @@ def test_what_is_refused(
     folder: Path, refused: Refused, arguments: tuple[str, ...], names: tuple[str, ...]
 ) -> None:
     refused(folder, "fit", *arguments, names=names)
+
+
+def test_a_prior_of_ones_own_has_flags_of_its_own(folder: Path, forks: Forks) -> None:
+    words = ("--data=data", "--workdir=own", "--fit.steps=20", "--fit.steps_per_epoch=10")
+    result = forks.run("fit", *words, f"--priors={OWN}line", "--line.slope", "3", folder=folder)
+    assert result.status == 0, result
+    summary = runs.read_json(folder / "own" / "summary.json")
+    # the loss is the slope, whatever is learned
+    assert summary["line/validation_loss"] == 3.0
+    assert "line: validation loss 3 on held-out episodes" in result.stdout
+    flags = (folder / "own" / "flags.txt").read_text()
+    assert "--line.slope=3.0" in flags
+    assert "real_nvp" not in flags
+    result = forks.run("fit", f"--priors={OWN}line", "--help", folder=folder)
+    assert "--line.slope" in result.stdout
+    assert "--gaussian.widths" not in result.stdout

@@ -20,8 +20,8 @@ import mujoco
 import numpy as np
 
 from behavior_priors.envs.base import first_state
-from behavior_priors.envs.faults import blaming
 from behavior_priors.observations import Arrangement, arrange, name_of
+from behavior_priors.system.faults import blaming
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from behavior_priors.envs.faults import text_of
+from behavior_priors.system.faults import text_of
 from behavior_priors.types import UserError
 
 SUCCESS_KEYS = ("success", "is_success")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from behavior_priors.envs.adapters.gym.look import say
-from behavior_priors.envs.faults import fault
+from behavior_priors.system.faults import fault
 
 T = TypeVar("T")
 

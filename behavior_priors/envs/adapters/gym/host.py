@@ -18,8 +18,8 @@ from behavior_priors.envs.adapters.gym.home import Home
 from behavior_priors.envs.adapters.gym.instance import Instance, draw, draw_seed, fit
 from behavior_priors.envs.adapters.gym.reports import Reports
 from behavior_priors.envs.adapters.gym.spaces import Layout
-from behavior_priors.envs.faults import blaming
 from behavior_priors.envs.guard import LARGEST_REWARD
+from behavior_priors.system.faults import blaming
 from behavior_priors.types import UserError
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from absl import logging
 from behavior_priors.envs.adapters.gym.actions import BoxAction
 from behavior_priors.envs.adapters.gym.answers import find_success, read_reset, read_step
 from behavior_priors.envs.adapters.gym.spaces import Layout
-from behavior_priors.envs.faults import blaming
+from behavior_priors.system.faults import blaming
 
 LOOK_STEPS = 1000
 """Random steps that show what is typical of an observation."""

@@ -11,8 +11,8 @@ import difflib
 import importlib
 from typing import Any
 
-from behavior_priors.envs.faults import importing
 from behavior_priors.envs.packages import how_to_get
+from behavior_priors.system.faults import importing
 from behavior_priors.types import UserError
 
 

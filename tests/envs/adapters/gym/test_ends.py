@@ -62,7 +62,7 @@ def test_an_environment_that_cannot_be_closed_is_a_line_and_the_program_ends():
 
 def test_a_text_that_is_none_does_not_crash_the_device():
     code, said = run_python(
-        "from behavior_priors.envs.faults import fault_behind\n"
+        "from behavior_priors.system.faults import fault_behind\n"
         'env, state = make("Raises-v0?what=surrogate&after=1")\n'
         "step = jax.jit(env.step)\n"
         "try:\n"

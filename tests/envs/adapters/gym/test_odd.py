@@ -15,11 +15,11 @@ import pytest
 from behavior_priors.envs.adapters.gym import look
 from behavior_priors.envs.adapters.gym.answers import find_success
 from behavior_priors.envs.base import reset_many, step_and_reset
-from behavior_priors.envs.faults import fault_behind
 from behavior_priors.envs.guard import check_step, checked
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.programs import entry, termination
+from behavior_priors.system.faults import fault_behind
 from behavior_priors.types import Env, UserError
 from tests.envs.adapters.gym import odd
 from tests.envs.adapters.gym.counting import make_counting, run
