@@ -26,6 +26,7 @@ MIXES_DTYPES = (
     "experiments",
     "launch",
     "learners",
+    "programs",
     "reports",
     "runs",
     "test_examples",
