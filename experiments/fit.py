@@ -11,11 +11,13 @@ begin with its name. Results are in the workdir's `summary.json`.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+from absl import flags as absl_flags
 
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import Seed
@@ -109,9 +111,12 @@ def make_prior(name: str, config: Any, model: Model, spec: ObservationSpec, size
     return prior
 
 
-def declare(argv: Sequence[str]) -> None:
-    """Declares the flags that a command line may have."""
+def declare(argv: Sequence[str]) -> Sequence[str]:
+    """Declares the flags of a command line, and returns it with those names that flags have now."""
+    said = absl_flags.FlagValues().read_flags_from_files(argv[1:], force_gnu=True)
+    argv = [argv[0], *(re.sub(r"^--?flow\.", "--real_nvp.", text) for text in said)]
     flags.define(config_class(peek(FitProgramConfig, argv)))
+    return argv
 
 
 def main() -> None:

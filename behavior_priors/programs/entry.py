@@ -28,12 +28,12 @@ _CLOSED_PIPE_STATUS = 141
 
 
 def run(
-    main: Callable[[], None], declare: Callable[[Sequence[str]], None] | None = None
+    main: Callable[[], None], declare: Callable[[Sequence[str]], Sequence[str]] | None = None
 ) -> NoReturn:
     """Parses the command line, runs `main` and exits; what the user gets wrong costs one line.
 
     Where which flags there are depends on the command line, `declare` defines them; it is given the
-    command line with the program's name.
+    command line with the program's name, and returns it as it is to be read.
 
     The exit status is 2 after such an error, 130 after Ctrl-C, 143 after SIGTERM (what was under
     way is saved before), and 141 where whoever reads the output has read enough of it, as `head`
@@ -96,12 +96,12 @@ def _exit_at_once(message: str, status: int) -> NoReturn:
 
 
 def _parse_command_line(
-    declare: Callable[[Sequence[str]], None] | None, argv: Sequence[str]
+    declare: Callable[[Sequence[str]], Sequence[str]] | None, argv: Sequence[str]
 ) -> list[str]:
     try:
         check_flag_files(argv)
         if declare is not None:
-            declare(argv)
+            argv = declare(argv)
         rest = flags.FLAGS(argv)
     except UserError as error:
         _exit_with(str(error))

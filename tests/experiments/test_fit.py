@@ -66,6 +66,22 @@ def test_a_flow_finds_modes_that_a_gaussian_does_not(folder: Path, forks: Forks)
     [
         ((), ("--data",)),
         (("--data=nothing",), ("nothing", "experiments.collect")),
+        (("--data=data", "--priors=mixture"), ("--priors=mixture", "MODULE:NAME")),
+        (("--data=data", "--priors="), ("--priors=", "names none")),
+        (("--data=data", "--priors=gaussian,gaussian"), ("--priors", "called alike")),
+        (("--data=data", "--priors=nowhere:x"), ("--priors=nowhere:x", "no module nowhere")),
+        (("--data=data", f"--priors={OWN}nope"), ("has no nope", "priors.model.Model")),
+        (("--data=data", f"--priors={OWN}skills"), ("--priors=skills", "over single actions")),
+        (("--data=data", f"--priors={OWN}seed"), ("--seed...", "call it otherwise")),
+        # of a prior that was not chosen
+        (
+            ("--data=data", "--priors=real_nvp", "--gaussian.widths=9"),
+            ("gaussian.widths", "--help"),
+        ),
+        (("--data=data", f"--priors={OWN}line", "--line.slope=nan"), ("--line.slope", "nan")),
+        # as it was called before
+        (("--data=data", "--flow.couplings=1"), ("--real_nvp.couplings=1", "at least 2")),
+        (("--data=data", "--flow.couplings", "1"), ("--real_nvp.couplings=1", "at least 2")),
         (("--data=data", "--priors=vae"), ("--priors=vae", "real_nvp", "gaussian")),
         (("--data=data", "--seed=-1"), ("--seed=-1", "at least 0")),
         (
