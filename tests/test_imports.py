@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"types", "system", "config", "keys", "observations", "envs"},
     "training": LIBRARY,
     "evaluation": LIBRARY | {"training"},
-    "programs": {"types", "system", "config", "envs"},
+    "programs": {"types", "system", "config"},
     "runs": LIBRARY | {"training", "evaluation", "programs"},
     "reports": LIBRARY | {"training", "evaluation", "runs"},
 }
