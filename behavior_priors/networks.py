@@ -90,6 +90,10 @@ def few_rows_dot(x: Array, kernel: Array, dimensions: Any, precision: Any = None
     )
 
 
+WIDTHS = (256, 256)
+"""Hidden layers of a network of which nothing else is said."""
+
+
 class MLP(nn.Module):
     """Dense layers of the given widths; the last is linear unless `activate_final`.
 

@@ -234,7 +234,8 @@ class Prior(NamedTuple):
     """A behaviour prior: old behaviour as a bundle of pure functions, parameters first.
 
     Functions accept any leading batch axes. A capability that a prior lacks is None; whoever needs
-    it asks with `require` and the user reads one clear line.
+    it asks with `require` and the user reads one clear line. `observation` has the names of the
+    arrays that it sees; none for all.
     """
 
     name: str
@@ -247,6 +248,7 @@ class Prior(NamedTuple):
     invert: InvertFn | None = None
     log_prob: LogProbFn | None = None
     distribution: DistributionFn | None = None
+    observation: tuple[str, ...] = ()
 
     def require(self, capability: str, wanted_by: str) -> Any:
         """Returns the named function.
@@ -256,7 +258,7 @@ class Prior(NamedTuple):
         """
         function = getattr(self, capability)
         if function is None:
-            raise UserError(f"{wanted_by} needs a prior that can {capability}; {self.name} cannot")
+            raise UserError(f"{wanted_by} needs a prior with a {capability}; {self.name} has none")
         return function
 
 
@@ -288,6 +290,9 @@ class SkillModel(NamedTuple):
         `[batch, horizon, action_size]`.
       prior: over skills, given the observation that they begin in: its actions are skills.
       prior_params: the prior's parameters, from the model's.
+      prior_within: `(bound) -> prior` with the same parameters, over skills that are this times a
+        tanh; None for a model that has no such thing.
+      observation: names of the arrays that it sees; none for all.
     """
 
     name: str
@@ -301,6 +306,8 @@ class SkillModel(NamedTuple):
     loss: PriorLossFn
     prior: Prior
     prior_params: Callable[[Params], Params]
+    prior_within: Callable[[float | None], Prior] | None = None
+    observation: tuple[str, ...] = ()
 
 
 class Context(NamedTuple):

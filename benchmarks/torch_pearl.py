@@ -139,7 +139,7 @@ class PearlNets(torch.nn.Module):
         size = observation_size + action_size + 1
         self.encoder = torch_parts.mlp(size, *context.widths, 2 * context.latent_size)
         size = observation_size + context.latent_size
-        self.policy = torch_parts.mlp(size, *sac.policy_widths, 2 * action_size)
+        self.policy = torch_parts.mlp(size, *(sac.policy_widths or ()), 2 * action_size)
         sizes = (size + action_size, *sac.critic_widths, 1)
         self.critics, self.targets = (
             torch.nn.ModuleList([torch_parts.mlp(*sizes) for _ in range(sac.num_critics)])

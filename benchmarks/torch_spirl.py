@@ -213,7 +213,7 @@ class KLSACNets(torch.nn.Module):
     def __init__(self, config: SACConfig, observation_size: int, action_size: int) -> None:
         super().__init__()
         self.limits = (config.min_log_std, config.max_log_std)
-        sizes = (observation_size, *config.policy_widths, 2 * action_size)
+        sizes = (observation_size, *(config.policy_widths or ()), 2 * action_size)
         self.policy, self.prior = torch_parts.mlp(*sizes), torch_parts.mlp(*sizes)
         sizes = (observation_size + action_size, *config.critic_widths, 1)
         self.critics, self.targets = (

@@ -25,17 +25,18 @@ from behavior_priors.config.sections import peek, with_sections
 from behavior_priors.data.dataset import observation_spec_from_data
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.keys import named_key
+from behavior_priors.methods.models import load_for_fit
 from behavior_priors.networks import count_parameters
 from behavior_priors.priors.model import Model
 from behavior_priors.priors.real_nvp import RealNVPConfig
-from behavior_priors.priors.registry import find_model, part_name
+from behavior_priors.priors.registry import find_model
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
-from behavior_priors.runs.run import RunConfig, check_run_config
+from behavior_priors.runs.run import RunConfig, check_run_config, run_fit
 from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
+from behavior_priors.system.own_modules import part_name
 from behavior_priors.training.fit import FitConfig, make_fit
 from behavior_priors.types import ActionSpec, ObservationSpec, Prior, UserError
-from experiments.stages import load_for_fit, train_prior
 
 PRIORS = ("real_nvp", "gaussian")
 """Those of the registry whose actions have bounds, as a dataset's have."""
@@ -146,19 +147,19 @@ def main() -> None:
     results: dict[str, float] = {}
     for name, prior in priors.items():
         with watch.span(name):
-            _, facts = train_prior(
-                prior,
+            state = run_fit(
                 workdir / name,
+                prior,
                 config.fit,
-                data,
+                *data,
                 named_key(config.seed, "fit", name),
                 run=config.run,
-                all_flags=dataclasses.asdict(config),
+                flags=dataclasses.asdict(config),
             )
         likely = "validation_nll" if prior.log_prob is not None else "validation_loss"
-        facts = {
-            likely: facts["prior/validation_nll"],
-            "kept_step": facts["prior/kept_step"],
+        facts: dict[str, Any] = {
+            likely: float(state.best_loss),
+            "kept_step": int(state.best_step),
             "parameters": count_parameters(jax.eval_shape(prior.init, jax.random.key(0))),
         }
         results |= {f"{name}/{key}": value for key, value in facts.items()}

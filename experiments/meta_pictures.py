@@ -11,6 +11,7 @@ import numpy as np
 from behavior_priors.envs.wrappers.film import FRAME, film
 from behavior_priors.evaluation.adapt import Adaptation, AdaptConfig, make_adapt
 from behavior_priors.learner import MetaLearner
+from behavior_priors.methods.method import LABELS
 from behavior_priors.reports import adaptation_figures
 from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.types import Env, Params, PRNGKey, Task
@@ -42,7 +43,7 @@ def draw_all(
     """
     folder = workdir / "figures"
     pictures.learning_curves([workdir], folder, (method,), env, "return_mean")
-    label = pictures.LABELS.get(method, method)
+    label = LABELS.get(method, method)
     adaptation_figures.adaptation_curves(
         folder / "adaptation.png",
         {label: np.asarray(tested.returns).mean(axis=1)},
@@ -112,7 +113,7 @@ def adaptation_video(
     last, fps = config.trajectories - 1, _frames_per_second(env)
     parts = []
     for number in sorted({0, config.exploration, last}):
-        what = f"{pictures.LABELS.get(method, method)}, {env.name}"
+        what = f"{LABELS.get(method, method)}, {env.name}"
         tiles = [
             tile_videos([episode], border=0, caption=_task_name(index, met, i))
             for i, (index, episode) in enumerate(zip(shown, frames[number], strict=True))

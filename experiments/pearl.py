@@ -30,6 +30,8 @@ from behavior_priors.keys import named_key
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlConfig, check_pearl_config, make_pearl
 from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.methods.agent import Agent
+from behavior_priors.methods.learning import Trained, evaluation_key, restore_trained
 from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
@@ -46,10 +48,8 @@ from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.types import Env, Params, PRNGKey, Task
 from experiments import meta_pictures
 from experiments.meta_tasks import SplitTasks, draw_tasks, keep_tasks, oracle_returns, read_tasks
-from experiments.stages import Trained, evaluation_key, restore_trained
 
 METHOD = "pearl"
-METHODS = (METHOD,)
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,17 @@ class PearlExperimentConfig:
     run: RecordConfig = field(default_factory=RecordConfig)
 
 
-CONFIG = PearlExperimentConfig
-
-
 class Meta(NamedTuple):
     """What a run needs to begin."""
 
     env: Env
     tasks: SplitTasks
     learner: MetaLearner
+
+
+def read(_: str, path: Path, trust: Sequence[str]) -> PearlExperimentConfig:
+    """The config of a run, from its own flags."""
+    return flags.read_file(PearlExperimentConfig, path, trust)
 
 
 def methods_of(_: PearlExperimentConfig) -> tuple[str, ...]:
@@ -141,7 +143,8 @@ def restore(
 ) -> dict[str, Trained]:
     """What a run has learned, from its folder."""
     meta = prepare(config, task_env(config))
-    return {m: restore_trained(workdir / m, meta.env, meta.learner, None) for m in methods}
+    agent = Agent(meta.env, meta.learner, None)
+    return {m: restore_trained(workdir / m, agent) for m in methods}
 
 
 def evaluation(

@@ -16,26 +16,16 @@ from behavior_priors.envs.wrappers.decode import decode_action
 from behavior_priors.evaluation.evaluate import policy_of
 from behavior_priors.keys import named_child
 from behavior_priors.learner import Actor
+from behavior_priors.methods.method import LABELS
+from behavior_priors.methods.models import Fitted
+from behavior_priors.methods.untaught import random_latents, uniform_actions
 from behavior_priors.reports import figures, maze_figure, trajectory_figure
 from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.runs.metrics import read_jsonl
 from behavior_priors.types import Env, Params, Prior, PRNGKey, State
-from experiments.stages import random_latents, uniform_actions
 
 PATHS = 40
 """Gripper paths in a panel of the trajectory figure."""
-
-LABELS = {
-    "parrot": "PARROT",
-    "pearl": "PEARL",
-    "spirl": "SPiRL",
-    "ssp": "SSP without prior",
-    "flat_prior": "flat prior",
-    "sac": "SAC",
-    "bc_sac": "BC+SAC",
-    "bc_ppo": "BC+PPO",
-}
-"""Methods as figures and videos call them."""
 
 UNTAUGHT = {
     "prior": "skills from the prior",
@@ -129,6 +119,12 @@ def gripper_trajectories(
         object_labels=[label.partition(" at ")[0] for label in env.info["scenes"][0]],
         title="Gripper paths of random actions",
     )
+
+
+def gripper_paths(folder: Path, env: Env, fitted: Fitted, key: PRNGKey) -> None:
+    """`gripper_trajectories` of a model that is a prior over actions; nothing of another one."""
+    if isinstance(fitted.model, Prior):
+        gripper_trajectories(folder, env, fitted.model, fitted.params, key)
 
 
 def maze_paths(folder: Path, policies: Mapping[str, tuple[Env, PolicyFn]], key: PRNGKey) -> None:

@@ -7,19 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from behavior_priors.config import flags
 from behavior_priors.evaluation.evaluate import EvaluateFn, make_evaluate, policy_of
+from behavior_priors.methods.learning import Trained
 from behavior_priors.runs.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
 from behavior_priors.system.foreign_files import check_folder
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
-from experiments import parrot, pearl, pictures, spirl
-from experiments.stages import Trained
+from experiments import pearl, pictures, run
 
-EXPERIMENTS: Mapping[str, Any] = {"parrot": parrot, "spirl": spirl, "pearl": pearl}
-"""By name. Each has a `CONFIG`, `METHODS`, `task_env(config)`, `methods_of(config)` and `restore`;
-and where a number of episodes of one task is not what it is judged and shown by,
-`evaluation(config, workdir, trained, episodes)` and `videos(config, workdir, folder, trained, key,
-episodes)`."""
+EXPERIMENTS: Mapping[str, Any] = {"run": run, "parrot": run, "spirl": run, "pearl": pearl}
+"""Programs by what their runs are called. Each has `METHODS`, `read(owner, path, trust)`,
+`task_env(config)` and `restore`; and where a number of episodes of one task is not what it is
+judged and shown by, `evaluation(config, workdir, trained, episodes)` and `videos(config, workdir,
+folder, trained, key, episodes)`."""
 
 
 class RestoredRun(NamedTuple):
@@ -62,13 +61,8 @@ def restore_run(
             "give one"
         )
     experiment = EXPERIMENTS[owner]
-    config = flags.read_file(experiment.CONFIG, workdir / FLAGS_FILE, trust)
+    config = experiment.read(owner, workdir / FLAGS_FILE, trust)
     known = experiment.methods_of(config)
-    if unknown := sorted(set(known) - set(experiment.METHODS)):  # a name is a folder's, too
-        raise UserError(
-            f"--checkpoint={workdir} says that it has the method {unknown[0]!r}, which {owner} has "
-            f"not; its methods are {', '.join(experiment.METHODS)}"
-        )
     for method in methods:
         if method not in known:
             raise UserError(

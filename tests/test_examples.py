@@ -79,7 +79,7 @@ def test_a_mujoco_task_of_ones_own(run: Runner) -> None:
         *TINY,
     )
     summary = runs.read_json(run.folder / "push" / "summary.json")
-    assert summary["prior/episodes"] == 40
+    assert summary["data/episodes"] == 40
     assert {"parrot/success_rate", "sac/success_rate", "prior/push_rate"} <= summary.keys()
     assert summary["parrot/updates"] > 0
     assert "push" in result.stdout
@@ -109,7 +109,7 @@ def test_a_gymnasium_task_of_ones_own(run: Runner) -> None:
     )
     summary = runs.read_json(run.folder / "parking" / "summary.json")
     assert {"parrot/success_rate", "sac/success_rate", "prior/success_rate"} <= summary.keys()
-    assert summary["prior/episodes"] == 60
+    assert summary["data/episodes"] == 60
 
 
 def test_a_trained_policy_demonstrates(run: Runner) -> None:
@@ -132,11 +132,14 @@ def test_a_trained_policy_demonstrates(run: Runner) -> None:
 
 
 def test_a_prior_and_a_learner_of_ones_own(run: Runner) -> None:
-    result = run(
-        "examples.own_parts.train",
-        "--episodes=40",
-        "--fit.steps=40",
-        "--fit.steps_per_epoch=20",
+    """They learn, resume and are evaluated as those of the library."""
+    command = (
+        "experiments.run",
+        f"--flagfile={EXAMPLES / 'own_parts' / 'push.flags'}",
+        "--workdir=own",
+        "--data_episodes=40",
+        "--cvae_fit.steps=40",
+        "--cvae_fit.steps_per_epoch=20",
         "--cvae.widths=8",
         "--td3.widths=8",
         "--loop.num_envs=4",
@@ -144,10 +147,25 @@ def test_a_prior_and_a_learner_of_ones_own(run: Runner) -> None:
         "--loop.epoch_steps=480",
         "--loop.warmup_steps=240",
         "--loop.batch_size=16",
+        "--run.eval_every=1",
+        "--run.eval_episodes=4",
+        "--report_episodes=4",
         "--eval_episodes=8",
+        "--video_episodes=0",
     )
-    assert re.search(r"^prior: validation loss -?\d", result.stdout, flags=re.MULTILINE)
-    assert re.search(r"^success \d+\.\d% of 8 episodes$", result.stdout, flags=re.MULTILINE)
+    assert "own      " in run(*command).stdout
+    summary = runs.read_json(run.folder / "own" / "summary.json")
+    assert {"own/success_rate", "cvae/validation_loss", "prior/push_rate"} <= summary.keys()
+    assert summary["own/updates"] == (960 - 240) // 2
+    again = run(*command)
+    assert "collect" not in again.stdout
+    assert runs.without_seconds(runs.read_json(run.folder / "own" / "summary.json")) == (
+        runs.without_seconds(summary)
+    )
+    trust = "--trust=examples.push.push_env,examples.own_parts.cvae_prior,examples.own_parts.td3"
+    run("experiments.evaluate", "--checkpoint=own", "--episodes=8", trust)
+    evaluation = runs.read_json(run.folder / "own" / "evaluation.json")
+    assert evaluation["own/success_rate"] == summary["own/success_rate"]
 
 
 def test_the_demonstrator_of_the_push_task() -> None:

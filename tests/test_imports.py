@@ -48,7 +48,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": LIBRARY | {"training"},
     "programs": {"types", "system", "config"},
     "runs": LIBRARY | {"training", "evaluation", "programs"},
-    "reports": LIBRARY | {"training", "evaluation", "runs"},
+    "methods": LIBRARY | {"training", "evaluation", "programs", "runs"},
+    "reports": LIBRARY | {"training", "evaluation", "runs", "methods"},
 }
 MAY_IMPORT["experiments"] = set(MAY_IMPORT)
 MAY_IMPORT["launch"] = MAY_IMPORT["benchmarks"] = set(MAY_IMPORT) - {"launch", "benchmarks"}

@@ -12,7 +12,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -99,13 +99,22 @@ def read(
     return config_class(**values)
 
 
-def read_file(config_class: type[Config], path: str | Path, trust: Sequence[str] = ()) -> Config:
+def read_file(
+    config_class: type[Config],
+    path: str | Path,
+    trust: Sequence[str] = (),
+    *,
+    rename: Callable[[Sequence[str]], Sequence[str]] = list,
+    known_only: bool = False,
+) -> Config:
     """Builds the config that a run's own flagfile describes, whatever the command line says.
 
     Args:
       config_class: of the run.
       path: the file.
       trust: modules, options and folders that the file may name, see `trust.FromFile`.
+      rename: makes the lines of a former version those of this one.
+      known_only: leave out what the config does not know.
 
     Returns:
       The config, in which text is a `FromFile`.
@@ -117,7 +126,8 @@ def read_file(config_class: type[Config], path: str | Path, trust: Sequence[str]
     values = flags.FlagValues()
     define(config_class, flag_values=values)
     try:
-        values([str(path), *read_flag_file(Path(path)).arguments])
+        lines = rename(read_flag_file(Path(path)).arguments)
+        values([str(path), *lines], known_only=known_only)
     except flags.Error as error:
         said = " ".join(str(error).split())
         if len(said) > _LONGEST_REASON:

@@ -10,7 +10,6 @@ uniform it is soft actor-critic.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import Few, Limit, Nats
 from behavior_priors.learner import Learner
 from behavior_priors.learners.actor_critic import Penalty
+from behavior_priors.learners.kind import PriorFn
 from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.types import (
@@ -30,9 +30,6 @@ from behavior_priors.types import (
     Params,
     PRNGKey,
 )
-
-PriorFn = Callable[[Observation], Any]
-"""`observation -> distribution` over actions, with a `log_prob`; its parameters are fixed."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,12 @@ import optax
 from behavior_priors.image_networks import IMAGE_FEATURES, image_slots
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.networks import GaussianPolicy, flatten_observation, observation_size
+from behavior_priors.networks import (
+    WIDTHS,
+    GaussianPolicy,
+    flatten_observation,
+    observation_size,
+)
 from behavior_priors.types import (
     Array,
     Observation,
@@ -80,8 +85,11 @@ def make_policy(
         the one that `initial` belongs to.
     """
     names = resolve_names(config.policy_observation, spec, "policy_observation")
+    widths = config.policy_widths
+    if widths is None:
+        widths = WIDTHS if initial is None else hidden_widths(initial)
     network = GaussianPolicy(
-        config.policy_widths,
+        widths,
         size,
         config.min_log_std,
         config.max_log_std,
@@ -99,6 +107,13 @@ def make_policy(
         return apply(params, flatten_observation(observation, spec, names))
 
     return PolicyNetwork(init, mean_and_log_std)
+
+
+def hidden_widths(params: Params) -> tuple[int, ...]:
+    """Widths of the hidden layers of a `GaussianPolicy` with these parameters."""
+    layers = params["params"]["MLP_0"]
+    widths = [layers[f"Dense_{i}"]["bias"].shape[-1] for i in range(len(layers))]
+    return tuple(widths[:-1])
 
 
 def copy_if_alike(given: Params, expected: Params) -> Params:

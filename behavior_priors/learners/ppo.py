@@ -18,6 +18,7 @@ import optax
 
 from behavior_priors import distributions
 from behavior_priors.learner import OnPolicyLearner
+from behavior_priors.learners.kind import Guidance, LearnerKind
 from behavior_priors.learners.parts import descend, make_policy, resolve_names
 from behavior_priors.learners.ppo_config import PPOConfig, check_ppo_config
 from behavior_priors.networks import MLP, flatten_observation, observation_size
@@ -257,3 +258,15 @@ def _adam(learning_rate: float, largest_norm: float | None) -> optax.GradientTra
     if largest_norm is None:
         return adam
     return optax.chain(optax.clip_by_global_norm(largest_norm), adam)
+
+
+def _make(
+    config: PPOConfig,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    guidance: Guidance,
+) -> OnPolicyLearner:
+    return make_ppo(config, observation_spec, action_spec, guidance.start)
+
+
+KIND = LearnerKind(PPOConfig(), _make, takes=("start",), on_policy=True)

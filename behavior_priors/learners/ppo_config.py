@@ -28,7 +28,8 @@ class PPOConfig:
     Attributes:
       policy_observation: names of the arrays that the policy sees; empty for all.
       value_observation: names of the arrays that the value sees; empty for all.
-      policy_widths: hidden layers of the policy.
+      policy_widths: hidden layers of the policy; none for those of what it starts from, else two of
+        256.
       value_widths: hidden layers of the value.
       policy_learning_rate: Adam's step size for the policy.
       value_learning_rate: Adam's step size for the value.
@@ -54,7 +55,7 @@ class PPOConfig:
 
     policy_observation: tuple[str, ...] = ()
     value_observation: tuple[str, ...] = ()
-    policy_widths: tuple[Width, ...] = (256, 256)
+    policy_widths: tuple[Width, ...] | None = None
     value_widths: tuple[Width, ...] = (256, 256)
     policy_learning_rate: LearningRate = 3e-4
     value_learning_rate: LearningRate = 3e-4

@@ -11,6 +11,8 @@ from typing import Any
 from behavior_priors import distributions
 from behavior_priors.learner import Learner
 from behavior_priors.learners.actor_critic import Penalty, SACState
+from behavior_priors.learners.kind import Guidance, LearnerKind
+from behavior_priors.learners.kl_sac import make_kl_sac
 from behavior_priors.learners.regularized import make_regularized
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.types import (
@@ -42,22 +44,13 @@ def make_sac(
     return make_regularized(config, observation_spec, action_spec, penalty, initial_policy)
 
 
-def entropy_penalty(
-    config: SACConfig, action_spec: ActionSpec, *, bound_once: bool = False
-) -> Penalty:
-    """Soft actor-critic's: the policy's log-density, whose target is minus the target entropy.
-
-    Args:
-      config: whose target entropy it is.
-      action_spec: of what the policy chooses.
-      bound_once: count the logarithm of an action's bound once, and not for each dimension, as the
-        public code of SPiRL does: a constant that makes the policy seem less random than it is.
-    """
+def entropy_penalty(config: SACConfig, action_spec: ActionSpec) -> Penalty:
+    """Soft actor-critic's: the policy's log-density, whose target is minus the target entropy."""
     target_entropy = config.target_entropy
     if target_entropy is None:
         target_entropy = distributions.default_target_entropy(*action_spec)
     extra = 0.0
-    if bound_once and action_spec.bound is not None:
+    if config.bound_once and action_spec.bound is not None:
         extra = (action_spec.size - 1) * math.log(action_spec.bound)
 
     def draw(policy: Any, _: Observation, key: PRNGKey) -> tuple[Array, Array]:
@@ -65,3 +58,19 @@ def entropy_penalty(
         return action, log_prob + extra if extra else log_prob
 
     return Penalty(draw, -target_entropy, metrics=lambda log_prob: {"entropy": -log_prob})
+
+
+def _make(
+    config: SACConfig,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    guidance: Guidance,
+) -> Learner:
+    """Soft actor-critic, which stays close to a prior instead of random where there is one."""
+    specs = (observation_spec, action_spec)
+    if guidance.prior is None:
+        return make_sac(config, *specs, guidance.start)
+    return make_kl_sac(config, guidance.divergence, *specs, guidance.prior, guidance.start)
+
+
+KIND = LearnerKind(SACConfig(), _make, takes=("start", "prior"))

@@ -31,7 +31,8 @@ class SACConfig:
     Attributes:
       policy_observation: names of the arrays that the policy sees; empty for all.
       critic_observation: names of the arrays that the critics see; empty for all.
-      policy_widths: hidden layers of the policy.
+      policy_widths: hidden layers of the policy; none for those of what it starts from, else two of
+        256.
       critic_widths: hidden layers of each critic.
       critic_layer_norm: normalise the critics' hidden layers.
       num_critics: how many critics there are; targets use the lowest.
@@ -55,13 +56,16 @@ class SACConfig:
       max_log_std: upper limit of the policy's log standard deviations.
       std_limit: how they are kept: clip, outside of which there is no gradient, or tanh, smooth.
       mean_bound: the policy's means, before any squashing, stay within this; none for no bound.
+      bound_once: count the logarithm of an action's bound once in the policy's entropy, and not for
+        each dimension, as the public code of SPiRL does: a constant that makes the policy seem less
+        random than it is.
       policy_decay: weight of the mean squares of the policy's means and of its log standard
         deviations.
     """
 
     policy_observation: tuple[str, ...] = ()
     critic_observation: tuple[str, ...] = ()
-    policy_widths: tuple[Width, ...] = (256, 256)
+    policy_widths: tuple[Width, ...] | None = None
     critic_widths: tuple[Width, ...] = (256, 256)
     critic_layer_norm: bool = False
     num_critics: Few = 2
@@ -81,6 +85,7 @@ class SACConfig:
     max_log_std: LogStd = 2.0
     std_limit: StdLimit = "clip"
     mean_bound: Limit | None = None
+    bound_once: bool = False
     policy_decay: Weight = 0.0
 
 

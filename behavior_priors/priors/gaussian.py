@@ -23,7 +23,13 @@ from behavior_priors.config.checks import (
 from behavior_priors.config.ranges import InnerShare, Limit, LogStd, ShareBelowOne, Width
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
 from behavior_priors.image_networks import image_slots
-from behavior_priors.networks import GaussianPolicy, StdLimit, flatten_observation, observation_size
+from behavior_priors.networks import (
+    WIDTHS,
+    GaussianPolicy,
+    StdLimit,
+    flatten_observation,
+    observation_size,
+)
 from behavior_priors.priors.model import Model
 from behavior_priors.types import (
     ActionSpec,
@@ -46,7 +52,8 @@ class GaussianConfig:
 
     Attributes:
       observation: names of the observation arrays that the prior sees; none means all of them.
-      widths: hidden layers of the network.
+      widths: hidden layers of the network; none for those of the policy that starts from it, else
+        two of 256.
       min_log_std: lower limit of the log standard deviations.
       max_log_std: upper limit of the log standard deviations.
       std_limit: how they are kept: clip, outside of which there is no gradient, or tanh, smooth.
@@ -56,7 +63,7 @@ class GaussianConfig:
     """
 
     observation: tuple[str, ...] = ()
-    widths: tuple[Width, ...] = (256, 256)
+    widths: tuple[Width, ...] | None = None
     min_log_std: LogStd = -5.0
     max_log_std: LogStd = 2.0
     std_limit: StdLimit = "clip"
@@ -95,7 +102,7 @@ def make_gaussian(
     names = config.observation or tuple(observation_spec)
     size, bound = action_spec
     network: Any = GaussianPolicy(
-        config.widths,
+        WIDTHS if config.widths is None else config.widths,
         size,
         config.min_log_std,
         config.max_log_std,
@@ -151,6 +158,7 @@ def make_gaussian(
         invert=invert,
         log_prob=log_prob,
         distribution=distribution,
+        observation=config.observation,
     )
 
 
@@ -163,4 +171,4 @@ def _check(config: GaussianConfig, observation_spec: ObservationSpec) -> None:
     check_std_limit(config)
 
 
-MODEL = Model(GaussianConfig(), make_gaussian)
+MODEL = Model(GaussianConfig(), make_gaussian, fit={"keep": "best"})

@@ -121,6 +121,7 @@ def make_mixture(
         loss=loss,
         log_prob=log_prob,
         distribution=distribution,
+        observation=config.observation,
     )
 
 

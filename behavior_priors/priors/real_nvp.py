@@ -247,6 +247,7 @@ def make_real_nvp(
         invert=invert,
         log_prob=None if config.padding else log_prob,
         distribution=None if config.padding else distribution,
+        observation=config.observation,
     )
 
 

@@ -218,6 +218,8 @@ def make_skill_vae(
         loss=loss,
         prior=skill_prior,
         prior_params=lambda params: params["prior"],
+        prior_within=lambda bound: make_skill_prior(config, observation_spec, bound),
+        observation=_seen(config, observation_spec),
     )
 
 
@@ -276,6 +278,13 @@ def _prior_loss(
     return gaussian_divergence(*pair).mean(), nll
 
 
+def _seen(config: SkillVAEConfig, observation_spec: ObservationSpec) -> tuple[str, ...]:
+    """Names of what prior and decoder see."""
+    every = tuple(observation_spec)
+    seen = {*(config.prior_observation or every), *(config.decoder_observation or every)}
+    return tuple(name for name in every if name in seen)
+
+
 def _check(config: SkillVAEConfig, observation_spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the spec or itself."""
     for field in ("prior_observation", "decoder_observation"):
@@ -288,4 +297,8 @@ def _check(config: SkillVAEConfig, observation_spec: ObservationSpec) -> None:
         )
 
 
-MODEL = Model(SkillVAEConfig(), make_skill_vae)
+MODEL = Model(
+    SkillVAEConfig(),
+    make_skill_vae,
+    fit={"batch_size": 128, "gradient_clip": 10.0, "keep": "last"},
+)

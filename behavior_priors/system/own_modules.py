@@ -1,16 +1,18 @@
-"""Modules of the user's own, named on the command line or, where that is allowed, by a file."""
+"""Parts by name: those of a registry, and those in modules of the user's own."""
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from behavior_priors.system.faults import importing
 from behavior_priors.system.trust import FromFile
 from behavior_priors.types import UserError
+
+Part = TypeVar("Part")
 
 
 class OwnName(NamedTuple):
@@ -57,3 +59,51 @@ def import_own(
     except ModuleNotFoundError as error:
         missing = str(error.name)
         raise UserError(f"{given}: there is no module {missing}; {advice(missing)}") from error
+
+
+def find_part(
+    name: str,
+    table: Mapping[str, str],
+    attribute: str,
+    kind: type[Part],
+    *,
+    flag: str,
+    known: Sequence[str] | None = None,
+) -> Part:
+    """A part by its name in a registry, or by `module:name`.
+
+    Args:
+      name: of the part. What a `FromFile` names is imported as the user has allowed.
+      table: the registry, modules by name.
+      attribute: what a part is called in a module of the registry.
+      kind: of the part.
+      flag: what the user calls the name, for messages.
+      known: names of the registry that will do; None for all.
+
+    Raises:
+      UserError: no such part or module, or something that a file says and the user has not allowed.
+    """
+    given = f"--{flag}={name}"
+    if own := own_name(name):
+        part = getattr(import_own(own.module, given, name), own.name or "?", None)
+        if not isinstance(part, kind):
+            raise UserError(
+                f"{given}: {own.module} has no {own.name or 'NAME'} that is a "
+                f"{kind.__module__}.{kind.__name__}"
+            )
+        return part
+    known = tuple(table) if known is None else known
+    if name not in known:
+        raise UserError(
+            f"{given} is unknown; use one of: {', '.join(known)}; or MODULE:NAME with a module of "
+            "yours"
+        )
+    part = getattr(importlib.import_module(table[name]), attribute)
+    assert isinstance(part, kind)
+    return part
+
+
+def part_name(name: str) -> str:
+    """What a part's own flags begin with: its name, without the module."""
+    own = own_name(name)
+    return own.name if own else name

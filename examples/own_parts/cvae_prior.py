@@ -113,4 +113,4 @@ def make_cvae(
 
 
 cvae = Model(CVAEConfig(), make_cvae)
-"""`--priors=examples.own_parts.cvae_prior:cvae`, for `experiments.fit`."""
+"""`--through=examples.own_parts.cvae_prior:cvae`."""

@@ -24,6 +24,7 @@ from behavior_priors.config.ranges import (
     Width,
 )
 from behavior_priors.learner import Learner
+from behavior_priors.learners.kind import Guidance, LearnerKind
 from behavior_priors.networks import MLP, Critics, flatten_observation, observation_size
 from behavior_priors.objectives import td
 from behavior_priors.types import (
@@ -181,3 +182,13 @@ def make_td3(
         return action
 
     return Learner(init, update, act)
+
+
+def _make(
+    config: TD3Config, observation_spec: ObservationSpec, action_spec: ActionSpec, _: Guidance
+) -> Learner:
+    return make_td3(config, observation_spec, action_spec)
+
+
+td3 = LearnerKind(TD3Config(), _make)
+"""`--learner=examples.own_parts.td3:td3`."""

@@ -20,12 +20,17 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from behavior_priors.config import ranges
+from behavior_priors.methods.command_line import Preset, renamed
+from behavior_priors.methods.method import METHODS
+from behavior_priors.methods.settings import ExperimentConfig
 from tests.experiments.forks import Forks
 from tests.experiments.runs import Result
+from tests.experiments.settings import config_of
 
 CONFIGS = {
-    "experiments.parrot": "ParrotConfig",
-    "experiments.spirl": "SpirlConfig",
+    "experiments.run": "ExperimentConfig",
+    "experiments.parrot": "PARROT",
+    "experiments.spirl": "SPIRL",
     "experiments.pearl": "PearlExperimentConfig",
     "experiments.collect": "CollectConfig",
     "experiments.compare_engines": "CompareConfig",
@@ -38,8 +43,15 @@ CONFIGS = {
 }
 """By program, the class of its flags."""
 
+ALL_METHODS = f"--methods={','.join(name for name in METHODS if name != 'own')}"
+"""All parts have flags then."""
+
+EVERYTHING = ExperimentConfig(methods=tuple(name for name in METHODS if name != "own"))
+
 REQUIRED = {
-    "experiments.spirl": ("--start_from_prior=false",),  # other widths than the default prior's
+    "experiments.run": (ALL_METHODS,),
+    "experiments.parrot": (ALL_METHODS,),
+    "experiments.spirl": (ALL_METHODS,),
     "experiments.collect": ("--output=data",),
     "experiments.convert": ("--input=demo.hdf5", "--output=data"),
     "experiments.evaluate": ("--checkpoint=run",),
@@ -49,7 +61,7 @@ REQUIRED = {
 }
 """Flags that go with all others; what they name is not there."""
 
-WITHOUT_DEFAULT = {program for program in REQUIRED if program != "experiments.spirl"}
+WITHOUT_DEFAULT = {program for program in REQUIRED if ALL_METHODS not in REQUIRED[program]}
 
 NOT_NUMBERS = ("nan", "inf", "-inf", "1e39", "-1e39", "", "x", "9" * 400)
 NOT_INTEGERS = ("1.5", "4294967296", "99999999999999999999")
@@ -101,12 +113,16 @@ def flags_of(config: type, prefix: str = "") -> Iterator[Flag]:
             yield Flag(name, hint)
 
 
-def config_of(program: str) -> type:
+def class_of(program: str) -> type:
     """The class of a program's flags."""
     module = importlib.import_module(program)
-    found = getattr(module, CONFIGS[program])
+    found: Any = getattr(module, CONFIGS[program])
+    if isinstance(found, Preset):
+        return type(config_of(found, ALL_METHODS))
     # a program whose flags depend on what it is asked for says so itself
-    return module.config_class(found(data="")) if hasattr(module, "config_class") else found
+    if hasattr(module, "config_class"):
+        return module.config_class(found(data="") if program == "experiments.fit" else EVERYTHING)
+    return found
 
 
 def bad_inputs() -> list[Bad]:
@@ -116,7 +132,7 @@ def bad_inputs() -> list[Bad]:
         given = REQUIRED.get(program, ())
         wrong = [
             (f"--{flag.name}={text}", (f"--{flag.name}=",))
-            for flag in flags_of(config_of(program))
+            for flag in flags_of(class_of(program))
             for text in flag.bad_texts()
         ]
         wrong += [(argument, (name,)) for argument, name in NO_FLAGS.items()]
@@ -128,9 +144,18 @@ def bad_inputs() -> list[Bad]:
             others = tuple(x for x in given if _name(x) not in map(_name, arguments))
             # a path or an option may be named without its flag
             _, _, value = arguments[-1].partition("=")
-            names = tuple(x for x in (_name(arguments[-1]), value.rpartition("?")[2]) if x)
+            said = (_name(arguments[-1]), *_names_now(program, arguments[-1]))
+            names = tuple(x for x in (*said, value.rpartition("?")[2]) if x)
             found.append(Bad(program, (*others, *arguments), names))
     return found
+
+
+def _names_now(program: str, argument: str) -> list[str]:
+    """What an argument's flag is called now, where it was called otherwise before."""
+    preset = getattr(importlib.import_module(program), CONFIGS[program])
+    if not isinstance(preset, Preset):
+        return []
+    return [_name(line) for line in renamed(argument, preset.former)]
 
 
 def _name(argument: str) -> str:
@@ -163,6 +188,26 @@ LEARNING = (
 )
 
 MEANINGLESS: dict[str, tuple[str, ...]] = {
+    "experiments.run": (
+        *LEARNING,
+        "--methods=nope",
+        "--methods=sac --through=real_nvp",
+        "--methods=own --through=nope",
+        "--methods=own --through=nowhere:x",
+        "--methods=own --through=os:path",
+        "--methods=own --through=./nope",
+        "--methods=own --through=/dev/null",
+        f"--methods=own --through={LONG}",
+        "--methods=own --close_to=through.prior",
+        "--methods=own --start_from=through.prior",
+        "--methods=own --start_from=skill_vae",
+        "--methods=own --through=real_nvp --start_from=gaussian",
+        "--methods=own --learner=ppo --close_to=gaussian",
+        "--learner=none",
+        "--learner=nope",
+        "--learner=os:path",
+        "--parrot.latents.max_log_std=-10",
+    ),
     "experiments.parrot": (
         *LEARNING,
         "--methods=",

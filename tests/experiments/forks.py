@@ -26,6 +26,7 @@ import jax
 from tests.experiments.runs import DEADLINE, ROOT, Result, environment
 
 PROGRAMS = (
+    "run",
     "parrot",
     "spirl",
     "collect",

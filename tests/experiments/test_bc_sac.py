@@ -9,14 +9,21 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import pytest
+from absl import flags as absl_flags
 
-from behavior_priors.config import flags
+from behavior_priors.methods.agent import build
+from behavior_priors.methods.command_line import read_run
+from behavior_priors.methods.models import untrained
+from behavior_priors.methods.plan import stages_of
+from behavior_priors.methods.presets import PARROT, RUN
+from behavior_priors.methods.settings import chosen_methods
 from behavior_priors.runs.checkpoint import Checkpointer
-from experiments import cloning
-from experiments.parrot import ParrotConfig, make_method, task_env
+from behavior_priors.types import Prior
+from experiments.run import task_env
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import EPOCH, Program
+from tests.experiments.settings import config_of
 
 SCORES = [
     f"{policy}{score}"
@@ -54,45 +61,51 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         return Program("experiments.parrot", arguments, folder=folder, may_be_killed=may_be_killed)
 
     program = start(may_be_killed=True)
-    program.wait_until(lambda: len(runs.rows(workdir / "bc")) >= 3)
+    program.wait_until(lambda: len(runs.rows(workdir / "gaussian")) >= 3)
     program.kill()
-    steps = Checkpointer(workdir / "bc" / "checkpoints").steps()
+    steps = Checkpointer(workdir / "gaussian" / "checkpoints").steps()
     start().succeed()
     return Run(workdir, steps, runs.read_json(workdir / "summary.json"))
 
 
 def test_it_goes_on_where_it_was_killed(run: Run) -> None:
     assert 0 < run.steps_when_killed[-1] < FIT_STEPS
-    rows = runs.rows(run.workdir / "bc")
+    rows = runs.rows(run.workdir / "gaussian")
     assert [row["step"] for row in rows] == list(range(FIT_EPOCH, FIT_STEPS + 1, FIT_EPOCH))
     assert rows[-1]["validation/nll"] < rows[0]["validation/nll"] - 1.0
     for row in rows:
         bonus = 0.1 * row["validation/entropy"]
         assert row["validation/loss"] == pytest.approx(row["validation/nll"] - bonus, abs=1e-4)
-    assert not (run.workdir / "prior").exists()
+    assert not (run.workdir / "real_nvp").exists()
 
 
 def test_the_learner_starts_from_the_clone(run: Run) -> None:
     summary = run.summary
     assert summary["bc_sac/steps"] == STEPS
     assert summary["bc_sac/updates"] == 0
-    assert summary["bc/return_mean"] == summary["bc_sac/return_mean"]
-    assert {f"bc/{name}" for name in (*SCORES, "validation_loss", "kept_step")} <= summary.keys()
+    assert summary["gaussian/return_mean"] == summary["bc_sac/return_mean"]
+    assert {
+        f"gaussian/{name}" for name in (*SCORES, "validation_loss", "kept_step")
+    } <= summary.keys()
     assert {f"bc_sac/{name}" for name in SCORES} <= summary.keys()
-    best = min(row["validation/loss"] for row in runs.rows(run.workdir / "bc"))
-    assert summary["bc/validation_loss"] == pytest.approx(best)
+    best = min(row["validation/loss"] for row in runs.rows(run.workdir / "gaussian"))
+    assert summary["gaussian/validation_loss"] == pytest.approx(best)
     assert math.isfinite(best)
 
-    config = flags.read_file(ParrotConfig, run.workdir / "flags.txt")
+    config = read_run(PARROT, run.workdir / "flags.txt")
     env = task_env(config)
-    _, learner = make_method("bc_sac", config, env, None)
+    methods = chosen_methods(config)
+    (stage,) = stages_of(methods, config, env).values()
+    fitted = {"gaussian": untrained(stage)}
+    learner = build("bc_sac", methods["bc_sac"], config, env, fitted).learner
     shapes = jax.eval_shape(lambda key: learner.init(key).policy, jax.random.key(0))
-    checkpoints = {s: Checkpointer(run.workdir / s / "checkpoints") for s in ("bc", "bc_sac")}
-    cloned = checkpoints["bc"].restore_part("best_params", shapes).state
+    checkpoints = {s: Checkpointer(run.workdir / s / "checkpoints") for s in ("gaussian", "bc_sac")}
+    cloned = checkpoints["gaussian"].restore_part("best_params", shapes).state
     policy = checkpoints["bc_sac"].restore_part("learner.policy", shapes).state
     jax.tree.map(np.testing.assert_array_equal, policy, cloned)
     # and the clone itself acts like the learner, on states of the task
-    clone = cloning.make_clone(config, env)
+    clone = stage.model
+    assert isinstance(clone, Prior)
     state = jax.jit(env.reset)(jax.random.key(1))
     action = clone.decode(cloned, jax.numpy.zeros(7), clone.encode(cloned, state.observation))
     acted = learner.act(policy, state.observation, jax.random.key(2), explore=False)
@@ -112,12 +125,12 @@ def test_it_can_be_evaluated(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["--bc.entropy_weight=1"], ("--bc.entropy_weight=1:", "at least 0 and below 1")),
-        (["--bc.squash_limit=0"], ("--bc.squash_limit=0:", "between 0 and 1")),
-        (["--bc.fit.steps=7"], ("--bc.fit.steps=7", "a multiple of", "steps_per_epoch")),
+        (["--bc.entropy_weight=1"], ("--gaussian.entropy_weight=1:", "at least 0 and below 1")),
+        (["--bc.squash_limit=0"], ("--gaussian.squash_limit=0:", "between 0 and 1")),
+        (["--bc.fit.steps=7"], ("--gaussian_fit.steps=7", "a multiple of", "steps_per_epoch")),
         (
             ["--bc.fit.validation_fraction=2"],
-            ("--bc.fit.validation_fraction=2", "between 0 and 1"),
+            ("--gaussian_fit.validation_fraction=2", "between 0 and 1"),
         ),
         (["--sac.policy_observation=nope"], ("--sac.policy_observation", "nope", "gripper")),
         (["--data_env=grasp/nope"], ("--data_env=grasp/nope", "train", "validation")),
@@ -132,7 +145,10 @@ def test_what_cannot_be_cloned_is_refused(
 
 
 def test_flags_of_cloning_matter_only_where_something_is_cloned() -> None:
-    assert cloning.unused_flags(ParrotConfig(methods=("sac", "bc_sac"))) == []
-    unused = cloning.unused_flags(ParrotConfig())
-    assert {"bc.entropy_weight", "bc.squash_limit", "bc.fit.steps"} <= set(unused)
-    assert len(unused) == 11
+    named = [f"--{name}=9" for name in ("bc.entropy_weight", "gaussian.widths", "bc.fit.steps")]
+    with pytest.raises(absl_flags.IllegalFlagValueError, match=r"--gaussian\.entropy_weight=9"):
+        config_of(PARROT, "--methods=bc_sac", *named)
+    # methods that are compared share a command
+    assert not hasattr(config_of(PARROT, "--methods=sac", *named), "gaussian")
+    with pytest.raises(absl_flags.UnrecognizedFlagError, match=r"gaussian\.widths"):
+        config_of(RUN, "--methods=sac", "--gaussian.widths=9")

@@ -15,7 +15,7 @@ from behavior_priors.runs.checkpoint import Checkpointer
 from tests.experiments import runs
 from tests.experiments.runs import EPOCH, FIT_EPOCH, FIT_STEPS, STEPS, Program, Result
 
-STAGES = ("prior", "parrot", "sac")
+STAGES = ("real_nvp", "parrot", "sac")
 CHECKPOINT = EPOCH * runs.CHECKPOINT_EVERY
 """Steps of the learners' first checkpoint."""
 
@@ -70,9 +70,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory, uninterrupted: Run) -> Kill
     episodes = EpisodeReader(workdir / "data").num_episodes
 
     program = start(workdir, may_be_killed=True)
-    program.wait_until(lambda: len(runs.rows(workdir / "prior")) >= 2)
+    program.wait_until(lambda: len(runs.rows(workdir / "real_nvp")) >= 2)
     program.kill()
-    prior_steps = Checkpointer(workdir / "prior" / "checkpoints").steps()
+    prior_steps = Checkpointer(workdir / "real_nvp" / "checkpoints").steps()
 
     program = start(workdir, may_be_killed=True)
     # one epoch after the first checkpoint, three before the next
@@ -100,7 +100,7 @@ def test_a_run_says_what_it_found(uninterrupted: Run) -> None:
         for who in ("prior", "prior_mode", "random")
         for what in ("grasp", "ever_grasp", "interaction")
     ]
-    spans = ("collect", "prior", "report", "parrot", "sac", "evaluate", "pictures", "total")
+    spans = ("collect", "real_nvp", "report", "parrot", "sac", "evaluate", "pictures", "total")
     learners = [f"{m}/seconds/{span}" for m in ("parrot", "sac") for span in ("train", "evaluate")]
     versions = ("python", "behavior_priors", "jax", "jaxlib", "mujoco", "numpy")
     assert set(summary) == {
@@ -111,16 +111,16 @@ def test_a_run_says_what_it_found(uninterrupted: Run) -> None:
         *(f"wall_seconds/{span}" for span in spans),
         *(f"versions/{name}" for name in versions),
         *(f"{m}/{count}" for m in ("parrot", "sac") for count in ("steps", "updates")),
-        *("prior/validation_nll", "prior/kept_step", "prior/episodes", "seed", "engine"),
+        *("real_nvp/validation_loss", "real_nvp/kept_step", "data/episodes", "seed", "engine"),
     }
     for name in (*policies, *rates):
         assert 0.0 <= summary[name] <= 25.0, name  # rewards of 25 steps are the most there is
         if name.endswith("_rate"):
             assert (summary[name] * runs.EVALUATION_EPISODES).is_integer(), name
     assert summary["random/interaction_rate"] > 0  # random actions do meet objects
-    assert math.isfinite(summary["prior/validation_nll"])
-    assert summary["prior/kept_step"] % FIT_EPOCH == 0 < summary["prior/kept_step"]
-    assert summary["prior/episodes"] == runs.EPISODES
+    assert math.isfinite(summary["real_nvp/validation_loss"])
+    assert summary["real_nvp/kept_step"] % FIT_EPOCH == 0 < summary["real_nvp/kept_step"]
+    assert summary["data/episodes"] == runs.EPISODES
     for method in ("parrot", "sac"):
         assert summary[f"{method}/steps"] == STEPS
         # one update for every four steps after the warm-up
@@ -137,11 +137,11 @@ def test_a_run_writes_every_stage(uninterrupted: Run) -> None:
     fit = list(range(FIT_EPOCH, FIT_STEPS + 1, FIT_EPOCH))
     learn = list(range(EPOCH, STEPS + 1, EPOCH))
     steps = {stage: [row["step"] for row in runs.rows(workdir / stage)] for stage in STAGES}
-    assert steps == {"prior": fit, "parrot": learn, "sac": learn}
+    assert steps == {"real_nvp": fit, "parrot": learn, "sac": learn}
     saved = {s: Checkpointer(workdir / s / "checkpoints").steps() for s in STAGES}
     # the last two: of every epoch of the prior, of every fourth of a learner and its last
-    assert saved == {"prior": fit[-2:], "parrot": [8 * EPOCH, STEPS], "sac": [8 * EPOCH, STEPS]}
-    prior, learner = runs.rows(workdir / "prior")[-1], runs.rows(workdir / "sac")[-1]
+    assert saved == {"real_nvp": fit[-2:], "parrot": [8 * EPOCH, STEPS], "sac": [8 * EPOCH, STEPS]}
+    prior, learner = runs.rows(workdir / "real_nvp")[-1], runs.rows(workdir / "sac")[-1]
     assert {"train/loss", "validation/loss"} <= prior.keys()
     assert {"episode/return", "eval/success_rate", "train/critic_loss"} <= learner.keys()
     reader = EpisodeReader(workdir / "data")
@@ -185,7 +185,9 @@ def test_a_killed_run_ends_with_the_same_bits(
     expected, actual = (runs.arrays(w / stage) for w in (uninterrupted.workdir, killed.run.workdir))
     assert actual.keys() == expected.keys()
     assert [name for name in expected if actual[name] != expected[name]] == []
-    parts = ("best_params.", "key") if stage == "prior" else ("learner.policy.", "replay.", "envs.")
+    parts = (
+        ("best_params.", "key") if stage == "real_nvp" else ("learner.policy.", "replay.", "envs.")
+    )
     assert all(any(name.startswith(part) for name in expected) for part in parts)
 
 
@@ -229,7 +231,7 @@ def test_a_finished_run_is_left_alone(uninterrupted: Run) -> None:
     workdir = uninterrupted.workdir
     before, summary = runs.files(workdir), runs.read_json(workdir / "summary.json")
     again = start(workdir).succeed()
-    for word in ("collect  ", "prior  1", "parrot  2", "sac  2"):  # lines of progress
+    for word in ("collect  ", "real_nvp  1", "parrot  2", "sac  2"):  # lines of progress
         assert word not in again.stdout + again.stderr
     assert runs.without_seconds(runs.read_json(workdir / "summary.json")) == runs.without_seconds(
         summary

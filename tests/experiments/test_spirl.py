@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -12,17 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.learners.sac import SACConfig
-from behavior_priors.priors.gaussian import GaussianConfig
-from behavior_priors.priors.skill_vae import SkillVAEConfig
+from behavior_priors.methods.agent import Agent, build
+from behavior_priors.methods.models import Fitted, untrained
+from behavior_priors.methods.plan import stages_of
+from behavior_priors.methods.presets import SPIRL
+from behavior_priors.methods.settings import chosen_methods
 from behavior_priors.runs.checkpoint import Checkpointer
-from behavior_priors.types import ActionSpec
-from experiments.skill_stages import Learned, check_and_imagine
-from experiments.spirl import SpirlConfig, task_env
-from experiments.spirl_methods import make_method
+from behavior_priors.types import ActionSpec, SkillModel
+from experiments.run import task_env
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import Program
+from tests.experiments.settings import config_of
 
 HORIZON = 4
 SEEN = "velocity,patch"
@@ -89,9 +89,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     killed, whole = folder / "killed", folder / "whole"
     start(whole).succeed()
     program = start(killed, may_be_killed=True)
-    program.wait_until(lambda: len(runs.rows(killed / "skills")) >= 1)
+    program.wait_until(lambda: len(runs.rows(killed / "skill_vae")) >= 1)
     program.kill()
-    fit_steps = Checkpointer(killed / "skills" / "checkpoints").steps()
+    fit_steps = Checkpointer(killed / "skill_vae" / "checkpoints").steps()
     program = start(killed, may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(killed / "spirl")) >= 4)
     program.kill()
@@ -103,7 +103,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_killed_run_ends_like_one_that_was_not(run: Run) -> None:
     """Bit for bit: parameters, replay, environments, keys, metrics and results."""
     assert 0 < run.steps[-1] < 1600
-    for stage in ("skills", "spirl"):
+    for stage in ("skill_vae", "spirl"):
         assert runs.arrays(run.killed / stage) == runs.arrays(run.whole / stage)
         ours, theirs = (
             [runs.without_seconds(row) for row in runs.rows(f / stage)]
@@ -159,54 +159,58 @@ def test_baselines(run: Run, method: str) -> None:
     assert summary[f"{method}/steps"] == 800
     assert math.isfinite(summary[f"{method}/return_mean"])
     assert not (workdir / "data").exists()
-    assert ("clone/validation_loss" in summary) == (method in ("flat_prior", "bc_ppo"))
+    assert ("gaussian/validation_loss" in summary) == (method in ("flat_prior", "bc_ppo"))
 
 
-SMALL = SpirlConfig(
-    env="maze/test?distance=3",
-    skill=SkillVAEConfig(
-        prior_observation=("velocity", "patch"),
-        decoder_observation=("velocity",),
-        prior_widths=(8,),
-        decoder_widths=(8,),
-        lstm_width=8,
-    ),
-    clone=GaussianConfig(observation=("velocity",), widths=(8,)),
-    sac=SACConfig(policy_widths=(8,), critic_widths=(8,), min_log_std=-10.0),
+SMALL = (
+    "--env=maze/test?distance=3",
+    "--skill.prior_observation=velocity,patch",
+    "--skill.decoder_observation=velocity",
+    "--skill.prior_widths=8",
+    "--skill.decoder_widths=8",
+    "--skill.lstm_width=8",
+    "--clone.observation=velocity",
+    "--clone.widths=8",
+    "--sac.critic_widths=8",
+    "--sac.min_log_std=-10",
 )
 
 
-def replace(**changes: object) -> SpirlConfig:
-    return dataclasses.replace(SMALL, **changes)  # type: ignore[arg-type]
+class Small(NamedTuple):
+    """A method of small networks, and the one model that it knows, with arbitrary parameters."""
+
+    agent: Agent
+    known: Fitted
 
 
-def learned(config: SpirlConfig) -> Learned:
-    """With arbitrary parameters."""
+def small(*arguments: str) -> Small:
+    """A method put together."""
+    config = config_of(SPIRL, *SMALL, *arguments)
+    env, methods = task_env(config), chosen_methods(config)
+    ((model, stage),) = stages_of(methods, config, env).items()
     rng = np.random.default_rng(0)
-    imagined = check_and_imagine(config, task_env(config))
 
     def fill(x: jax.Array) -> jax.Array:
         return jnp.asarray(0.3 * rng.normal(size=x.shape), x.dtype)
 
-    return Learned(*(part and (part[0], jax.tree.map(fill, part[1])) for part in imagined))
+    imagined = untrained(stage)
+    known = imagined._replace(params=jax.tree.map(fill, imagined.params))
+    ((name, method),) = methods.items()
+    return Small(build(name, method, config, env, {model: known}), known)
 
 
-@pytest.mark.parametrize("method", ["spirl", "flat_prior", "bc_sac"])
+@pytest.mark.parametrize("method", ["spirl", "flat_prior"])
 @pytest.mark.parametrize("starts", [True, False])
 def test_policies_start_as_the_prior_though_they_see_more(method: str, starts: bool) -> None:
-    config = replace(method=method, start_from_prior=starts)
-    knowledge = learned(config)
-    env, learner = make_method(config, task_env(config), knowledge)
-    state = env.reset(jax.random.key(1))
-    policy = learner.init(jax.random.key(0)).policy
-    chosen = learner.act(policy, state.observation, jax.random.key(2), explore=False)
-    if method == "spirl":
-        assert knowledge.skills is not None
-        skills, params = knowledge.skills
-        prior, prior_params = skills.prior, skills.prior_params(params)
+    start = () if starts else ("--nostart_from_prior",)
+    agent, (model, params, _) = small(f"--method={method}", *start)
+    state = agent.env.reset(jax.random.key(1))
+    policy = agent.learner.init(jax.random.key(0)).policy
+    chosen = agent.learner.act(policy, state.observation, jax.random.key(2), explore=False)
+    if isinstance(model, SkillModel):
+        prior, prior_params = model.prior, model.prior_params(params)
     else:
-        assert knowledge.clone is not None
-        prior, prior_params = knowledge.clone
+        prior, prior_params = model, params
     features = prior.encode(prior_params, state.observation)
     expected = prior.decode(prior_params, jnp.zeros(prior.latent_size), features)
     assert np.allclose(chosen, expected, atol=1e-5) == starts
@@ -215,10 +219,8 @@ def test_policies_start_as_the_prior_though_they_see_more(method: str, starts: b
 
 def test_the_reference_squashes_skills_that_it_did_not_learn_squashed() -> None:
     """[6] With a bound of 2 a chosen `u` is executed as `2 tanh(u)`: 0.5 as 0.92, 10 as 2."""
-    config = replace(skill_bound=2.0)
-    knowledge = learned(config)
-    env, learner = make_method(config, task_env(config), knowledge)
-    free_env, free = make_method(replace(), task_env(config), knowledge)
+    (env, learner, _), _ = small("--skill_bound=2")
+    (free_env, free, _), _ = small()
     assert (env.action_spec.bound, free_env.action_spec.bound) == (2.0, None)
     state, key = env.reset(jax.random.key(1)), jax.random.key(3)
     policy = learner.init(jax.random.key(0)).policy
@@ -230,30 +232,32 @@ def test_the_reference_squashes_skills_that_it_did_not_learn_squashed() -> None:
 
 def test_ssp_stays_within_the_skills_that_there_are() -> None:
     """Paid for its entropy, and for nothing else, it would leave for where no skill is known."""
-    for bound in (2.0, None):
-        config = replace(method="ssp", ssp_bound=bound)
-        env, _ = make_method(config, task_env(config), learned(config))
-        assert env.action_spec == ActionSpec(config.skill.latent_size, bound)
+    for given, bound in (("2", 2.0), ("none", None)):
+        agent, _ = small("--method=ssp", f"--ssp_bound={given}")
+        assert agent.env.action_spec == ActionSpec(10, bound)
 
 
 @pytest.mark.parametrize(
     ("arguments", "names"),
     [
-        (["--method=nope"], ("--method=nope", "spirl", "ssp", "flat_prior")),
-        (["--skill.horizon=0"], ("--skill.horizon=0", "at least 1")),
-        (["--skill.prior_observation=nope"], ("--skill.prior_observation", "nope", "velocity")),
-        (["--skill_bound=-1"], ("--skill_bound=-1", "positive", "none")),
-        (["--ssp_bound=0"], ("--ssp_bound=0", "positive", "none")),
+        (["--method=nope"], ("--methods=nope", "spirl", "ssp", "flat_prior")),
+        (["--skill.horizon=0"], ("--skill_vae.horizon=0", "at least 1")),
+        (["--skill.prior_observation=nope"], ("--skill_vae.prior_observation", "nope", "velocity")),
+        (["--skill_bound=-1"], ("--spirl.latents.bound=-1", "positive", "none")),
+        (["--method=ssp", "--ssp_bound=0"], ("--ssp.latents.bound=0", "positive", "none")),
         (["--loop.steps=100"], ("--loop.steps", "100", "a multiple of")),
         (["--loop.num_envs=7"], ("--loop.epoch_steps", "a multiple of num_envs * 4")),
         (["--method=sac", "--loop.updates_per_step=0.1"], ("--loop.updates_per_step", "num_envs")),
         (["--sac.policy_widths=9"], ("--sac.policy_widths", "do not fit the policy to start from")),
         (["--sac.policy_observation=position"], ("policy_observation", "velocity", "patch")),
         (["--sac.std_limit=tanh"], ("--sac.std_limit=tanh", "clip", "the prior that")),
-        (["--divergence.samples=0"], ("--divergence.samples", "at least 1")),
-        (["--flat_divergence.limit=0"], ("--flat_divergence.limit", "positive")),
+        (["--divergence.samples=0"], ("--spirl.divergence.samples", "at least 1")),
+        (
+            ["--method=flat_prior", "--flat_divergence.limit=0"],
+            ("--flat_prior.divergence", "positive"),
+        ),
         (["--data=nope"], ("nope",)),
-        (["--skills=nope"], ("--skills=nope", "flags.txt", "workdir")),
+        (["--skills=./nope"], ("--through=./nope", "flags.txt", "workdir")),
         (["--env=kitchen/mixed"], ("kitchen/mixed", "gymnasium-robotics", "pip install")),
         (["--data_env=maze/nope"], ("--data_env=maze/nope", "train", "test")),
     ],
@@ -268,13 +272,11 @@ def test_what_makes_no_sense_is_refused(
 def test_other_skills_and_other_data_are_refused(
     run: Run, tmp_path: Path, refused: Refused
 ) -> None:
-    """Of other dimensions, for another environment, or shorter than a skill."""
+    """For another environment, or shorter than a skill."""
     data, skills = f"--data={run.whole / 'data'}", f"--skills={run.whole}"
     gripper = ("--skill.prior_observation=gripper", "--skill.decoder_observation=gripper")
     cases = [
-        ([skills, "--skill.latent_size=4"], ("another skill model", "latent_size=4", "=3")),
-        ([skills, "--skill.decoder=open_loop"], ("another skill model", "open_loop", "closed")),
-        ([skills, "--env=blocks/test"], ("--skill.prior_observation", "patch", "gripper")),
+        ([skills, "--env=blocks/test"], ("--through", "prior_observation", "patch", "gripper")),
         ([data, "--skill.horizon=400"], ("the longest episode has", "pieces of 400")),
         ([data, "--env=blocks/test", *gripper], ("there is no observation", "gripper")),
     ]

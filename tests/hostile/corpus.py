@@ -52,7 +52,12 @@ TRUST = "add --trust="
 
 CASES = (
     # a run's flags
-    Case("method", "run", flag("--methods=../run/sac", "methods"), "has the method '../run/sac'"),
+    Case(
+        "method",
+        "run",
+        flag("--methods=../run/sac", "methods"),
+        r"flags\.txt: --methods=\.\./run/sac is unknown",
+    ),
     Case("module", "run", flag("--env=stranger.evil:x", "env"), f"{TRUST}stranger.evil$"),
     Case("gym module", "run", flag("--env=gym/stranger.evil:X-v0", "env"), f"{TRUST}stranger.evil"),
     Case(
@@ -120,7 +125,21 @@ CASES = (
     Case("flags in binary", "run", write("flags.txt", b"\xff\xfe\x00"), "is not text"),
     Case("flags by link", "run", link("flags.txt"), "flags.txt is a link"),
     Case("flags from a pipe", "run", pipe("flags.txt"), "no flags.txt|neither a file"),
-    Case("skills elsewhere", "spirl", flag("--skills=OUTSIDE/moved", "skills"), f"{TRUST}.*/moved"),
+    Case(
+        "skills elsewhere", "spirl", flag("--through=OUTSIDE/moved", "through"), f"{TRUST}.*/moved"
+    ),
+    Case(
+        "model by module", "spirl", flag("--through=stranger.evil:x", "through"), f"{TRUST}stranger"
+    ),
+    Case(
+        "prior by module",
+        "spirl",
+        flag("--close_to=stranger.evil:x", "close_to"),
+        f"{TRUST}stranger",
+    ),
+    Case(
+        "learner by module", "run", flag("--learner=stranger.evil:x", "learner"), f"{TRUST}stranger"
+    ),
     # a run's folder
     Case("folder by link", "run", link("sac"), "sac is a link"),
     Case("checkpoints by link", "run", link("sac/checkpoints"), "checkpoints is a link"),

@@ -16,23 +16,25 @@ import pytest
 from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeWriter
 from behavior_priors.envs.registry import make_env
-from behavior_priors.learners.sac import SACConfig
+from behavior_priors.methods.agent import build
+from behavior_priors.methods.method import METHODS
+from behavior_priors.methods.presets import PARROT, SPIRL
 from behavior_priors.reports.tables import make_table, read_run
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.workdir import open_workdir
 from behavior_priors.types import UserError
-from experiments import collect, meta_tasks, parrot, spirl
+from experiments import collect, meta_tasks
 from experiments.report import write_report
 from experiments.restore import restore_run
+from experiments.run import task_env
 from launch import sweep
 from tests.data.examples import METADATA, write_dataset
+from tests.experiments.settings import config_of
 from tests.hostile.corpus import CASES, Case
 from tests.hostile.spoil import SECRET, sealed
 
-CONFIG = parrot.ParrotConfig(
-    env="point/dense",
-    methods=("sac",),
-    sac=SACConfig(policy_widths=(4,), critic_widths=(4,)),
+CONFIG = config_of(
+    PARROT, "--env=point/dense", "--methods=sac", "--sac.policy_widths=4", "--sac.critic_widths=4"
 )
 
 
@@ -41,7 +43,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders without fault, by name."""
     root = tmp_path_factory.mktemp("sound")
     run = open_workdir(root / "run", experiment="parrot", flags_text=flags.to_text(CONFIG))
-    _, learner = parrot.make_method("sac", CONFIG, parrot.task_env(CONFIG), None)
+    learner = build("sac", METHODS["sac"], CONFIG, task_env(CONFIG), {}).learner
     shapes = jax.eval_shape(learner.init, jax.random.key(0)).policy
     policy = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), shapes)
     Checkpointer(run / "sac" / "checkpoints").save(300, {"learner": {"policy": policy}})
@@ -49,7 +51,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     open_workdir(
         root / "spirl",
         experiment="spirl",
-        flags_text=flags.to_text(spirl.SpirlConfig(env="point/dense")),
+        flags_text=flags.to_text(config_of(SPIRL, "--env=point/dense", "--skills=./other")),
     )
     write_dataset(root / "dataset")
     finished = open_workdir(
@@ -196,7 +198,7 @@ def test_a_dataset_names_modules_with_consent(copied: Path, canary: Path) -> Non
 
 
 def test_folders_are_read_with_consent(copied: Path) -> None:
-    put(copied / "spirl", f"--skills={copied}/other, one")
+    put(copied / "spirl", f"--through={copied}/other, one")
     with (
         jax.numpy_rank_promotion("allow"),
         pytest.raises(UserError, match=r"add --trust='.*/other, one'$"),
@@ -204,7 +206,7 @@ def test_folders_are_read_with_consent(copied: Path) -> None:
         restore_run(copied / "spirl")
     with (
         jax.numpy_rank_promotion("allow"),
-        pytest.raises(UserError, match=r"other, one/skills/checkpoints holds no checkpoint"),
+        pytest.raises(UserError, match=r"other, one has no flags\.txt"),
     ):
         restore_run(copied / "spirl", trust=(f"{copied}/other", "one"))
 

@@ -220,13 +220,13 @@ def test_a_bound_that_is_counted_once() -> None:
     policy = distributions.policy_distribution(jnp.zeros(10), jnp.zeros(10), 2.0)
     key = jax.random.key(0)
     right, wrong = (
-        entropy_penalty(SACConfig(), spec, bound_once=once).draw(policy, {}, key)[1]
+        entropy_penalty(SACConfig(bound_once=once), spec).draw(policy, {}, key)[1]
         for once in (False, True)
     )
     assert float(wrong - right) == pytest.approx(9 * math.log(2.0), rel=1e-5)
     exact = policy.sample_and_log_prob(seed=key)[1]
     assert right == exact
-    unbounded = entropy_penalty(SACConfig(), ActionSpec(10, None), bound_once=True)
+    unbounded = entropy_penalty(SACConfig(bound_once=True), ActionSpec(10, None))
     free = distributions.policy_distribution(jnp.zeros(10), jnp.zeros(10), None)
     assert unbounded.draw(free, {}, key)[1] == free.sample_and_log_prob(seed=key)[1]
 

@@ -144,7 +144,9 @@ def _spirl() -> Iterator[Case]:
     command = (*_preset("spirl", "maze_quick"), *_SPIRL)
     data = ("experiments.collect", "--env=maze/train", "--episodes=64", "--output=data")
     for method in _METHODS[1:]:
-        whole = (*command, f"--method={method}", "--data=data", "--workdir=run")
+        # a skill counts as its ten steps, an action as one
+        rate = () if method == "ssp" else ("--loop.updates_per_step=0.25",)
+        whole = (*command, *rate, f"--method={method}", "--data=data", "--workdir=run")
         yield Case(f"spirl/{method}", (data, whole, _EVALUATE))
 
 

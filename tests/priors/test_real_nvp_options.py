@@ -111,7 +111,7 @@ def test_padding(size: int) -> None:
     config = dataclasses.replace(TINY, padding=2)
     prior = make_prior(config, size)
     assert (prior.latent_size, prior.action_size) == (size + 2, size)
-    with pytest.raises(UserError, match="needs a prior that can log_prob; real_nvp cannot"):
+    with pytest.raises(UserError, match="needs a prior with a log_prob; real_nvp has none"):
         prior.require("log_prob", "this test")
 
     params = make_params(prior, 4)

@@ -202,11 +202,10 @@ def test_what_is_missing_is_one_line(tmp_path: Path):
     """Through a program, with exit status 2, also where it is installed."""
     code = (
         "import sys; sys.modules['gymnasium_robotics'] = None\n"
-        "from experiments import parrot\n"
-        "from behavior_priors.config import flags\nfrom behavior_priors.programs import entry\n"
+        "from behavior_priors.methods.presets import PARROT\n"
+        "from experiments import run\n"
         f"sys.argv = ['parrot', '--env=kitchen/mixed', '--workdir={tmp_path / 'run'}']\n"
-        "flags.define(parrot.ParrotConfig)\n"
-        "entry.run(parrot.main)\n"
+        "run.start(PARROT)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 2

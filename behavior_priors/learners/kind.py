@@ -1,0 +1,43 @@
+"""What a file of learners tells the registry about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from behavior_priors.learner import Learner, OnPolicyLearner
+from behavior_priors.types import ActionSpec, Observation, ObservationSpec, Params
+
+PriorFn = Callable[[Observation], Any]
+"""`observation -> distribution` over actions, with a `log_prob`; its parameters are fixed."""
+
+
+class Guidance(NamedTuple):
+    """Old behaviour, as a learner is given it.
+
+    Attributes:
+      start: parameters of the policy to start from.
+      prior: what the policy is to stay close to.
+      divergence: how that is measured, a `kl_sac.DivergenceConfig`.
+    """
+
+    start: Params | None = None
+    prior: PriorFn | None = None
+    divergence: Any = None
+
+
+class LearnerKind(NamedTuple):
+    """A learner.
+
+    Attributes:
+      config: its hyper-parameters by default, a frozen dataclass: its fields are the flags.
+      make: `(config, observation_spec, action_spec, guidance) -> learner`.
+      takes: what of a `Guidance` it can use, of `start` and `prior`.
+      on_policy: it learns from what its present policy has just done, and makes an
+        `OnPolicyLearner`.
+    """
+
+    config: Any
+    make: Callable[[Any, ObservationSpec, ActionSpec, Guidance], Learner | OnPolicyLearner]
+    takes: tuple[str, ...] = ()
+    on_policy: bool = False

@@ -1,0 +1,1 @@
+"""Methods are values: which ways old behaviour enters, and what learns."""

@@ -1,0 +1,184 @@
+"""Models of old behaviour, learned from data first, each in a stage with a folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from behavior_priors.config import flags
+from behavior_priors.data.dataset import (
+    check_compatible,
+    load_transitions,
+    load_windows,
+    split_by_episode,
+)
+from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.keys import named_key
+from behavior_priors.methods.settings import ExperimentConfig
+from behavior_priors.priors.gaussian import GaussianConfig
+from behavior_priors.priors.registry import find_model
+from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.run import run_fit
+from behavior_priors.system.own_modules import part_name
+from behavior_priors.training.fit import Data, FitConfig, make_fit
+from behavior_priors.types import ActionSpec, Env, ObservationSpec, Params, Prior, SkillModel
+
+KEYS = {"real_nvp": "prior", "skill_vae": "skills", "gaussian": "clone"}
+"""What the keys of models' training are called where that is not the model's name."""
+
+
+class Stage(NamedTuple):
+    """A model that is to be learned, or that another run has learned.
+
+    Attributes:
+      name: of its folder.
+      config: what the model looks like.
+      model: untrained.
+      fit: its training.
+      source: the folder of the run that has it; None for this one.
+    """
+
+    name: str
+    config: Any
+    model: Prior | SkillModel
+    fit: FitConfig
+    source: Path | None = None
+
+
+class Fitted(NamedTuple):
+    """A model, its parameters, and what it looks like."""
+
+    model: Prior | SkillModel
+    params: Params
+    config: Any
+
+
+def make_stage(name: str, config: Any, env: Env, policy: Any = None) -> Stage:
+    """A model by its name, with the flags that a config has for it.
+
+    Args:
+      name: of the model.
+      config: of the experiment.
+      env: the new task.
+      policy: the config of a learner whose policy starts from the model, which then has its widths
+        and sees what it sees, unless the model's own flags say otherwise.
+
+    Raises:
+      UserError: they do not fit the environment or themselves.
+    """
+    part, model = part_name(name), find_model(name, flag="through")
+    own, fit = getattr(config, part), getattr(config, f"{part}_fit")
+    if policy is not None and isinstance(own, GaussianConfig):
+        own = dataclasses.replace(
+            own,
+            widths=policy.policy_widths if own.widths is None else own.widths,
+            observation=own.observation or policy.policy_observation,
+        )
+    with flags.naming(part, own):
+        made = model.make(own, env.observation_spec, env.action_spec)
+    with flags.naming(f"{part}_fit", fit):
+        make_fit(made, fit)
+    return Stage(part, own, made, fit)
+
+
+def untrained(stage: Stage) -> Fitted:
+    """A model with parameters of the right shapes, for checks."""
+    shapes = jax.eval_shape(stage.model.init, jax.random.key(0))
+    params = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    return Fitted(stage.model, params, stage.config)
+
+
+def load_data(stage: Stage, env: Env, reader: EpisodeReader, seed: int) -> tuple[Data, Data]:
+    """What a model learns from, and what it is judged by: different episodes.
+
+    Raises:
+      UserError: the dataset does not fit the environment, or is too small.
+    """
+    model, spec = stage.model, env.observation_spec
+    names = model.observation or tuple(spec)
+    if not isinstance(model, SkillModel):
+        fraction = stage.fit.validation_fraction
+        return load_for_fit(spec, env.action_spec, reader, names, fraction, seed, env.info)
+    for doubt in check_compatible(reader, {n: spec[n] for n in names}, env.action_spec, env.info):
+        warn_once(doubt)
+    parts = split_by_episode(reader.num_episodes, stage.fit.validation_fraction, seed)
+    # no two pieces of the validation data overlap
+    train, validation = (
+        load_windows(reader, names, model.horizon, part, stride)
+        for part, stride in zip(parts, (1, model.horizon), strict=True)
+    )
+    return jax.tree.map(jnp.asarray, train), jax.tree.map(jnp.asarray, validation)
+
+
+def load_for_fit(
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    reader: EpisodeReader,
+    names: Sequence[str],
+    validation_fraction: float,
+    seed: int,
+    info: Mapping[str, Any] | None = None,
+) -> tuple[Data, Data]:
+    """What a prior over single actions learns from, and what it is judged by.
+
+    Args:
+      observation_spec: of what the prior is for.
+      action_spec: likewise.
+      reader: the dataset.
+      names: the observations that the prior sees; empty for all of the spec's.
+      validation_fraction: of the episodes.
+      seed: of their choice.
+      info: the environment's `Env.info`, which may say what its own actions are.
+
+    Raises:
+      UserError: the dataset does not fit the environment, or is too small.
+    """
+    names = tuple(names) or tuple(observation_spec)
+    seen = {n: observation_spec[n] for n in names}
+    for doubt in check_compatible(reader, seen, action_spec, info):
+        warn_once(doubt)
+    train, validation = (
+        jax.tree.map(jnp.asarray, load_transitions(reader, names, part))
+        for part in split_by_episode(reader.num_episodes, validation_fraction, seed)
+    )
+    return train, validation
+
+
+@functools.cache
+def warn_once(text: str) -> None:
+    """Prints a warning, but no second time: data are looked at before a run and in it."""
+    print(f"warning: {text}", flush=True)
+
+
+def learn_model(
+    stage: Stage, env: Env, reader: EpisodeReader, workdir: Path, config: ExperimentConfig
+) -> tuple[Fitted, dict[str, float]]:
+    """Fits a model in its folder: the parameters that are kept, and how good they are."""
+    state = run_fit(
+        workdir / stage.name,
+        stage.model,
+        stage.fit,
+        *load_data(stage, env, reader, config.seed),
+        named_key(config.seed, "fit", KEYS.get(stage.name, stage.name)),
+        run=config.run,
+        flags=dataclasses.asdict(config),
+    )
+    facts: dict[str, float] = {
+        f"{stage.name}/validation_loss": float(state.best_loss),
+        f"{stage.name}/kept_step": int(state.best_step),
+    }
+    return Fitted(stage.model, state.best_params, stage.config), facts
+
+
+def restore_model(stage: Stage, workdir: Path) -> Fitted:
+    """The model that `learn_model` left in its folder."""
+    target = jax.eval_shape(stage.model.init, jax.random.key(0))
+    folder = (stage.source or workdir) / stage.name
+    restored = Checkpointer(folder / "checkpoints").restore_part("best_params", target)
+    return Fitted(stage.model, restored.state, stage.config)

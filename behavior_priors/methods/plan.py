@@ -1,0 +1,89 @@
+"""The plan of a run: its methods, the models that they need, and whether all of it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from behavior_priors.config import flags
+from behavior_priors.config.checks import check_ranges
+from behavior_priors.data.dataset import split_by_episode
+from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.learners.parts import resolve_names
+from behavior_priors.methods import learning, models, others
+from behavior_priors.methods.agent import build
+from behavior_priors.methods.method import Method
+from behavior_priors.methods.settings import (
+    ExperimentConfig,
+    chosen_methods,
+    is_folder,
+    learned_models,
+)
+from behavior_priors.runs.run import check_run_config
+from behavior_priors.system.own_modules import part_name
+from behavior_priors.types import Env
+
+
+class Plan(NamedTuple):
+    """The methods of a run and the models that they need, by their names."""
+
+    methods: dict[str, Method]
+    stages: dict[str, models.Stage]
+
+    def learned(self) -> dict[str, models.Stage]:
+        """The models that this run learns."""
+        return {name: x for name, x in self.stages.items() if x.source is None}
+
+    def through(self) -> tuple[str, ...]:
+        """The models that methods act through."""
+        names = (x.through for x in self.methods.values() if x.through is not None)
+        return tuple(dict.fromkeys(names))
+
+
+def stages_of(
+    methods: Mapping[str, Method], config: ExperimentConfig, env: Env
+) -> dict[str, models.Stage]:
+    """The models that methods need, by the names that they have for them."""
+    starting = {}
+    for method in methods.values():
+        part = part_name(method.learner)
+        if method.start_from is not None:
+            starting[method.start_from] = policy = getattr(config, part)
+            with flags.naming(part, policy):
+                resolve_names(policy.policy_observation, env.observation_spec, "policy_observation")
+    stages = {
+        name: models.make_stage(name, config, env, starting.get(name))
+        for name in learned_models(methods)
+    }
+    for method in methods.values():
+        for way, name in method.parts():
+            if is_folder(name) and name not in stages:
+                stages[name] = others.stage_of(way, name, env)
+    return stages
+
+
+def prepare(config: ExperimentConfig, env: Env) -> Plan:
+    """The plan of a run; refuses now what a stage would refuse minutes later.
+
+    Raises:
+      UserError: something does not fit.
+    """
+    methods = chosen_methods(config)
+    with flags.naming("", config):
+        check_ranges(config)
+    with flags.naming("run", config.run):
+        check_run_config(config.run)
+    stages = stages_of(methods, config, env)
+    for stage in Plan(methods, stages).learned().values():
+        if config.data is not None:
+            models.load_data(stage, env, EpisodeReader(config.data), config.seed)
+        else:
+            split_by_episode(config.data_episodes, stage.fit.validation_fraction, config.seed)
+    imagined = {
+        name: models.restore_model(stage, stage.source) if stage.source else models.untrained(stage)
+        for name, stage in stages.items()
+    }
+    for name, method in methods.items():
+        agent = build(name, method, config, env, imagined)
+        learning.make_loop_of(config, agent)
+    return Plan(methods, stages)

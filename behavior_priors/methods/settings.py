@@ -1,0 +1,197 @@
+"""The flags of an experiment: its own, and those of the parts that its methods are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from behavior_priors.config.ranges import Episodes, EpisodesOrZero, FewOrZero, Seed, TwoOrMore
+from behavior_priors.config.sections import with_sections
+from behavior_priors.learners.kl_sac import DivergenceConfig
+from behavior_priors.learners.registry import LEARNERS, find_learner
+from behavior_priors.methods.method import METHODS, NONE, WAYS, Latents, Method
+from behavior_priors.priors.registry import MODELS, find_model
+from behavior_priors.runs.run import RunConfig
+from behavior_priors.system.own_modules import part_name
+from behavior_priors.training.fit import FitConfig
+from behavior_priors.training.loop import LoopConfig
+from behavior_priors.training.on_policy import OnPolicyConfig
+from behavior_priors.types import UserError
+
+AS_THE_METHOD = "method"
+"""How a command line says that a part is what the method has."""
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """The experiment's own flags.
+
+    Attributes:
+      env: the new task.
+      methods: what to train.
+      through: the model to act through, a name, MODULE:NAME or the folder of a run that has one;
+        none for no such model, method for the method's own.
+      close_to: likewise, the prior to stay close to; through.prior for the one over its latents.
+      start_from: likewise, the prior that the policy starts as.
+      learner: what learns, a name or MODULE:NAME; method for the method's own.
+      data_env: where demonstrations are collected; none for the training tasks of env's family, or,
+        where it has none, for env itself.
+      report_env: where policies that have learned nothing are judged; none for the family's test
+        tasks, or env itself.
+      engine: physics engine; auto takes the fastest one of this machine.
+      reward: of the new task, sparse or dense in grasp/; none for the environment's own.
+      seed: of everything random.
+      workdir: folder of the run; none for a place of its own under runs/.
+      data: a dataset to use; none to collect one in the workdir.
+      data_episodes: demonstrations to collect.
+      report_episodes: episodes in which policies that have learned nothing are judged; 0 for no
+        report.
+      eval_episodes: episodes of the final evaluation.
+      video_episodes: episodes in the video; 0 for no video.
+      run: what is written, and when.
+    """
+
+    env: str = "grasp/mug"
+    methods: tuple[str, ...] = ("parrot",)
+    through: str = AS_THE_METHOD
+    close_to: str = AS_THE_METHOD
+    start_from: str = AS_THE_METHOD
+    learner: str = AS_THE_METHOD
+    data_env: str | None = None
+    report_env: str | None = None
+    engine: str = "auto"
+    reward: str | None = None
+    seed: Seed = 0
+    workdir: str | None = None
+    data: str | None = None
+    data_episodes: TwoOrMore = 3_000
+    report_episodes: EpisodesOrZero = 500
+    eval_episodes: Episodes = 400
+    video_episodes: FewOrZero = 4
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+@dataclass(frozen=True)
+class ThroughSettings:
+    """Flags of a method that acts through a model.
+
+    Attributes:
+      latents: how its latents are chosen.
+    """
+
+    latents: Latents = field(default_factory=Latents)
+
+
+@dataclass(frozen=True)
+class CloseSettings:
+    """Flags of a method that stays close to a prior.
+
+    Attributes:
+      divergence: how close.
+    """
+
+    divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
+
+
+@dataclass(frozen=True)
+class ThroughAndCloseSettings(CloseSettings, ThroughSettings):
+    """Flags of a method that does both."""
+
+
+def chosen_methods(config: ExperimentConfig) -> dict[str, Method]:
+    """The methods that a command line asks for, by their names.
+
+    Raises:
+      UserError: it names none, one twice, or one that there is not.
+    """
+    given = ",".join(config.methods)
+    known = f"use some of: {', '.join(METHODS)}"
+    if not config.methods or len(set(config.methods)) < len(config.methods):
+        raise UserError(f"--methods={given} names none, or one twice; {known}")
+    for name in config.methods:
+        if name not in METHODS:
+            raise UserError(f"--methods={name} is unknown; {known}")
+    changes: dict[str, Any] = {
+        way: None if (value := getattr(config, way)) == NONE else value
+        for way in WAYS
+        if getattr(config, way) != AS_THE_METHOD
+    }
+    if changes.get("learner", "") is None:
+        raise UserError("--learner=none: something has to learn; leave it out")
+    methods = {n: dataclasses.replace(METHODS[n], **changes) for n in config.methods}
+    for name, method in methods.items():
+        if name in LEARNERS and method_sections(name, method):
+            raise UserError(
+                f"--methods={name} has no part that --through could name; give --methods=own"
+            )
+    return methods
+
+
+def is_folder(model: str) -> bool:
+    """Whether a model's name is the folder of a run that has it."""
+    if "/" in model or model.startswith("."):
+        return True
+    try:
+        return Path(model).is_dir()
+    except OSError:  # no folder can be called so
+        return False
+
+
+def learned_models(methods: Mapping[str, Method]) -> tuple[str, ...]:
+    """The models that are to be learned from data, each once."""
+    names = dict.fromkeys(name for method in methods.values() for _, name in method.parts())
+    return tuple(name for name in names if not is_folder(name))
+
+
+def config_class(config: ExperimentConfig) -> type[ExperimentConfig]:
+    """The flags of an experiment with these methods.
+
+    Raises:
+      UserError: as `chosen_methods`, or a part is not there.
+    """
+    methods = chosen_methods(config)
+    parts: dict[str, Any] = {}
+    for name in learned_models(methods):
+        parts |= model_sections(name)
+    for method in methods.values():
+        parts |= learner_sections(method.learner)
+    for name, method in methods.items():
+        parts |= method_sections(name, method)
+    return with_sections(ExperimentConfig, parts)
+
+
+def model_sections(name: str) -> dict[str, Any]:
+    """A model's flags, and those of its training."""
+    model, part = find_model(name, flag="through"), part_name(name)
+    return {part: model.config, f"{part}_fit": FitConfig(**model.fit)}
+
+
+def learner_sections(name: str) -> dict[str, Any]:
+    """A learner's flags, and those of the experience that it feeds on."""
+    kind = find_learner(name, flag="learner")
+    feeds: Any = {"on_policy": OnPolicyConfig()} if kind.on_policy else {"loop": LoopConfig()}
+    return {part_name(name): kind.config} | feeds
+
+
+def method_sections(name: str, method: Method) -> dict[str, Any]:
+    """A method's own flags: of its latents, of its divergence."""
+    if method.through is not None and method.close_to is not None:
+        return {name: ThroughAndCloseSettings(latents=method.latents)}
+    if method.through is not None:
+        return {name: ThroughSettings(method.latents)}
+    return {} if method.close_to is None else {name: CloseSettings()}
+
+
+def every_section() -> dict[str, Any]:
+    """The flags of all parts that have a name here, whatever is chosen."""
+    parts: dict[str, Any] = {}
+    for model in MODELS:
+        parts |= model_sections(model)
+    for learner in LEARNERS:
+        parts |= learner_sections(learner)
+    for name, method in METHODS.items():
+        parts |= method_sections(name, method)
+    return parts

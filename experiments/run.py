@@ -1,0 +1,224 @@
+"""Any prior, any learner, any environment: learn from demonstrations, then learn a new task.
+
+    python -m experiments.run --methods=parrot,bc_sac,sac --env=grasp/mug
+    python -m experiments.run --methods=own --through=real_nvp --learner=ppo --env=maze/test --help
+
+A method is a choice of ways in which old behaviour enters (`behavior_priors.methods.method`), and
+only the chosen parts have flags. The same command continues a run that was killed. Stages are
+folders of the workdir: `data/`, one for each model that is learned from data, and one for each
+method; results are in `summary.json`, `figures/` and `videos/`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from behavior_priors.config import flags
+from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.envs.registry import make_env
+from behavior_priors.keys import named_key
+from behavior_priors.methods import learning, models, untaught
+from behavior_priors.methods.agent import build
+from behavior_priors.methods.command_line import Preset, declare, read_run
+from behavior_priors.methods.demonstrations import (
+    check_demonstrator,
+    get_demonstrations,
+    related_env,
+)
+from behavior_priors.methods.plan import Plan, prepare, stages_of
+from behavior_priors.methods.presets import RUN, find_preset
+from behavior_priors.methods.settings import (
+    ExperimentConfig,
+    chosen_methods,
+    config_class,
+)
+from behavior_priors.programs import entry
+from behavior_priors.programs.progress import Stopwatch, format_seconds
+from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
+from behavior_priors.types import Env
+from experiments import pictures
+
+
+def read(owner: str, path: Path, trust: Sequence[str]) -> ExperimentConfig:
+    """The config of a run, from its own flags."""
+    preset = find_preset(owner)
+    assert preset is not None
+    return read_run(preset, path, trust)
+
+
+def methods_of(config: ExperimentConfig) -> tuple[str, ...]:
+    """What a run trains."""
+    return tuple(chosen_methods(config))
+
+
+def task_env(config: ExperimentConfig) -> Env:
+    """The new task."""
+    return make_env(config.env, engine=config.engine, reward=config.reward)
+
+
+def main(preset: Preset = RUN) -> None:
+    """Runs the experiment that the command line describes."""
+    config = flags.read(config_class(flags.read(ExperimentConfig)))
+    # everything that can be refused is refused before anything is written
+    env = task_env(config)
+    plan = prepare(config, env)
+    data_env, report_env = places(config, env, plan)
+    workdir = open_workdir(
+        config.workdir or _workdir(config, preset),
+        experiment=preset.owner,
+        flags_text=flags.to_text(config),
+        may_differ=("workdir", "video_episodes"),
+    )
+    watch = Stopwatch()
+    fitted, results = learn_from_data(config, env, data_env, plan, workdir, watch)
+    results |= judge_models(config, env, report_env, plan, fitted, workdir, watch)
+    trained = {}
+    for name, method in plan.methods.items():
+        agent = build(name, method, config, env, fitted)
+        trained[name], scores = learning.learn(name, config, agent, workdir, watch)
+        results |= scores
+    with watch.span("pictures"):
+        pictures.learning_curves([workdir], workdir / "figures", config.methods, env)
+        if config.video_episodes:
+            shown = {name: (x.env, x.learner, x.policy) for name, x in trained.items()}
+            video_key = named_key(config.seed, "video")
+            pictures.videos(workdir / "videos", shown, video_key, config.video_episodes)
+    results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
+    results["wall_seconds/total"] = sum(watch.seconds().values())
+    path = write_summary(workdir, results, seed=config.seed, engine=env.info.get("engine", "none"))
+    print(f"done in {format_seconds(results['wall_seconds/total'])}; see {path}", flush=True)
+
+
+class Places(NamedTuple):
+    """Where demonstrations are collected, if any are, and where chance is judged."""
+
+    data_env: Env | None
+    report_env: Env
+
+
+def places(config: ExperimentConfig, env: Env, plan: Plan) -> Places:
+    """The environments beside the new task.
+
+    Raises:
+      UserError: one does not go with it, or nothing demonstrates there.
+    """
+    seen = [stage.model.observation for stage in plan.stages.values()]
+    data_env, report_env = None, env
+    if plan.learned() and config.data is None:
+        data_env = related_env(env, "data_env", config.data_env, config.engine, *seen)
+        check_demonstrator(data_env)
+    if plan.through() and config.report_episodes:
+        report_env = related_env(env, "report_env", config.report_env, config.engine, *seen)
+    return Places(data_env, report_env)
+
+
+def learn_from_data(
+    config: ExperimentConfig,
+    env: Env,
+    data_env: Env | None,
+    plan: Plan,
+    workdir: Path,
+    watch: Stopwatch,
+) -> tuple[dict[str, models.Fitted], dict[str, float]]:
+    """The models that methods need, learned or restored, and how well that went."""
+    results: dict[str, float] = {}
+    fitted = {
+        name: models.restore_model(stage, workdir)
+        for name, stage in plan.stages.items()
+        if stage.source is not None
+    }
+    if plan.learned():
+        with watch.span("collect"):
+            reader = _demonstrations(config, data_env, workdir)
+        results["data/episodes"] = reader.num_episodes
+    for name, stage in plan.learned().items():
+        with watch.span(stage.name):
+            fitted[name], facts = models.learn_model(stage, env, reader, workdir, config)
+        results |= facts
+    return fitted, results
+
+
+def judge_models(
+    config: ExperimentConfig,
+    env: Env,
+    report_env: Env,
+    plan: Plan,
+    fitted: Mapping[str, models.Fitted],
+    workdir: Path,
+    watch: Stopwatch,
+) -> dict[str, float]:
+    """How good models are before anything is learned with them: clones, and chance."""
+    results: dict[str, float] = {}
+    with watch.span("evaluate"):
+        for name in [x for x in plan.stages if x not in plan.through()]:
+            results |= untaught.evaluate_clone(
+                plan.stages[name].name,
+                fitted[name],
+                env,
+                learning.evaluation_key(config.seed),
+                config.eval_episodes,
+            )
+    if plan.through() and config.report_episodes:
+        with watch.span("report"):
+            known = [fitted[name] for name in plan.through()]
+            results |= _report(config, env, report_env, known, workdir)
+    return results
+
+
+def restore(
+    config: ExperimentConfig, workdir: Path, methods: Sequence[str]
+) -> dict[str, learning.Trained]:
+    """What some of a run's methods have learned, from its folder."""
+    env = task_env(config)
+    chosen = {name: x for name, x in chosen_methods(config).items() if name in methods}
+    stages = stages_of(chosen, config, env)
+    fitted = {name: models.restore_model(stage, workdir) for name, stage in stages.items()}
+    return {
+        name: learning.restore_trained(workdir / name, build(name, method, config, env, fitted))
+        for name, method in chosen.items()
+    }
+
+
+def _workdir(config: ExperimentConfig, preset: Preset) -> Path:
+    """Where a run lies unless it is told: the same place for the same command."""
+    default = default_workdir(preset.owner, flags.preset(), config.seed)
+    return default.parent / "+".join(config.methods) / default.name if preset.by_method else default
+
+
+def _demonstrations(config: ExperimentConfig, data_env: Env | None, workdir: Path) -> EpisodeReader:
+    if config.data is not None:
+        return EpisodeReader(config.data)
+    assert data_env is not None
+    return get_demonstrations(data_env, workdir / "data", config.data_episodes, config.seed)
+
+
+def _report(
+    config: ExperimentConfig,
+    env: Env,
+    report_env: Env,
+    through: Sequence[models.Fitted],
+    workdir: Path,
+) -> dict[str, float]:
+    """What acting by chance leads to, with each model and without, and figures of the first."""
+    policies = {}
+    for number, fitted in enumerate(through):
+        for label, policy in untaught.untaught(fitted, env, report_env).items():
+            policies[f"{fitted.model.name}/{label}" if number else label] = policy
+    policies["random"] = (report_env, untaught.uniform_actions(report_env))
+    key = named_key(config.seed, "picture")
+    pictures.maze_paths(workdir / "figures", policies, key)
+    pictures.gripper_paths(workdir / "figures", env, through[0], key)
+    report_key = named_key(config.seed, "report")
+    return untaught.report_policies(policies, report_key, config.report_episodes)
+
+
+def start(preset: Preset) -> NoReturn:
+    """The program, with a preset's choices."""
+    entry.run(lambda: main(preset), functools.partial(declare, preset))
+
+
+if __name__ == "__main__":
+    start(RUN)
