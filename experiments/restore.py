@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 
 from behavior_priors.evaluation.evaluate import EvaluateFn, make_evaluate, policy_of
 from behavior_priors.methods.learning import Trained
-from behavior_priors.runs.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
-from behavior_priors.system.foreign_files import check_folder
+from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
 from experiments import pearl, pictures, run
 
@@ -48,13 +47,7 @@ def restore_run(
     Raises:
       UserError: there is no such run, method or checkpoint, or its flags name what they may not.
     """
-    if not (workdir / FLAGS_FILE).is_file():
-        raise UserError(f"--checkpoint={workdir} has no {FLAGS_FILE}; give the workdir of a run")
-    try:
-        check_folder(workdir, depth=WORKDIR_DEPTH)
-        owner = read_owner(workdir)
-    except UserError as error:
-        raise UserError(f"--checkpoint={workdir} cannot be read: {error}") from None
+    owner = owner_of(workdir, f"--checkpoint={workdir}")
     if owner not in EXPERIMENTS:
         raise UserError(
             f"--checkpoint={workdir} is not a run of {' or '.join(EXPERIMENTS)} but of {owner}; "

@@ -70,7 +70,7 @@ def main(preset: Preset = RUN) -> None:
         config.workdir or _workdir(config, preset),
         experiment=preset.owner,
         flags_text=flags.to_text(config),
-        may_differ=("workdir", "video_episodes"),
+        may_differ=("workdir", "video_episodes", "trust"),
     )
     watch = Stopwatch()
     fitted, results = learn_from_data(config, env, data_env, plan, workdir, watch)

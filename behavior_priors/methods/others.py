@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from behavior_priors.methods.command_line import read_run
 from behavior_priors.methods.models import Stage, make_stage
 from behavior_priors.methods.presets import find_preset
 from behavior_priors.methods.settings import ExperimentConfig, chosen_methods, is_folder
-from behavior_priors.runs.workdir import FLAGS_FILE, WORKDIR_DEPTH, read_owner
-from behavior_priors.system.foreign_files import check_folder
-from behavior_priors.system.trust import allow_path
+from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
+from behavior_priors.system.trust import FromFile, allow_path
 from behavior_priors.types import Env, UserError
 
 
-def stage_of(way: str, folder: str, env: Env) -> Stage:
+def stage_of(way: str, folder: str, env: Env, trust: Sequence[str] = ()) -> Stage:
     """The model of another run that a flag names.
 
     Args:
       way: the flag: a run with several models is asked for the one that enters so there.
       folder: of the run.
       env: the new task.
+      trust: modules that the run's flags may name; those that a file lists count for nothing.
 
     Raises:
       UserError: there is no such run, it has no such model, or its model does not fit the task.
     """
     given, workdir = f"--{way}={folder}", allow_path(folder)
-    config = read_experiment(workdir, given)
+    allowed = [name for name in trust if not isinstance(name, FromFile)]
+    if isinstance(folder, FromFile):
+        allowed += folder.trust
+    config = read_experiment(workdir, given, allowed)
     methods = chosen_methods(config).values()
-    names = {name for method in methods for _, name in method.parts()}
-    if len(names) > 1:
+    every = {name for method in methods for _, name in method.parts()}
+    names = every
+    if len(every) > 1:
         names = {name for method in methods for there, name in method.parts() if there == way}
     if len(names) != 1:
-        there = ", ".join(sorted(names)) or "no model"
+        there = ", ".join(sorted(every)) or "no model"
         raise UserError(f"{given}: the run has {there}, and one has to be meant; give another run")
     (name,) = names
     if is_folder(name):
@@ -43,24 +48,19 @@ def stage_of(way: str, folder: str, env: Env) -> Stage:
         raise UserError(f"{given}: {str(error).removeprefix('--')}") from None
 
 
-def read_experiment(workdir: Path, given: str) -> ExperimentConfig:
+def read_experiment(workdir: Path, given: str, trust: Sequence[str]) -> ExperimentConfig:
     """The flags of another run.
 
     Args:
       workdir: its folder.
       given: the flag that names it, for messages.
+      trust: modules that its flags may name.
 
     Raises:
       UserError: the folder is no run of an experiment with methods.
     """
-    if not (workdir / FLAGS_FILE).is_file():
-        raise UserError(f"{given} has no {FLAGS_FILE}; give the workdir of a run")
-    try:
-        check_folder(workdir, depth=WORKDIR_DEPTH)
-        owner = read_owner(workdir)
-    except UserError as error:
-        raise UserError(f"{given} cannot be read: {error}") from None
+    owner = owner_of(workdir, given)
     preset = find_preset(owner)
     if preset is None:
         raise UserError(f"{given} is a run of {owner}, which has no such models; give another run")
-    return read_run(preset, workdir / FLAGS_FILE)
+    return read_run(preset, workdir / FLAGS_FILE, trust)

@@ -58,7 +58,7 @@ def stages_of(
     for method in methods.values():
         for way, name in method.parts():
             if is_folder(name) and name not in stages:
-                stages[name] = others.stage_of(way, name, env)
+                stages[name] = others.stage_of(way, name, env, config.trust)
     return stages
 
 

@@ -37,6 +37,8 @@ class ExperimentConfig:
       close_to: likewise, the prior to stay close to; through.prior for the one over its latents.
       start_from: likewise, the prior that the policy starts as.
       learner: what learns, a name or MODULE:NAME; method for the method's own.
+      trust: modules that the flags of a run may name whose folder is given for a model; see
+        docs/trust.md.
       data_env: where demonstrations are collected; none for the training tasks of env's family, or,
         where it has none, for env itself.
       report_env: where policies that have learned nothing are judged; none for the family's test
@@ -60,6 +62,7 @@ class ExperimentConfig:
     close_to: str = AS_THE_METHOD
     start_from: str = AS_THE_METHOD
     learner: str = AS_THE_METHOD
+    trust: tuple[str, ...] = ()
     data_env: str | None = None
     report_env: str | None = None
     engine: str = "auto"

@@ -112,6 +112,25 @@ def read_owner(workdir: Path) -> str:
     return read_flag_file(workdir / FLAGS_FILE).owner
 
 
+def owner_of(workdir: Path, given: str) -> str:
+    """The experiment whose run a folder is, for a program that is to read it.
+
+    Args:
+      workdir: the folder.
+      given: the flag that names it, for messages.
+
+    Raises:
+      UserError: it is no run's, or cannot be read.
+    """
+    if not (workdir / FLAGS_FILE).is_file():
+        raise UserError(f"{given} has no {FLAGS_FILE}; give the workdir of a run")
+    try:
+        check_folder(workdir, depth=WORKDIR_DEPTH)
+        return read_owner(workdir)
+    except UserError as error:
+        raise UserError(f"{given} cannot be read: {error}") from None
+
+
 def write_json_atomic(path: Path, value: Any) -> None:
     """Writes a value as JSON, as `files.write_atomically` does.
 
