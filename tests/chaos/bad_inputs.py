@@ -23,6 +23,7 @@ from behavior_priors.config import ranges
 from behavior_priors.methods.command_line import Preset, renamed
 from behavior_priors.methods.method import METHODS
 from behavior_priors.methods.settings import ExperimentConfig
+from tests.chaos.bad_flags import MEANINGLESS, NO_FLAGS
 from tests.experiments.forks import Forks
 from tests.experiments.runs import Result
 from tests.experiments.settings import config_of
@@ -65,7 +66,6 @@ WITHOUT_DEFAULT = {program for program in REQUIRED if ALL_METHODS not in REQUIRE
 
 NOT_NUMBERS = ("nan", "inf", "-inf", "1e39", "-1e39", "", "x", "9" * 400)
 NOT_INTEGERS = ("1.5", "4294967296", "99999999999999999999")
-LONG = "a" * 300
 
 
 class Flag(NamedTuple):
@@ -160,155 +160,6 @@ def _names_now(program: str, argument: str) -> list[str]:
 
 def _name(argument: str) -> str:
     return argument.partition("=")[0]
-
-
-NO_FLAGS = {
-    "--nope=1": "nope",
-    "stray": "stray",
-    "--flagfile=nope.flags": "--flagfile=nope.flags",
-    "--flagfile=.": "--flagfile=.",
-    "--seed": "seed",
-}
-"""Command lines that no program takes, and what the error names of them."""
-
-LEARNING = (
-    "--env=nope",
-    "--env=nope/x",
-    "--env=",
-    "--env=grasp/",
-    f"--env=grasp/{LONG}",
-    "--env=point/dense?nope=1",
-    "--env=no_module:x",
-    "--env=os:x",
-    "--engine=nope",
-    "--run.checkpoint_every=0",
-    "--workdir=/dev/null",
-    f"--workdir={LONG}",
-    "--workdir=/proc/nope",
-)
-
-MEANINGLESS: dict[str, tuple[str, ...]] = {
-    "experiments.run": (
-        *LEARNING,
-        "--methods=nope",
-        "--methods=sac --through=real_nvp",
-        "--methods=own --through=nope",
-        "--methods=own --through=nowhere:x",
-        "--methods=own --through=os:path",
-        "--methods=own --through=./nope",
-        "--methods=own --through=/dev/null",
-        f"--methods=own --through={LONG}",
-        "--methods=own --close_to=through.prior",
-        "--methods=own --start_from=through.prior",
-        "--methods=own --start_from=skill_vae",
-        "--methods=own --through=real_nvp --start_from=gaussian",
-        "--methods=own --learner=ppo --close_to=gaussian",
-        "--learner=none",
-        "--learner=nope",
-        "--learner=os:path",
-        "--parrot.latents.max_log_std=-10",
-    ),
-    "experiments.parrot": (
-        *LEARNING,
-        "--methods=",
-        "--methods=sac,sac",
-        "--methods=ppo",
-        "--data_env=nope/x",
-        "--report_env=nope/x",
-        "--reward=big",
-        "--data=nope",
-        "--data=/dev/null",
-        f"--data={LONG}",
-        "--env=point/dense --flow.observation=nope",
-        "--sac.policy_observation=nope",
-        "--sac.min_log_std=3",
-        "--loop.steps=100",
-        "--loop.epoch_steps=100",
-        "--loop.updates_per_step=0.3",
-        "--loop.replay_capacity=1",
-        "--fit.steps=7",
-        "--flow.couplings=1",
-        "--latent_max_log_std=-10",
-    ),
-    "experiments.spirl": (
-        *LEARNING,
-        "--method=nope",
-        "--skills=nope",
-        "--skills=/dev/null",
-        f"--skills={LONG}",
-        "--data=nope",
-        "--skill.prior_objective=forward --skill.prior=mixture",
-        "--skill.decoder_observation=nope",
-        "--fit.steps=7",
-        "--method=bc_ppo --clone.observation=nope",
-        "--method=bc_ppo --ppo.min_log_std=3",
-    ),
-    "experiments.pearl": (
-        *LEARNING,
-        "--env=maze/test",
-        "--context.observation=nope",
-        "--sac.critic_observation=nope",
-        "--loop.iterations=3",
-        "--loop.prior_steps=7",
-        "--loop.tasks_per_iteration=81",
-        "--adapt.exploration=3",
-    ),
-    "experiments.collect": (
-        "--env=nope/x",
-        "--env=point/dense?goals=nope",
-        "--env=grasp/mug --engine=nope",
-        "--checkpoint=nope",
-        "--checkpoint=/dev/null",
-        "--env=grasp/mug --output=/dev/null",
-        f"--env=grasp/mug --output={LONG}",
-    ),
-    "experiments.compare_engines": (
-        "--env=maze/test",
-        "--env=grasp/nope",
-        "--engines=c",
-        "--engines=c,nope",
-        "--engines=c,c,c",
-    ),
-    "experiments.convert": (
-        "--input=nope",
-        "--input=/dev/null",
-        f"--input={LONG}",
-        "--observation==",
-        "--observation=a=b[1",
-    ),
-    "experiments.demonstrator": ("--env=nope/x", "--env=grasp/nope", "--engine=nope"),
-    "experiments.evaluate": ("--checkpoint=nope", "--checkpoint=/dev/null", f"--checkpoint={LONG}"),
-    "experiments.fit": (
-        "--priors=",
-        "--priors=nope",
-        "--data=nope",
-        "--data=/dev/null",
-        f"--data={LONG}",
-    ),
-    "experiments.report": (
-        "--workdirs=",
-        "--workdirs=nope",
-        "--workdirs=nope*",
-        f"--workdirs={LONG}",
-    ),
-    "launch.sweep": (
-        "--experiment=nope",
-        "--experiment=nope.x",
-        "--experiment=..",
-        "--flagfiles=nope.flags",
-        "--flagfiles=.",
-        "--seeds=",
-        "--seeds=0,0",
-        "--overrides=env=x",
-        "--overrides=--seed=1",
-        "--overrides=--flagfile=x",
-        "--cores_per_job=9999",
-        "--memory_gb_per_job=99999",
-        "--root=/dev/null",
-        f"--root={LONG}",
-    ),
-}
-"""Values that are of the right type, and mean nothing; the last one is what is to be named."""
 
 
 def complaint(bad: Bad, result: Result, folder: Path) -> str | None:
