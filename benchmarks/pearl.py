@@ -23,7 +23,7 @@ import numpy as np
 from behavior_priors.distributions import policy_distribution
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlState, make_pearl
-from behavior_priors.priors.context_encoder import make_context_encoder
+from behavior_priors.priors.product_of_gaussians import make_product_of_gaussians
 from behavior_priors.types import (
     ActionSpec,
     ArraySpec,
@@ -133,7 +133,7 @@ def make_drawn(
     configs: Configs, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> tuple[MetaLearner, PearlState]:
     """The learner of any environment, and a state of arbitrary parameters."""
-    encoder = make_context_encoder(configs.context, observation_spec, action_spec)
+    encoder = make_product_of_gaussians(configs.context, observation_spec, action_spec)
     learner = make_pearl(configs.pearl, configs.sac, encoder, observation_spec, action_spec)
     state = learner.init(jax.random.key(1))
     rest = dataclasses.replace(

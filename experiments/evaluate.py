@@ -75,7 +75,7 @@ def main() -> None:
         print(f"note: {error}", file=sys.stderr)
     if config.video:
         video_key = named_key(seed, "video")
-        run.videos(workdir / "videos", run.methods, video_key, config.video_episodes)
+        run.film(workdir / "videos", video_key, config.video_episodes)
         print(f"videos in {workdir / 'videos'}")
 
 

@@ -35,7 +35,7 @@ from behavior_priors.reports.tables import (
     to_markdown,
 )
 from behavior_priors.runs.metrics import LARGEST, read_jsonl
-from behavior_priors.runs.workdir import ADAPTATION_FILE, FLAGS_FILE
+from behavior_priors.runs.workdir import ADAPTATION_FILE, FLAGS_FILE, ORACLE_FILE
 from behavior_priors.system.files import write_atomically
 from behavior_priors.system.texts import printable
 from behavior_priors.types import UserError
@@ -156,23 +156,20 @@ def find_adaptations(table: Table) -> Adaptations:
     envs: set[str | None] = set()
     for row in table.rows:
         for run in row.runs:
-            path = run.workdir / ADAPTATION_FILE
-            if not path.exists():
+            paths = sorted(run.workdir.glob(f"*/{ADAPTATION_FILE}"))
+            if not paths:
                 continue
-            try:
-                file = Shard(path)
-            except UserError as error:
-                raise UserError(f"{path} cannot be read; run the experiment again") from error
-            kept = _read_returns(file, "test_returns", 3).mean(axis=1)
-            if "oracle_returns" in file.arrays:
-                oracles.append(_read_returns(file, "oracle_returns", 1))
-            tables = returns.setdefault(_label(run.experiment, row, table), [])
-            if tables and tables[0].shape[1] != kept.shape[1]:
-                raise UserError(
-                    f"{path} has {kept.shape[1]} trajectories, other runs of its row have "
-                    f"{tables[0].shape[1]}; do not --ignore adapt.trajectories"
-                )
-            tables.append(kept)
+            for path in paths:
+                kept = _read_returns(path, "test_returns", 3).mean(axis=1)
+                tables = returns.setdefault(_label(path.parent.name, row, table), [])
+                if tables and tables[0].shape[1] != kept.shape[1]:
+                    raise UserError(
+                        f"{path} has {kept.shape[1]} trajectories, other runs of its row have "
+                        f"{tables[0].shape[1]}; do not --ignore adapt.trajectories"
+                    )
+                tables.append(kept)
+            if (path := run.workdir / ORACLE_FILE).exists():
+                oracles.append(_read_returns(path, "returns", 1))
             explored.add(run.flags.get("adapt.exploration", "0"))
             envs.add(run.flags.get("env"))
     return Adaptations(
@@ -186,7 +183,11 @@ def _as_count(text: str) -> int:
     return int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 0
 
 
-def _read_returns(file: Shard, name: str, axes: int) -> np.ndarray:
+def _read_returns(path: Path, name: str, axes: int) -> np.ndarray:
+    try:
+        file = Shard(path)
+    except UserError as error:
+        raise UserError(f"{path} cannot be read; run the experiment again") from error
     stored = file.arrays.get(name)
     if stored is None or len(stored.shape) != axes or stored.dtype.kind != "f":
         raise UserError(f"{file.path} cannot be read, it has no returns; run the experiment again")

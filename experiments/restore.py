@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from behavior_priors.evaluation.evaluate import EvaluateFn, make_evaluate, policy_of
+from behavior_priors.evaluation.evaluate import EvaluateFn, policy_of
+from behavior_priors.methods import learning, models
+from behavior_priors.methods.agent import build
+from behavior_priors.methods.command_line import read_run
 from behavior_priors.methods.learning import Trained
+from behavior_priors.methods.plan import stages_of, tasks_of_run
+from behavior_priors.methods.presets import PRESETS, find_preset
+from behavior_priors.methods.settings import ExperimentConfig, chosen_methods
+from behavior_priors.methods.tasks import SplitTasks, read_tasks, task_env
+from behavior_priors.reports import method_pictures
 from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
-from experiments import pearl, pictures, run
-
-EXPERIMENTS: Mapping[str, Any] = {"run": run, "parrot": run, "spirl": run, "pearl": pearl}
-"""Programs by what their runs are called. Each has `METHODS`, `read(owner, path, trust)`,
-`task_env(config)` and `restore`; and where a number of episodes of one task is not what it is
-judged and shown by, `evaluation(config, workdir, trained, episodes)` and `videos(config, workdir,
-folder, trained, key, episodes)`."""
 
 
 class RestoredRun(NamedTuple):
-    """A run's flags, the task, what each method has learned, how that is judged and shown."""
+    """A run's flags, its task or tasks, and what each method has learned."""
 
-    config: Any
+    config: ExperimentConfig
     env: Env
+    tasks: SplitTasks | None
     methods: Mapping[str, Trained]
-    evaluation: Callable[[Trained, int], EvaluateFn]
-    videos: Callable[[Path, Mapping[str, Trained], PRNGKey, int], None]
+
+    def evaluation(self, trained: Trained, episodes: int) -> EvaluateFn:
+        """An evaluation of a method; see `learning.evaluation_of`."""
+        return learning.evaluation_of(self.config, self.tasks, trained, episodes)
+
+    def film(self, folder: Path, key: PRNGKey, episodes: int) -> None:
+        """One video a method; see `method_pictures.film`."""
+        method_pictures.film(folder, self.config, self.tasks, self.methods, key, episodes)
 
 
 def restore_run(
@@ -48,34 +55,28 @@ def restore_run(
       UserError: there is no such run, method or checkpoint, or its flags name what they may not.
     """
     owner = owner_of(workdir, f"--checkpoint={workdir}")
-    if owner not in EXPERIMENTS:
-        raise UserError(
-            f"--checkpoint={workdir} is not a run of {' or '.join(EXPERIMENTS)} but of {owner}; "
-            "give one"
-        )
-    experiment = EXPERIMENTS[owner]
-    config = experiment.read(owner, workdir / FLAGS_FILE, trust)
-    known = experiment.methods_of(config)
+    preset = find_preset(owner)
+    if preset is None:
+        known = " or ".join(x.owner for x in PRESETS)
+        raise UserError(f"--checkpoint={workdir} is not a run of {known} but of {owner}; give one")
+    config = read_run(preset, workdir / FLAGS_FILE, trust)
+    every = chosen_methods(config)
     for method in methods:
-        if method not in known:
+        if method not in every:
             raise UserError(
-                f"--{flag}={method} is not in {workdir}; use some of: {', '.join(known)}"
+                f"--{flag}={method} is not in {workdir}; use some of: {', '.join(every)}"
             )
-    trained = experiment.restore(config, workdir, tuple(methods) or known)
-    evaluation, videos = _episodes_of, _videos_of
-    if hasattr(experiment, "evaluation"):
-        evaluation = functools.partial(experiment.evaluation, config, workdir)
-        videos = functools.partial(experiment.videos, config, workdir)
-    return RestoredRun(config, experiment.task_env(config), trained, evaluation, videos)
-
-
-def _episodes_of(trained: Trained, episodes: int) -> EvaluateFn:
-    return make_evaluate(trained.env, trained.learner, episodes, stochastic=True)
-
-
-def _videos_of(folder: Path, trained: Mapping[str, Trained], key: PRNGKey, episodes: int) -> None:
-    policies = {name: (x.env, x.learner, x.policy) for name, x in trained.items()}
-    pictures.videos(folder, policies, key, episodes)
+    chosen = {name: every[name] for name in methods or every}
+    env = task_env(config)
+    tasks = tasks_of_run(chosen, config, env)
+    stages = stages_of(chosen, config, env)
+    fitted = {name: models.restore_model(stage, workdir) for name, stage in stages.items()}
+    trained = {
+        name: learning.restore_trained(workdir / name, build(name, method, config, env, fitted))
+        for name, method in chosen.items()
+    }
+    kept = None if tasks is None else read_tasks(workdir, tasks)
+    return RestoredRun(config, env, kept, trained)
 
 
 def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> DemonstrateFn:

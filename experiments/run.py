@@ -18,45 +18,24 @@ from typing import NamedTuple, NoReturn
 
 from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.envs.registry import make_env
 from behavior_priors.keys import named_key
-from behavior_priors.methods import learning, models, untaught
+from behavior_priors.methods import adapting, learning, models, untaught
 from behavior_priors.methods.agent import build
-from behavior_priors.methods.command_line import Preset, declare, read_run
+from behavior_priors.methods.command_line import Preset, declare
 from behavior_priors.methods.demonstrations import (
     check_demonstrator,
     get_demonstrations,
     related_env,
 )
-from behavior_priors.methods.plan import Plan, prepare, stages_of
-from behavior_priors.methods.presets import RUN, find_preset
-from behavior_priors.methods.settings import (
-    ExperimentConfig,
-    chosen_methods,
-    config_class,
-)
+from behavior_priors.methods.plan import Plan, prepare
+from behavior_priors.methods.presets import RUN
+from behavior_priors.methods.settings import ExperimentConfig, config_class
+from behavior_priors.methods.tasks import keep_tasks, task_env
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
+from behavior_priors.reports import method_pictures, pictures
 from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.types import Env
-from experiments import pictures
-
-
-def read(owner: str, path: Path, trust: Sequence[str]) -> ExperimentConfig:
-    """The config of a run, from its own flags."""
-    preset = find_preset(owner)
-    assert preset is not None
-    return read_run(preset, path, trust)
-
-
-def methods_of(config: ExperimentConfig) -> tuple[str, ...]:
-    """What a run trains."""
-    return tuple(chosen_methods(config))
-
-
-def task_env(config: ExperimentConfig) -> Env:
-    """The new task."""
-    return make_env(config.env, engine=config.engine, reward=config.reward)
 
 
 def main(preset: Preset = RUN) -> None:
@@ -72,20 +51,22 @@ def main(preset: Preset = RUN) -> None:
         flags_text=flags.to_text(config),
         may_differ=("workdir", "video_episodes", "trust"),
     )
+    if plan.tasks is not None:
+        plan = plan._replace(tasks=keep_tasks(workdir, plan.tasks))
     watch = Stopwatch()
     fitted, results = learn_from_data(config, env, data_env, plan, workdir, watch)
     results |= judge_models(config, env, report_env, plan, fitted, workdir, watch)
     trained = {}
     for name, method in plan.methods.items():
         agent = build(name, method, config, env, fitted)
-        trained[name], scores = learning.learn(name, config, agent, workdir, watch)
+        trained[name], scores = learning.learn(name, config, agent, plan.tasks, workdir, watch)
         results |= scores
     with watch.span("pictures"):
-        pictures.learning_curves([workdir], workdir / "figures", config.methods, env)
+        oracle = results.get("oracle/return_mean")
+        method_pictures.draw(workdir, config, env, plan.tasks, trained, oracle)
         if config.video_episodes:
-            shown = {name: (x.env, x.learner, x.policy) for name, x in trained.items()}
-            video_key = named_key(config.seed, "video")
-            pictures.videos(workdir / "videos", shown, video_key, config.video_episodes)
+            key, folder = named_key(config.seed, "video"), workdir / "videos"
+            method_pictures.film(folder, config, plan.tasks, trained, key, config.video_episodes)
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())
     path = write_summary(workdir, results, seed=config.seed, engine=env.info.get("engine", "none"))
@@ -150,7 +131,7 @@ def judge_models(
     workdir: Path,
     watch: Stopwatch,
 ) -> dict[str, float]:
-    """How good models are before anything is learned with them: clones, and chance."""
+    """Scores that need no learning: those of models, of chance, and of an oracle."""
     results: dict[str, float] = {}
     with watch.span("evaluate"):
         for name in [x for x in plan.stages if x not in plan.through()]:
@@ -165,21 +146,10 @@ def judge_models(
         with watch.span("report"):
             known = [fitted[name] for name in plan.through()]
             results |= _report(config, env, report_env, known, workdir)
+    if plan.tasks is not None:
+        with watch.span("oracle"):
+            results |= adapting.judge_oracle(config, env, plan.tasks, workdir)
     return results
-
-
-def restore(
-    config: ExperimentConfig, workdir: Path, methods: Sequence[str]
-) -> dict[str, learning.Trained]:
-    """What some of a run's methods have learned, from its folder."""
-    env = task_env(config)
-    chosen = {name: x for name, x in chosen_methods(config).items() if name in methods}
-    stages = stages_of(chosen, config, env)
-    fitted = {name: models.restore_model(stage, workdir) for name, stage in stages.items()}
-    return {
-        name: learning.restore_trained(workdir / name, build(name, method, config, env, fitted))
-        for name, method in chosen.items()
-    }
 
 
 def _workdir(config: ExperimentConfig, preset: Preset) -> Path:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from behavior_priors.learner import Learner, OnPolicyLearner
-from behavior_priors.types import ActionSpec, Observation, ObservationSpec, Params
+from behavior_priors.learner import Learner, MetaLearner, OnPolicyLearner
+from behavior_priors.types import (
+    ActionSpec,
+    ContextEncoder,
+    Observation,
+    ObservationSpec,
+    Params,
+)
 
 PriorFn = Callable[[Observation], Any]
 """`observation -> distribution` over actions, with a `log_prob`; its parameters are fixed."""
@@ -41,3 +47,17 @@ class LearnerKind(NamedTuple):
     make: Callable[[Any, ObservationSpec, ActionSpec, Guidance], Learner | OnPolicyLearner]
     takes: tuple[str, ...] = ()
     on_policy: bool = False
+
+
+class MetaKind(NamedTuple):
+    """A learner of many tasks, which an encoder of contexts tells apart.
+
+    Attributes:
+      config: hyper-parameters of acting and learning, a frozen dataclass: its fields are the flags.
+      inference: those of the encoder's training, which are flags of the method.
+      make: `(inference, config, encoder, observation_spec, action_spec) -> learner`.
+    """
+
+    config: Any
+    inference: Any
+    make: Callable[[Any, Any, ContextEncoder, ObservationSpec, ActionSpec], MetaLearner]

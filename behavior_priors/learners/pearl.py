@@ -19,6 +19,7 @@ from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import LearningRate, Weight
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.actor_critic import SACState, make_actor_critic
+from behavior_priors.learners.kind import MetaKind
 from behavior_priors.learners.parts import descend, make_adam
 from behavior_priors.learners.sac import entropy_penalty
 from behavior_priors.learners.sac_config import SACConfig
@@ -114,7 +115,7 @@ def make_pearl(
     Raises:
       UserError: a config does not make sense, or names an observation that does not exist.
     """
-    check_pearl_config(config)
+    check_ranges(config)
     if DESCRIPTION in observation_spec:
         raise UserError(f"no observation may be called {DESCRIPTION}: that is what PEARL adds")
     spec = {**observation_spec, DESCRIPTION: ArraySpec((encoder.latent_size,))}
@@ -210,10 +211,4 @@ def join(batch: Transition, description: Array) -> Transition:
     )
 
 
-def check_pearl_config(config: PearlConfig) -> None:
-    """Refuses values outside their range.
-
-    Raises:
-      UserError: there is one.
-    """
-    check_ranges(config)
+KIND = MetaKind(SACConfig(), PearlConfig(), make_pearl)

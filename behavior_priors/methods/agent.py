@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.config import flags
+from behavior_priors.config.checks import check_ranges
 from behavior_priors.distributions import policy_distribution
 from behavior_priors.envs.wrappers.decode import decode_action, decoder
 from behavior_priors.envs.wrappers.skills import execute_skill
@@ -17,10 +18,11 @@ from behavior_priors.learner import Learner, MetaLearner, OnPolicyLearner
 from behavior_priors.learners.kind import Guidance, PriorFn
 from behavior_priors.learners.kl_sac import check_divergence
 from behavior_priors.learners.parts import start_from_prior
-from behavior_priors.learners.registry import find_learner
+from behavior_priors.learners.registry import find_learner, find_meta_learner
 from behavior_priors.methods.method import THROUGH_PRIOR, Latents, Method
 from behavior_priors.methods.models import Fitted
 from behavior_priors.priors.gaussian import GaussianConfig
+from behavior_priors.priors.registry import find_encoder
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.types import (
     Array,
@@ -42,7 +44,8 @@ class Agent(NamedTuple):
     Attributes:
       env: where it acts: the task, or the task as seen through a model.
       learner: what acts and learns.
-      decode: what it chooses as an action of the task itself; None where one choice is many.
+      decode: what it chooses as an action of the task itself; None where one choice is many, or
+        takes more than observations.
     """
 
     env: Env
@@ -77,21 +80,25 @@ def build(name: str, method: Method, config: Any, env: Env, fitted: Mapping[str,
     Raises:
       UserError: the parts do not go together.
     """
-    kind, part = find_learner(method.learner, flag="learner"), part_name(method.learner)
+    part = part_name(method.learner)
     own = getattr(config, part)
+    takes = () if method.infer else find_learner(method.learner, flag="learner").takes
     for way, what in (("close_to", "prior"), ("start_from", "start")):
-        if getattr(method, way) is not None and what not in kind.takes:
+        if getattr(method, way) is not None and what not in takes:
+            who = f"{method.learner} with --infer" if method.infer else method.learner
             raise UserError(
-                f"--{way}={getattr(method, way)}: {method.learner} cannot do that; give another "
-                f"--learner, or --{way}=none"
+                f"--{way}={getattr(method, way)}: {who} cannot do that; give another --learner, or "
+                f"--{way}=none"
             )
     through = None if method.through is None else fitted[method.through]
-    latents = Latents()
     decode: DecodeFn | None = _as_it_is
     if through is not None:
         latents = getattr(config, name).latents
         own = _limited(own, latents, method.latents, name, method.learner)
         env, decode = _act_through(env, through, latents)
+    if method.infer is not None:
+        return Agent(env, _inferring(name, method, config, own, env), None)
+    kind = find_learner(method.learner, flag="learner")
     guidance = Guidance()
     if method.close_to is not None:
         over = _over("close_to", method.close_to, through, fitted, env)
@@ -106,6 +113,25 @@ def build(name: str, method: Method, config: Any, env: Env, fitted: Mapping[str,
         learner = kind.make(own, env.observation_spec, env.action_spec, guidance)
         jax.eval_shape(learner.init, jax.random.key(0))  # what a learner refuses only then
     return Agent(env, learner, decode)
+
+
+def _inferring(name: str, method: Method, config: Any, own: Any, env: Env) -> MetaLearner:
+    """The learner of a method that infers which task it is."""
+    assert method.infer is not None
+    part, inference = part_name(method.infer), getattr(config, name)
+    context = getattr(config, part)
+    with flags.naming(part, context):
+        encoder = find_encoder(method.infer, flag="infer").make(
+            context, env.observation_spec, env.action_spec
+        )
+    with flags.naming(name, inference):
+        check_ranges(inference)
+    with flags.naming(part_name(method.learner), own):
+        learner = find_meta_learner(method.learner, flag="learner").make(
+            inference, own, encoder, env.observation_spec, env.action_spec
+        )
+        jax.eval_shape(learner.init, jax.random.key(0))
+    return learner
 
 
 def _as_it_is(_: State, action: Array) -> Array:

@@ -79,6 +79,8 @@ def read_run(preset: Preset, path: str | Path, trust: Sequence[str] = ()) -> Exp
     """
 
     def rename(lines: Sequence[str]) -> list[str]:
+        if any(line.startswith("--infer=") for line in lines):
+            return list(lines)  # flags are called as they are now
         return [new for line in lines for new in renamed(line, preset.former)]
 
     own = flags.read_file(ExperimentConfig, path, trust, rename=rename, known_only=True)

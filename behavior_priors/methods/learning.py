@@ -1,4 +1,4 @@
-"""Learning a task: a method trained in its folder, evaluated, and found there again."""
+"""Learning a task, or many: a method trained in its folder, evaluated, and found there again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import Any, NamedTuple
 import jax
 
 from behavior_priors.config import flags
-from behavior_priors.evaluation.evaluate import make_evaluate
+from behavior_priors.evaluation.adapt import Adaptation, make_adapt, make_meta_evaluate
+from behavior_priors.evaluation.evaluate import EvaluateFn, make_evaluate
 from behavior_priors.keys import named_key
-from behavior_priors.learner import Actor, Learner, OnPolicyLearner
+from behavior_priors.learner import Actor, Learner, MetaLearner, OnPolicyLearner
+from behavior_priors.methods import adapting
 from behavior_priors.methods.agent import Agent
 from behavior_priors.methods.settings import ExperimentConfig
+from behavior_priors.methods.tasks import SplitTasks
 from behavior_priors.programs.progress import Stopwatch
 from behavior_priors.runs.checkpoint import Checkpointer
-from behavior_priors.runs.run import run_loop
+from behavior_priors.runs.run import Schedule, run_loop
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
+from behavior_priors.training.meta.loop import make_meta_loop
+from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
 from behavior_priors.types import Array, Env, Params, PRNGKey, State
 
@@ -33,6 +38,8 @@ class Trained(NamedTuple):
       step: environment steps that they come from.
       decode: what it chooses as an action of the task itself; None where one choice is many, or
         takes more than observations.
+      adaptation: how it went about the test tasks, where it has just been tested on tasks that it
+        infers.
     """
 
     env: Env
@@ -40,6 +47,7 @@ class Trained(NamedTuple):
     policy: Params
     step: int
     decode: Callable[[State, Array], Array] | None
+    adaptation: Adaptation | None = None
 
 
 def evaluation_key(seed: int) -> PRNGKey:
@@ -56,50 +64,108 @@ def print_scores(label: str, scores: Mapping[str, float], episodes: int) -> None
     print(f"{label:7s}  {score}  ({episodes} episodes, deterministic policy)", flush=True)
 
 
-def make_loop_of(config: Any, agent: Agent) -> tuple[Loop, LoopConfig | OnPolicyConfig]:
-    """The loop that an agent's learner needs, and the part of the config that it follows.
+def make_loop_of(config: Any, agent: Agent, tasks: SplitTasks | None) -> tuple[Loop[Any], Schedule]:
+    """The loop that an agent's learner needs, and the steps that it makes.
+
+    Args:
+      config: of the experiment.
+      agent: a method, ready to learn.
+      tasks: those of the run, where methods infer them.
 
     Raises:
       UserError: that does not fit itself, or the learner; the message begins with the flag.
     """
-    if isinstance(agent.learner, OnPolicyLearner):
+    env, learner, _ = agent
+    if isinstance(learner, MetaLearner):
+        assert tasks is not None
+        meta_loop: MetaLoopConfig = config.meta_loop
+        with flags.naming("meta_loop", meta_loop):
+            return make_meta_loop(env, learner, meta_loop, tasks.train)
+    if isinstance(learner, OnPolicyLearner):
         on_policy: OnPolicyConfig = config.on_policy
         with flags.naming("on_policy", on_policy):
-            return make_on_policy_loop(agent.env, agent.learner, on_policy), on_policy
-    assert isinstance(agent.learner, Learner)
+            return make_on_policy_loop(env, learner, on_policy), on_policy
+    assert isinstance(learner, Learner)
     loop: LoopConfig = config.loop
     with flags.naming("loop", loop):
-        return make_loop(agent.env, agent.learner, loop), loop
+        return make_loop(env, learner, loop), loop
+
+
+def check_evaluation(config: Any, agent: Agent) -> None:
+    """Refuses flags that say how a method is to be tested, and do not fit.
+
+    Raises:
+      UserError: they do not; the message begins with the flag.
+    """
+    if isinstance(agent.learner, MetaLearner):
+        with flags.naming("adapt", config.adapt):
+            make_adapt(agent.env, agent.learner, config.adapt)
 
 
 def learn(
-    name: str, config: ExperimentConfig, agent: Agent, workdir: Path, watch: Stopwatch
+    name: str,
+    config: ExperimentConfig,
+    agent: Agent,
+    tasks: SplitTasks | None,
+    workdir: Path,
+    watch: Stopwatch,
 ) -> tuple[Trained, dict[str, float]]:
-    """Trains a method in its folder and evaluates it: what acts, and its scores `METHOD/...`."""
+    """Trains a method in its folder and evaluates it: what acts, and its scores `METHOD/...`.
+
+    Args:
+      name: of the method.
+      config: of the experiment.
+      agent: the method, ready to learn.
+      tasks: those of the run, where methods infer them.
+      workdir: of the run.
+      watch: of the run's stages.
+    """
     seconds = Stopwatch()
     env, learner, decode = agent
-    loop, schedule = make_loop_of(config, agent)
+    loop, schedule = make_loop_of(config, agent, tasks)
     with watch.span(name):
         state = run_loop(
             workdir / name,
             name,
             loop,
             schedule,
-            make_evaluate(env, learner, config.run.eval_episodes, stochastic=False),
+            _evaluation_on_the_way(config, agent, tasks),
             named_key(config.seed, "learn", name),
             run=config.run,
             stopwatch=seconds,
             flags=dataclasses.asdict(config),
         )
+    trained = Trained(env, learner, state.learner.policy, int(state.steps), decode)
     with watch.span("evaluate"):
-        evaluate = make_evaluate(env, learner, config.eval_episodes, stochastic=True)
-        metrics = evaluate(state.learner.policy, evaluation_key(config.seed))
-        scores = {n: float(x) for n, x in metrics.items()}
-    print_scores(name, scores, config.eval_episodes)
+        trained, scores = _evaluate(name, config, trained, tasks, workdir / name)
     scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
     scores |= {f"seconds/{what}": x for what, x in seconds.seconds().items()}
-    trained = Trained(env, learner, state.learner.policy, int(state.steps), decode)
     return trained, {f"{name}/{what}": x for what, x in scores.items()}
+
+
+def _evaluation_on_the_way(config: Any, agent: Agent, tasks: SplitTasks | None) -> EvaluateFn:
+    env, learner, _ = agent
+    if isinstance(learner, MetaLearner):
+        assert tasks is not None
+        return make_meta_evaluate(env, learner, tasks.test, config.adapt)
+    return make_evaluate(env, learner, config.run.eval_episodes, stochastic=False)
+
+
+def _evaluate(
+    name: str, config: Any, trained: Trained, tasks: SplitTasks | None, folder: Path
+) -> tuple[Trained, dict[str, float]]:
+    """The scores of what has been learned."""
+    env, learner, policy = trained.env, trained.learner, trained.policy
+    key = evaluation_key(config.seed)
+    if isinstance(learner, MetaLearner):
+        assert tasks is not None
+        acting = adapting.Acting(env, learner, policy)
+        adaptation, scores = adapting.test(name, config, acting, tasks, folder, key)
+        return trained._replace(adaptation=adaptation), scores
+    evaluate = make_evaluate(env, learner, config.eval_episodes, stochastic=True)
+    scores = {n: float(x) for n, x in evaluate(policy, key).items()}
+    print_scores(name, scores, config.eval_episodes)
+    return trained, scores
 
 
 def restore_trained(folder: Path, agent: Agent) -> Trained:
@@ -108,3 +174,22 @@ def restore_trained(folder: Path, agent: Agent) -> Trained:
     target = jax.eval_shape(lambda k: learner.init(k).policy, jax.random.key(0))
     restored = Checkpointer(folder / "checkpoints").restore_part("learner.policy", target)
     return Trained(env, learner, restored.state, restored.step, decode)
+
+
+def evaluation_of(
+    config: Any, tasks: SplitTasks | None, trained: Trained, episodes: int
+) -> EvaluateFn:
+    """An evaluation of what has been learned, in so many episodes.
+
+    Args:
+      config: of the experiment.
+      tasks: those of the run, where methods infer them: each test task is met as often as makes at
+        least so many episodes of all.
+      trained: what acts.
+      episodes: of the evaluation.
+    """
+    if isinstance(trained.learner, MetaLearner):
+        assert tasks is not None
+        adapt = adapting.often_enough(config.adapt, tasks.test, episodes)
+        return make_meta_evaluate(trained.env, trained.learner, tasks.test, adapt)
+    return make_evaluate(trained.env, trained.learner, episodes, stochastic=True)

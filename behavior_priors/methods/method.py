@@ -41,14 +41,15 @@ class Latents:
 class Method:
     """A method.
 
-    Parts are names of models, `module:name` for one of the user's own, or the folder of a run that
-    has one; None where the method has no such part.
+    Parts have names, `module:name` for one of the user's own, or, those that are learned from data,
+    the folder of a run that has one; None where the method has no such part.
 
     Attributes:
       through: the model that the agent acts through: its action is a latent.
       close_to: the prior that the policy pays a divergence from; `through.prior` for the one over
         the latents that it chooses.
       start_from: the prior that the policy starts as.
+      infer: the encoder that says which task it is, from what has been seen of it.
       learner: what learns.
       latents: how latents are chosen, by default.
     """
@@ -56,6 +57,7 @@ class Method:
     through: str | None = None
     close_to: str | None = None
     start_from: str | None = None
+    infer: str | None = None
     learner: str = "sac"
     latents: Latents = Latents()
 
@@ -66,7 +68,7 @@ class Method:
         return tuple((way, name) for way, name in named if name not in (None, THROUGH_PRIOR))
 
 
-WAYS = ("through", "close_to", "start_from", "learner")
+WAYS = ("through", "close_to", "start_from", "infer", "learner")
 """The fields of a method that the command line may choose otherwise."""
 
 METHODS = {
@@ -78,9 +80,10 @@ METHODS = {
     "flat_prior": Method(close_to="gaussian", start_from="gaussian"),
     "bc_sac": Method(start_from="gaussian"),
     "bc_ppo": Method(start_from="gaussian", learner="ppo"),
+    "pearl": Method(infer="product_of_gaussians"),
 }
-"""PARROT (Singh et al. 2021), SPiRL (Pertsch et al. 2020) and what they are compared with; `own` is
-what the command line makes of it."""
+"""PARROT (Singh et al. 2021), SPiRL (Pertsch et al. 2020) and what they are compared with, PEARL
+(Rakelly et al. 2019); `own` is what the command line makes of it."""
 
 LABELS = {
     "own": "own method",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from behavior_priors.config import flags
 from behavior_priors.config.checks import check_ranges
@@ -19,16 +19,24 @@ from behavior_priors.methods.settings import (
     is_folder,
     learned_models,
 )
+from behavior_priors.methods.tasks import SplitTasks, draw_tasks
 from behavior_priors.runs.run import check_run_config
 from behavior_priors.system.own_modules import part_name
-from behavior_priors.types import Env
+from behavior_priors.types import Env, UserError
 
 
 class Plan(NamedTuple):
-    """The methods of a run and the models that they need, by their names."""
+    """What a run is going to do.
+
+    Attributes:
+      methods: by their names.
+      stages: the models that they need, by theirs.
+      tasks: those that methods infer; None where none does.
+    """
 
     methods: dict[str, Method]
     stages: dict[str, models.Stage]
+    tasks: SplitTasks | None
 
     def learned(self) -> dict[str, models.Stage]:
         """The models that this run learns."""
@@ -62,6 +70,33 @@ def stages_of(
     return stages
 
 
+def tasks_of_run(methods: Mapping[str, Method], config: Any, env: Env) -> SplitTasks | None:
+    """The tasks that methods infer; None where none does.
+
+    Raises:
+      UserError: the environment is but one task, or draws such as nothing can be learned from.
+    """
+    if any(method.infer is not None for method in methods.values()):
+        return draw_tasks(env, config.tasks)
+    return None
+
+
+def _check_counts(methods: Mapping[str, Method], config: ExperimentConfig) -> None:
+    """Refuses numbers of episodes that no method of the run is judged by."""
+    if not all(method.infer is not None for method in methods.values()):
+        return
+    usual = ExperimentConfig()
+    for flag, ours, default in (
+        ("eval_episodes", config.eval_episodes, usual.eval_episodes),
+        ("run.eval_episodes", config.run.eval_episodes, usual.run.eval_episodes),
+    ):
+        if ours != default:
+            raise UserError(
+                f"--{flag}={ours}: where tasks are inferred, --adapt.repeats says how often each "
+                "is met; leave it out"
+            )
+
+
 def prepare(config: ExperimentConfig, env: Env) -> Plan:
     """The plan of a run; refuses now what a stage would refuse minutes later.
 
@@ -73,17 +108,20 @@ def prepare(config: ExperimentConfig, env: Env) -> Plan:
         check_ranges(config)
     with flags.naming("run", config.run):
         check_run_config(config.run)
-    stages = stages_of(methods, config, env)
-    for stage in Plan(methods, stages).learned().values():
+    _check_counts(methods, config)
+    tasks = tasks_of_run(methods, config, env)
+    plan = Plan(methods, stages_of(methods, config, env), tasks)
+    for stage in plan.learned().values():
         if config.data is not None:
             models.load_data(stage, env, EpisodeReader(config.data), config.seed)
         else:
             split_by_episode(config.data_episodes, stage.fit.validation_fraction, config.seed)
     imagined = {
         name: models.restore_model(stage, stage.source) if stage.source else models.untrained(stage)
-        for name, stage in stages.items()
+        for name, stage in plan.stages.items()
     }
     for name, method in methods.items():
         agent = build(name, method, config, env, imagined)
-        learning.make_loop_of(config, agent)
-    return Plan(methods, stages)
+        learning.make_loop_of(config, agent, tasks)
+        learning.check_evaluation(config, agent)
+    return plan

@@ -59,7 +59,28 @@ SPIRL = Preset(
 )
 """Pertsch et al. 2020."""
 
+PEARL = Preset(
+    owner="pearl",
+    flags=("--methods=pearl", "--env=point/dense"),
+    former={
+        r"context\.encoder=product": "infer=product_of_gaussians",
+        r"context\.encoder=recurrent": "infer=gru",
+        r"context\.encoder(=.*|)": r"infer\1",
+        r"context\.recurrent_width(.*)": r"gru.recurrent_width\1",
+        r"(no)?context\.(.*)": "\\1product_of_gaussians.\\2\n\\1gru.\\2",
+        r"(no)?loop\.(.*)": r"\1meta_loop.\2",
+        r"train_tasks(=.*|)": r"tasks.train\1",
+        r"test_tasks(=.*|)": r"tasks.test\1",
+        r"task_seed(=.*|)": r"tasks.seed\1",
+        r"oracle_episodes(=.*|)": r"tasks.oracle_episodes\1",
+    },
+)
+"""Rakelly et al. 2019."""
+
+
+PRESETS = (RUN, PARROT, SPIRL, PEARL)
+
 
 def find_preset(owner: str) -> Preset | None:
-    """The preset whose runs are called so."""
-    return next((x for x in (RUN, PARROT, SPIRL) if x.owner == owner), None)
+    """The preset whose runs are called so; None if there is none."""
+    return next((x for x in PRESETS if x.owner == owner), None)

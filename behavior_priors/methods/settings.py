@@ -10,14 +10,22 @@ from typing import Any
 
 from behavior_priors.config.ranges import Episodes, EpisodesOrZero, FewOrZero, Seed, TwoOrMore
 from behavior_priors.config.sections import with_sections
+from behavior_priors.evaluation.adapt import AdaptConfig
 from behavior_priors.learners.kl_sac import DivergenceConfig
-from behavior_priors.learners.registry import LEARNERS, find_learner
+from behavior_priors.learners.registry import (
+    LEARNERS,
+    META_LEARNERS,
+    find_learner,
+    find_meta_learner,
+)
 from behavior_priors.methods.method import METHODS, NONE, WAYS, Latents, Method
-from behavior_priors.priors.registry import MODELS, find_model
+from behavior_priors.methods.tasks import TasksConfig
+from behavior_priors.priors.registry import ENCODERS, MODELS, find_encoder, find_model
 from behavior_priors.runs.run import RunConfig
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig
+from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.training.on_policy import OnPolicyConfig
 from behavior_priors.types import UserError
 
@@ -30,12 +38,14 @@ class ExperimentConfig:
     """The experiment's own flags.
 
     Attributes:
-      env: the new task.
+      env: the new task; where methods infer it, one of many.
       methods: what to train.
       through: the model to act through, a name, MODULE:NAME or the folder of a run that has one;
         none for no such model, method for the method's own.
       close_to: likewise, the prior to stay close to; through.prior for the one over its latents.
       start_from: likewise, the prior that the policy starts as.
+      infer: what says which of many tasks it is, an encoder's name or MODULE:NAME; none where
+        nothing does, method for the method's own.
       learner: what learns, a name or MODULE:NAME; method for the method's own.
       trust: modules that the flags of a run may name whose folder is given for a model; see
         docs/trust.md.
@@ -51,8 +61,9 @@ class ExperimentConfig:
       data_episodes: demonstrations to collect.
       report_episodes: episodes in which policies that have learned nothing are judged; 0 for no
         report.
-      eval_episodes: episodes of the final evaluation.
-      video_episodes: episodes in the video; 0 for no video.
+      eval_episodes: episodes of the final evaluation; where methods infer tasks, adapt.repeats says
+        how often each is met.
+      video_episodes: episodes in the video, or test tasks where these are inferred; 0 for no video.
       run: what is written, and when.
     """
 
@@ -61,6 +72,7 @@ class ExperimentConfig:
     through: str = AS_THE_METHOD
     close_to: str = AS_THE_METHOD
     start_from: str = AS_THE_METHOD
+    infer: str = AS_THE_METHOD
     learner: str = AS_THE_METHOD
     trust: tuple[str, ...] = ()
     data_env: str | None = None
@@ -128,7 +140,8 @@ def chosen_methods(config: ExperimentConfig) -> dict[str, Method]:
     for name, method in methods.items():
         if name in LEARNERS and method_sections(name, method):
             raise UserError(
-                f"--methods={name} has no part that --through could name; give --methods=own"
+                f"--methods={name} has no part that --through or --infer could name; give "
+                "--methods=own"
             )
     return methods
 
@@ -160,7 +173,7 @@ def config_class(config: ExperimentConfig) -> type[ExperimentConfig]:
     for name in learned_models(methods):
         parts |= model_sections(name)
     for method in methods.values():
-        parts |= learner_sections(method.learner)
+        parts |= learner_sections(method)
     for name, method in methods.items():
         parts |= method_sections(name, method)
     return with_sections(ExperimentConfig, parts)
@@ -172,15 +185,32 @@ def model_sections(name: str) -> dict[str, Any]:
     return {part: model.config, f"{part}_fit": FitConfig(**model.fit)}
 
 
-def learner_sections(name: str) -> dict[str, Any]:
-    """A learner's flags, and those of the experience that it feeds on."""
-    kind = find_learner(name, flag="learner")
+def learner_sections(method: Method) -> dict[str, Any]:
+    """The flags of a method's learner, and those of the experience that it feeds on."""
+    part = part_name(method.learner)
+    if method.infer is not None:
+        encoder = {part_name(method.infer): find_encoder(method.infer, flag="infer").config}
+        return encoder | {part: find_meta_learner(method.learner, flag="learner").config} | MANY
+    kind = find_learner(method.learner, flag="learner")
     feeds: Any = {"on_policy": OnPolicyConfig()} if kind.on_policy else {"loop": LoopConfig()}
-    return {part_name(name): kind.config} | feeds
+    return {part: kind.config} | feeds
+
+
+MANY: dict[str, Any] = {
+    "tasks": TasksConfig(),
+    "meta_loop": MetaLoopConfig(),
+    "adapt": AdaptConfig(),
+}
+"""Flags of runs in which tasks are inferred: which ones, how they are learned, how met."""
 
 
 def method_sections(name: str, method: Method) -> dict[str, Any]:
-    """A method's own flags: of its latents, of its divergence."""
+    """A method's own flags: of what it infers with, of its latents, of its divergence."""
+    if method.infer is not None:
+        inference = find_meta_learner(method.learner, flag="learner").inference
+        if method.through is None:
+            return {name: inference}
+        return {name: with_sections(type(inference), {"latents": method.latents})()}
     if method.through is not None and method.close_to is not None:
         return {name: ThroughAndCloseSettings(latents=method.latents)}
     if method.through is not None:
@@ -194,7 +224,10 @@ def every_section() -> dict[str, Any]:
     for model in MODELS:
         parts |= model_sections(model)
     for learner in LEARNERS:
-        parts |= learner_sections(learner)
+        parts |= learner_sections(Method(learner=learner))
+    for learner in META_LEARNERS:
+        for encoder in ENCODERS:
+            parts |= learner_sections(Method(infer=encoder, learner=learner))
     for name, method in METHODS.items():
         parts |= method_sections(name, method)
     return parts

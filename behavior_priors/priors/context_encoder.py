@@ -1,26 +1,23 @@
-"""Encoders of what has been seen of a task: PEARL's product of factors, and a recurrent one.
+"""Encoders of what has been seen of a task, whatever network reads it.
 
-Rakelly et al. 2019, sections 4 and 6.3 and figures 5 and 7. A description of the task is inferred
-from transitions; the policy that is given it knows the task as well as they tell it.
+Rakelly et al. 2019, section 4 and figure 7. A description of the task is inferred from transitions;
+the policy that is given it knows the task as well as they tell it. `product_of_gaussians.py` and
+`gru.py` are two ways to read them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from behavior_priors.config.checks import check_observation, check_ranges
 from behavior_priors.config.ranges import Width
-from behavior_priors.networks import MLP, flatten_observation, observation_size
-from behavior_priors.objectives.context import (
-    SMALLEST_VARIANCE,
-    divergence_from_standard,
-    product_of_gaussians,
-)
+from behavior_priors.networks import flatten_observation, observation_size
+from behavior_priors.objectives.context import SMALLEST_VARIANCE, divergence_from_standard
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -43,72 +40,69 @@ class ContextConfig:
         and not in what is paid for.
       latent_size: dimensions of a description.
       widths: hidden layers, for each transition.
-      encoder: product for a product of one Gaussian for each transition, whose order does not
-        matter; recurrent for a network that reads them in order.
-      recurrent_width: of the recurrent network.
-      deterministic: no doubt, and one description: the mean of what transitions say, or the
-        recurrent network's word; 0 without any transition, as the authors' code has it.
+      deterministic: no doubt, and one description; 0 without any transition, as the authors' code
+        has it.
     """
 
     observation: tuple[str, ...] = ()
     next_observation: bool = False
     latent_size: Width = 5
     widths: tuple[Width, ...] = (200, 200, 200)
-    encoder: Literal["product", "recurrent"] = "product"
-    recurrent_width: Width = 200
     deterministic: bool = False
 
+    def outputs(self) -> int:
+        """Numbers that a network says of a task, or of a transition of it."""
+        return self.latent_size * (1 if self.deterministic else 2)
 
-class Reader(nn.Module):
-    """What a recurrent network has to say after the last transition that counts.
 
-    It begins anew with each context: nothing is carried from one task to another.
+class Encoder(NamedTuple):
+    """An encoder of contexts, as the registry has it.
+
+    Attributes:
+      config: what it infers, by default: its fields are the flags.
+      make: `(config, observation_spec, action_spec) -> encoder`.
     """
 
-    widths: tuple[int, ...]
-    recurrent_width: int
-    size: int
+    config: Any
+    make: Callable[[Any, ObservationSpec, ActionSpec], ContextEncoder]
 
-    @nn.compact
-    def __call__(self, transitions: Array, counts: Array) -> Array:
-        """Maps `[..., transitions, features]` and `[..., transitions]` to `[..., size]`."""
-        x = MLP(self.widths, activate_final=True)(transitions)
-        cell = nn.GRUCell(self.recurrent_width)
-        state = jnp.zeros((*x.shape[:-2], self.recurrent_width))
 
-        def read(cell: nn.Module, state: Array, step: tuple[Array, Array]) -> tuple[Array, None]:
-            x, counts = step
-            return jnp.where(counts[..., None], cell(state, x)[0], state), None
+class Reader(NamedTuple):
+    """A network that reads transitions, flattened to features.
 
-        steps = jnp.moveaxis(x, -2, 0), jnp.moveaxis(counts, -1, 0)
-        scan = nn.scan(read, variable_broadcast="params", split_rngs={"params": False})
-        state, _ = scan(cell, state, steps)
-        return nn.Dense(self.size)(state)
+    Attributes:
+      init: `(key, features) -> params`.
+      believe: `(params, transitions [..., n, features], counts [..., n]) -> belief` where at least
+        one of them counts.
+    """
+
+    init: Callable[[PRNGKey, int], Params]
+    believe: Callable[[Params, Array, Array], TaskBelief]
 
 
 def make_context_encoder(
-    config: ContextConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
+    name: str,
+    config: ContextConfig,
+    reader: Reader,
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
 ) -> ContextEncoder:
-    """The encoder.
+    """The encoder that a network is for.
 
     Args:
+      name: of the encoder.
       config: what is inferred, and from what.
+      reader: the network.
       observation_spec: what observations look like.
       action_spec: what actions look like.
 
     Raises:
       UserError: the config does not fit the spec or itself.
     """
-    _check(config, observation_spec)
+    check_observation("observation", "the context encoder", config.observation, observation_spec)
+    check_ranges(config)
     names = config.observation or tuple(observation_spec)
     seen = observation_size(observation_spec, names) * (1 + config.next_observation)
-    size = config.latent_size * (1 if config.deterministic else 2)
-    recurrent = config.encoder == "recurrent"
-    network: Any = (
-        Reader(config.widths, config.recurrent_width, size)
-        if recurrent
-        else MLP((*config.widths, size))
-    )
 
     def flatten(context: Context) -> Array:
         observations = [context.observation]
@@ -118,22 +112,11 @@ def make_context_encoder(
         return jnp.concatenate([*flat, context.action, context.reward[..., None]], axis=-1)
 
     def init(key: PRNGKey) -> Params:
-        one = jnp.zeros((1, seen + action_spec.size + 1))
-        return network.init(key, one, jnp.ones(1, bool)) if recurrent else network.init(key, one)
+        return reader.init(key, seen + action_spec.size + 1)
 
     def infer(params: Params, context: Context) -> TaskBelief:
-        counts, x = context.counts, flatten(context)
-        said = network.apply(params, x, counts) if recurrent else network.apply(params, x)
-        if config.deterministic:
-            mean = said if recurrent else _mean_of_those(said, counts)
-            belief = TaskBelief(mean, jnp.zeros_like(mean))
-        else:
-            mean, raw = jnp.split(said, 2, axis=-1)
-            variance = jnp.maximum(jax.nn.softplus(raw), SMALLEST_VARIANCE)
-            if not recurrent:
-                return TaskBelief(*product_of_gaussians(mean, variance, counts))
-            belief = TaskBelief(mean, variance)
-        anything = counts.any(axis=-1)[..., None]
+        belief = reader.believe(params, flatten(context), context.counts)
+        anything = context.counts.any(axis=-1)[..., None]
         return TaskBelief(
             jnp.where(anything, belief.mean, 0.0),
             jnp.where(anything, belief.variance, 0.0 if config.deterministic else 1.0),
@@ -145,7 +128,7 @@ def make_context_encoder(
         return divergence_from_standard(*belief)
 
     return ContextEncoder(
-        name=f"{config.encoder} context encoder",
+        name=name,
         latent_size=config.latent_size,
         init=init,
         infer=infer,
@@ -153,13 +136,7 @@ def make_context_encoder(
     )
 
 
-def _mean_of_those(x: Array, counts: Array) -> Array:
-    """Mean `[..., size]` over those of `x` `[..., transitions, size]` that count."""
-    total = jnp.where(counts[..., None], x, 0.0).sum(axis=-2)
-    return total / jnp.maximum(counts.sum(axis=-1), 1)[..., None].astype(x.dtype)
-
-
-def _check(config: ContextConfig, observation_spec: ObservationSpec) -> None:
-    """Raises a `UserError` where the config does not fit the spec or itself."""
-    check_observation("observation", "the context encoder", config.observation, observation_spec)
-    check_ranges(config)
+def as_gaussian(said: Array) -> tuple[Array, Array]:
+    """Means and variances `[..., size]` from a network's outputs `[..., 2 * size]`."""
+    mean, raw = jnp.split(said, 2, axis=-1)
+    return mean, jnp.maximum(jax.nn.softplus(raw), SMALLEST_VARIANCE)

@@ -30,6 +30,7 @@ from behavior_priors.types import UserError
 FLAGS_FILE = "flags.txt"
 SUMMARY_FILE = "summary.json"
 ADAPTATION_FILE = "adaptation.npz"
+ORACLE_FILE = "oracle.npz"
 
 WORKDIR_DEPTH = 2
 """Levels of a run's folder in which there may be no links; checkpoints and data look on."""

@@ -15,7 +15,7 @@ import pytest
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learners import pearl as learner
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.priors import context_encoder
+from behavior_priors.priors import product_of_gaussians
 from behavior_priors.priors.context_encoder import ContextConfig
 from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.types import Env, TaskBelief
@@ -109,7 +109,7 @@ JOIN = learner.join
         (learner, "describe", spread_by_variance, "losses"),
         (learner, "join", join_to_the_next, "losses"),
         (learner, "join", join_blindly, "losses|gradients"),
-        (context_encoder, "product_of_gaussians", mean_of_all, "losses"),
+        (product_of_gaussians, "product_of_gaussians", mean_of_all, "losses"),
     ],
 )
 def test_a_defect_of_ours_is_noticed(

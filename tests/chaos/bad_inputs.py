@@ -32,7 +32,7 @@ CONFIGS = {
     "experiments.run": "ExperimentConfig",
     "experiments.parrot": "PARROT",
     "experiments.spirl": "SPIRL",
-    "experiments.pearl": "PearlExperimentConfig",
+    "experiments.pearl": "PEARL",
     "experiments.collect": "CollectConfig",
     "experiments.compare_engines": "CompareConfig",
     "experiments.convert": "ConvertConfig",

@@ -23,6 +23,10 @@ from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
+from behavior_priors.methods.agent import build
+from behavior_priors.methods.learning import learn
+from behavior_priors.methods.plan import prepare
+from behavior_priors.methods.presets import PEARL
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.programs import entry, termination
 from behavior_priors.programs.progress import Stopwatch
@@ -30,7 +34,7 @@ from behavior_priors.runs.run import RunConfig, run_fit, run_loop
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
-from experiments.pearl import PearlExperimentConfig, learn, prepare
+from tests.experiments.settings import config_of
 from tests.training.walk import make_averager, make_walk
 
 RUN = RunConfig(checkpoint_every=2, eval_every=3)
@@ -85,9 +89,11 @@ def _on_policy(folder: Path) -> None:
 
 
 def _meta(folder: Path) -> None:
-    config = flags.read_file(PearlExperimentConfig, folder.parent / "pearl.flags")
-    meta = prepare(config, make_env(config.env))
-    learn(config, meta, folder, Stopwatch())
+    config = config_of(PEARL, f"--flagfile={folder.parent / 'pearl.flags'}")
+    env = make_env(config.env)
+    plan = prepare(config, env)
+    for name, method in plan.methods.items():
+        learn(name, config, build(name, method, config, env, {}), plan.tasks, folder, Stopwatch())
 
 
 def _collect(folder: Path) -> None:

@@ -17,9 +17,9 @@ from behavior_priors.methods.models import untrained
 from behavior_priors.methods.plan import stages_of
 from behavior_priors.methods.presets import PARROT, RUN
 from behavior_priors.methods.settings import chosen_methods
+from behavior_priors.methods.tasks import task_env
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.types import Prior
-from experiments.run import task_env
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import EPOCH, Program

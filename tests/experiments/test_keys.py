@@ -8,14 +8,13 @@ from typing import Any
 
 import jax
 import pytest
-from absl import flags as absl_flags
 
 from behavior_priors.config import flags
 from behavior_priors.data.collect import collect
 from behavior_priors.keys import named_child, named_generator, named_key
 from behavior_priors.methods import demonstrations, presets
 from behavior_priors.methods.command_line import Preset
-from experiments import pearl, run
+from experiments import run
 from tests.experiments.settings import config_of
 from tests.experiments.test_pearl import TINY as TINY_PEARL
 from tests.key_log import KeyLog
@@ -63,13 +62,6 @@ SPIRL = (
 )
 
 
-def pearl_config(arguments: tuple[str, ...]) -> pearl.PearlExperimentConfig:
-    values = absl_flags.FlagValues()
-    flags.define(pearl.PearlExperimentConfig, flag_values=values)
-    values(["pearl", *arguments])
-    return flags.read(pearl.PearlExperimentConfig, flag_values=values)
-
-
 def words(key: Any) -> bytes:
     return jax.random.key_data(key).tobytes()
 
@@ -83,27 +75,24 @@ def words(key: Any) -> bytes:
             ("collect", "report", "learn/parrot", "learn/bc_sac"),
         ),
         (presets.SPIRL, (*LEARNING, *SPIRL), ("collect", "report", "learn/spirl")),
-        (None, TINY_PEARL, ("oracle", "learn/pearl", "evaluate/training tasks")),
+        (presets.PEARL, TINY_PEARL, ("oracle", "learn/pearl", "evaluate/training tasks")),
     ],
     ids=["parrot", "spirl", "pearl"],
 )
 def test_no_two_uses_of_a_seed_are_alike(
-    preset: Preset | None,
+    preset: Preset,
     arguments: tuple[str, ...],
     uses: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = (*arguments, f"--seed={SEED}", f"--workdir={tmp_path / 'run'}")
-    config = pearl_config(arguments) if preset is None else config_of(preset, *arguments)
+    config = config_of(preset, *arguments)
     monkeypatch.setattr(flags, "read", lambda _: config)
     monkeypatch.setattr(demonstrations, "collect", functools.partial(collect, round_size=16))
     log = KeyLog()
     with log.listen():
-        if preset is None:
-            pearl.main()
-        else:
-            run.main(preset)
+        run.main(preset)
     jax.effects_barrier()
     assert log.used_twice() == []
     assert log.met() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.registry import make_env
+from behavior_priors.methods.tasks import TasksConfig, draw_tasks, keep_tasks, read_tasks
 from behavior_priors.types import UserError
-from experiments.meta_tasks import draw_tasks, keep_tasks, read_tasks
+
+FEW = TasksConfig(train=3, test=2)
 
 
 def test_tasks_are_kept(tmp_path: Path) -> None:
-    drawn = draw_tasks(make_env("point/dense"), 3, 2, 0)
+    drawn = draw_tasks(make_env("point/dense"), FEW)
     keep_tasks(tmp_path, drawn)
-    other = draw_tasks(make_env("point/dense"), 3, 2, 1)
+    other = draw_tasks(make_env("point/dense"), dataclasses.replace(FEW, seed=1))
     kept = keep_tasks(tmp_path, other)
     np.testing.assert_array_equal(kept.train, drawn.train)
     np.testing.assert_array_equal(read_tasks(tmp_path, other).test, drawn.test)
@@ -27,7 +30,7 @@ def test_tasks_are_kept(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_tasks_that_are_no_tasks(tmp_path: Path, part: str, value: float, said: str) -> None:
-    drawn = draw_tasks(make_env("point/dense"), 3, 2, 0)
+    drawn = draw_tasks(make_env("point/dense"), FEW)
     arrays = {"train": np.array(drawn.train), "test": np.array(drawn.test)}
     arrays[part][1, 0] = value
     np.savez(tmp_path / "tasks.npz", **arrays)
@@ -43,4 +46,4 @@ def test_an_environment_that_draws_no_tasks() -> None:
         tasks=env.tasks._replace(sample=lambda key, count: jnp.full((count, 2), jnp.nan))
     )
     with pytest.raises(UserError, match=r"the tasks that point/dense draws have nan in them; num"):
-        draw_tasks(nowhere, 3, 2, 0)
+        draw_tasks(nowhere, FEW)

@@ -115,14 +115,16 @@ def test_a_curve_that_cannot_be_drawn_leaves_no_half_of_a_report(run: Path, tmp_
     ],
 )
 def test_an_adaptation_that_cannot_be_drawn(run: Path, returns: np.ndarray, said: str) -> None:
-    np.savez(run / ADAPTATION_FILE, test_returns=returns)
+    (run / "parrot").mkdir()
+    np.savez(run / "parrot" / ADAPTATION_FILE, test_returns=returns)
     with pytest.raises(UserError, match=rf"adaptation\.npz {said}"):
         report(run)
     assert not (run.parent / "out").exists()
 
 
 def test_returns_in_half_precision_have_their_mean(run: Path) -> None:
-    np.savez(run / ADAPTATION_FILE, test_returns=np.full((1, 4, 2), 6e4, np.float16))
+    (run / "parrot").mkdir()
+    np.savez(run / "parrot" / ADAPTATION_FILE, test_returns=np.full((1, 4, 2), 6e4, np.float16))
     (returns,) = find_adaptations(table_of(run)).returns.values()
     np.testing.assert_array_equal(returns, [[6e4, 6e4]])
     assert report(run)[-1] == "adaptation.png"

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
-from absl import flags as absl_flags
 
-from behavior_priors.config import flags
+from behavior_priors.envs.registry import make_env
 from behavior_priors.evaluation.adapt import make_adapt
+from behavior_priors.learner import MetaLearner
+from behavior_priors.methods.agent import build
+from behavior_priors.methods.command_line import renamed
+from behavior_priors.methods.learning import learn
+from behavior_priors.methods.plan import prepare
+from behavior_priors.methods.presets import PEARL
 from behavior_priors.programs.progress import Stopwatch
 from behavior_priors.runs.checkpoint import Checkpointer
-from behavior_priors.runs.run import RecordConfig
+from behavior_priors.runs.run import RunConfig
 from behavior_priors.training.meta.loop import make_meta_loop
-from experiments.pearl import PearlExperimentConfig, learn, prepare, task_env
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import Program
+from tests.experiments.settings import config_of
 from tests.reports.test_video import decode
 
 PRESETS = runs.ROOT / "experiments" / "flags" / "pearl"
@@ -104,16 +109,17 @@ def test_results(run: Run) -> None:
     assert summary["pearl/online/return_01"] == summary["pearl/first_return_mean"]
     # goals are further away than five steps of a tenth, in any direction
     assert summary["oracle/return_mean"] == 0
-    with np.load(run.whole / "adaptation.npz") as file:
+    with np.load(run.whole / "pearl" / "adaptation.npz") as file:
         assert file["test_returns"].shape == (3, 2, 4)
         assert file["train_returns"].shape == (6, 2, 4)
-        assert file["oracle_returns"].shape == (3,)
+    with np.load(run.whole / "oracle.npz") as file:
+        assert file["returns"].shape == (3,)
     with np.load(run.whole / "tasks.npz") as file:
         goals = np.concatenate([file["train"], file["test"]])
     np.testing.assert_allclose(np.linalg.norm(goals, axis=1), 1.0, rtol=1e-6)
     assert len(np.unique(goals[:, 0])) == 9
     names = {path.name for path in (run.whole / "figures").iterdir()}
-    assert names == {"adaptation.png", "learning_curves.png", "paths.png"}
+    assert names == {"adaptation.png", "learning_curves.png", "pearl_paths.png"}
 
 
 def test_it_is_evaluated_again(run: Run) -> None:
@@ -133,7 +139,7 @@ def test_the_tasks_are_those_of_their_own_seed(run: Run, refused: Refused) -> No
         *TINY,
         f"--workdir={run.whole}",
         "--task_seed=1",
-        names=("task_seed is 0 there and 1 here",),
+        names=("tasks.seed is 0 there and 1 here",),
     )
 
 
@@ -143,15 +149,19 @@ def test_the_tasks_are_those_of_their_own_seed(run: Run, refused: Refused) -> No
         (["--env=maze/test"], ("--env=maze/test is one task", "point/dense")),
         (["--env=point/nope"], ("--env=point/nope", "dense", "sparse")),
         (["--engine=mjx"], ("--engine=mjx", "leave it out")),
-        (["--train_tasks=0"], ("--train_tasks=0", "at least 1")),
-        (["--loop.prior_steps=7"], ("--loop.prior_steps", "length of an episode, 5", "7")),
+        (["--train_tasks=0"], ("--tasks.train=0", "at least 1")),
+        (["--loop.prior_steps=7"], ("--meta_loop.prior_steps", "length of an episode, 5", "7")),
         (
             ["--loop.tasks_per_iteration=7"],
-            ("--loop.tasks_per_iteration", "at most the number of training tasks", "6"),
+            ("--meta_loop.tasks_per_iteration", "at most the number of training tasks", "6"),
         ),
-        (["--loop.context=best"], ("--loop.context=best", "recent", "all", "batch")),
+        (["--loop.context=best"], ("--meta_loop.context=best", "recent", "all", "batch")),
         (["--adapt.exploration=4"], ("--adapt.exploration", "at most 3")),
-        (["--context.widths=0"], ("--context.widths", "at least 1")),
+        (["--context.widths=0"], ("--product_of_gaussians.widths", "at least 1")),
+        (["--context.encoder=nope"], ("--infer=nope", "product_of_gaussians", "gru")),
+        (["--learner=ppo"], ("--learner=ppo", "sac", "--infer=none")),
+        (["--start_from=gaussian"], ("--start_from=gaussian", "sac with --infer")),
+        (["--eval_episodes=100"], ("--eval_episodes=100", "--adapt.repeats")),
         (["--pearl.divergence_weight=-1"], ("--pearl.divergence_weight", "at least 0")),
         (["--sac.discount=2"], ("--sac.discount", "in [0, 1]")),
         (["--run.eval_every=-1"], ("--run.eval_every", "at least 0")),
@@ -164,19 +174,20 @@ def test_what_makes_no_sense_is_refused_at_once(
     refused(tmp_path, "pearl", *TINY, f"--workdir={workdir}", *arguments, names=names)
 
 
-def read_preset(name: str) -> PearlExperimentConfig:
-    values = absl_flags.FlagValues()
-    flags.define(PearlExperimentConfig, flag_values=values)
-    values(["pearl", f"--flagfile={PRESETS / name}.flags"])
-    return flags.read(PearlExperimentConfig, flag_values=values)
+def read_preset(name: str) -> Any:
+    return config_of(PEARL, f"--flagfile={PRESETS / name}.flags")
 
 
 @pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.flags")))
 def test_presets_fit_together(preset: str) -> None:
     """In their whole size, without compiling or running any of it."""
     config = read_preset(preset)
-    env, tasks, learner = prepare(config, task_env(config))
-    loop, _ = make_meta_loop(env, learner, config.loop, tasks.train)
+    env = make_env(config.env)
+    plan = prepare(config, env)
+    learner, tasks = build("pearl", plan.methods["pearl"], config, env, {}).learner, plan.tasks
+    assert isinstance(learner, MetaLearner)
+    assert tasks is not None
+    loop, _ = make_meta_loop(env, learner, config.meta_loop, tasks.train)
     before = jax.eval_shape(loop.init, jax.random.key(0))
     after, metrics = jax.eval_shape(loop.run_epoch, before)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), after) == jax.tree.map(
@@ -193,7 +204,7 @@ def test_presets_fit_together(preset: str) -> None:
 def test_presets_run(preset: str, tmp_path: Path) -> None:
     """One round with two updates: short episodes, networks narrow but as deep as the preset's."""
     config = read_preset(preset)
-    sac, loop = config.sac, config.loop
+    sac, loop, context = config.sac, config.meta_loop, config.product_of_gaussians
     length = 10
 
     def narrow(widths: tuple[int, ...]) -> tuple[int, ...]:
@@ -205,13 +216,14 @@ def test_presets_run(preset: str, tmp_path: Path) -> None:
     config = dataclasses.replace(
         config,
         env=f"{config.env}{'&' if '?' in config.env else '?'}episode_length={length}",
-        train_tasks=min(config.train_tasks, 3),
-        test_tasks=min(config.test_tasks, 2),
-        context=dataclasses.replace(config.context, widths=narrow(config.context.widths)),
+        tasks=dataclasses.replace(
+            config.tasks, train=min(config.tasks.train, 3), test=min(config.tasks.test, 2)
+        ),
+        product_of_gaussians=dataclasses.replace(context, widths=narrow(context.widths)),
         sac=dataclasses.replace(
             sac, policy_widths=narrow(sac.policy_widths), critic_widths=narrow(sac.critic_widths)
         ),
-        loop=dataclasses.replace(
+        meta_loop=dataclasses.replace(
             loop,
             iterations=1,
             epoch_iterations=1,
@@ -223,10 +235,13 @@ def test_presets_run(preset: str, tmp_path: Path) -> None:
             updates_per_iteration=2,
             batch_size=8,
         ),
-        run=RecordConfig(eval_every=0, checkpoint_every=1),
+        adapt=dataclasses.replace(config.adapt, repeats=1),
+        run=RunConfig(eval_every=0, checkpoint_every=1),
     )
-    meta = prepare(config, task_env(config))
-    _, took = learn(config, meta, tmp_path, Stopwatch())
+    env = make_env(config.env)
+    plan = prepare(config, env)
+    agent = build("pearl", plan.methods["pearl"], config, env, {})
+    _, took = learn("pearl", config, agent, plan.tasks, tmp_path, Stopwatch())
     assert took["pearl/updates"] == 2
     (row,) = runs.rows(tmp_path / "pearl")
     assert np.isfinite([x for name, x in row.items() if name.startswith("train/")]).all()
@@ -254,3 +269,44 @@ def test_a_video_of_as_many_tasks_as_one_wants(run: Run) -> None:
     rows, columns = np.nonzero(orange[:, :322])
     assert rows.mean() == pytest.approx(28 + 26 + 120, abs=4)
     assert columns.mean() == pytest.approx(2 + 160, abs=4)
+
+
+def test_tasks_are_inferred_through_a_prior_beside_a_method_that_is_told_nothing(
+    tmp_path: Path,
+) -> None:
+    workdir = tmp_path / "run"
+    more = (
+        "--methods=pearl,own",
+        "--through=real_nvp",
+        "--meta_loop.iterations=1",
+        "--adapt.repeats=1",
+        "--run.eval_every=0",
+        "--video_episodes=0",
+        "--data_episodes=8",
+        "--real_nvp.couplings=2",
+        "--real_nvp.encoder_widths=8",
+        "--real_nvp.conditioner_widths=8",
+        "--real_nvp_fit.steps=4",
+        "--real_nvp_fit.steps_per_epoch=2",
+        "--real_nvp_fit.batch_size=4",
+        "--loop.steps=40",
+        "--loop.epoch_steps=40",
+        "--loop.warmup_steps=20",
+        "--loop.num_envs=4",
+        "--loop.batch_size=8",
+        "--report_episodes=2",
+        "--eval_episodes=3",
+        "--run.eval_episodes=2",
+        f"--workdir={workdir}",
+    )
+    lines = [new for line in TINY for new in renamed(line, PEARL.former)]
+    (tmp_path / "tiny.flags").write_text("\n".join(lines))
+    program = Program("experiments.run", ["--flagfile=tiny.flags", *more], folder=tmp_path)
+    program.succeed()
+    summary = runs.read_json(workdir / "summary.json")
+    assert {"pearl/first_return_mean", "own/stochastic/return_mean"} <= summary.keys()
+    assert {"real_nvp/validation_loss", "prior/return_mean", "oracle/return_mean"} <= summary.keys()
+    arguments = [f"--checkpoint={workdir}", "--episodes=12"]
+    Program("experiments.evaluate", arguments, folder=tmp_path).succeed()
+    evaluation = runs.read_json(workdir / "evaluation.json")
+    assert {"pearl/online/return_04", "own/return_mean"} <= evaluation.keys()

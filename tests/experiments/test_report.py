@@ -21,7 +21,7 @@ from behavior_priors.reports.tables import (
     to_markdown,
 )
 from behavior_priors.runs.metrics import JsonlWriter
-from behavior_priors.runs.workdir import ADAPTATION_FILE, open_workdir, write_summary
+from behavior_priors.runs.workdir import ADAPTATION_FILE, ORACLE_FILE, open_workdir, write_summary
 from behavior_priors.types import UserError
 from experiments.report import (
     find_adaptations,
@@ -177,11 +177,10 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
     for seed in (0, 1):
         # two tasks, met twice, two trajectories
         returns = np.array([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 0.0], [0.0, 8.0]]])
-        np.savez(
-            runs / "mug" / f"seed{seed}" / ADAPTATION_FILE,
-            test_returns=returns + seed,
-            oracle_returns=np.array([5.0, 6.0 + 2 * seed]),
-        )
+        run = runs / "mug" / f"seed{seed}"
+        (run / "parrot").mkdir()
+        np.savez(run / "parrot" / ADAPTATION_FILE, test_returns=returns + seed)
+        np.savez(run / ORACLE_FILE, returns=np.array([5.0, 6.0 + 2 * seed]))
     found = find_adaptations(table(runs))
     assert list(found.returns) == ["PARROT, env=grasp/mug"]
     np.testing.assert_allclose(
@@ -196,11 +195,10 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
         "adaptation.png",
     ]
     # an oracle of another environment is no measure of these
-    np.savez(
-        runs / "cap" / "seed0" / ADAPTATION_FILE,
-        test_returns=np.zeros((1, 1, 3)),
-        oracle_returns=np.array([9.0]),
-    )
+    run = runs / "cap" / "seed0"
+    (run / "parrot").mkdir()
+    np.savez(run / "parrot" / ADAPTATION_FILE, test_returns=np.zeros((1, 1, 3)))
+    np.savez(run / ORACLE_FILE, returns=np.array([9.0]))
     mixed = find_adaptations(table(runs))
     assert (list(mixed.returns), mixed.oracle) == (
         ["PARROT, env=grasp/cap", "PARROT, env=grasp/mug"],
@@ -209,7 +207,7 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
     found = [read_run(w) for w in find_workdirs([f"{runs}/mug/seed1", f"{runs}/cap/seed0"])]
     with pytest.raises(UserError, match=r"3 trajectories, other runs of its row have 2; do not"):
         find_adaptations(make_table(found, DEFAULT, ignore=["env"]))
-    (runs / "cap" / "seed0" / ADAPTATION_FILE).write_bytes(b"PK damaged")
+    (run / "parrot" / ADAPTATION_FILE).write_bytes(b"PK damaged")
     with pytest.raises(UserError, match=r"adaptation.npz cannot be read"):
         find_adaptations(table(runs))
 

@@ -16,9 +16,9 @@ from behavior_priors.methods.models import Fitted, untrained
 from behavior_priors.methods.plan import stages_of
 from behavior_priors.methods.presets import SPIRL
 from behavior_priors.methods.settings import chosen_methods
+from behavior_priors.methods.tasks import task_env
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.types import ActionSpec, SkillModel
-from experiments.run import task_env
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
 from tests.experiments.runs import Program

@@ -347,29 +347,31 @@ CASES = (
     Case(
         "returns pickled",
         "finished",
-        save("adaptation.npz", test_returns=np.array([{}], object)),
+        save("sac/adaptation.npz", test_returns=np.array([{}], object)),
         "cannot be read",
     ),
     Case(
         "returns of text",
         "finished",
-        save("adaptation.npz", test_returns=np.array([[["x"]]])),
+        save("sac/adaptation.npz", test_returns=np.array([[["x"]]])),
         "has no returns",
     ),
     Case(
         "returns of NaN",
         "finished",
-        save("adaptation.npz", test_returns=np.full((1, 1, 1), np.nan)),
+        save("sac/adaptation.npz", test_returns=np.full((1, 1, 1), np.nan)),
         "not finite",
     ),
     Case(
         "returns flat",
         "finished",
-        save("adaptation.npz", test_returns=np.zeros(3)),
+        save("sac/adaptation.npz", test_returns=np.zeros(3)),
         "has no returns",
     ),
-    Case("returns missing", "finished", save("adaptation.npz", x=np.zeros(3)), "has no returns"),
-    Case("returns by link", "finished", link("adaptation.npz"), "adaptation.npz is a link"),
+    Case(
+        "returns missing", "finished", save("sac/adaptation.npz", x=np.zeros(3)), "has no returns"
+    ),
+    Case("returns by link", "finished", link("sac/adaptation.npz"), "adaptation.npz is a link"),
     Case(
         "tasks pickled",
         "tasks",

@@ -16,17 +16,18 @@ import pytest
 from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeWriter
 from behavior_priors.envs.registry import make_env
+from behavior_priors.methods import tasks
 from behavior_priors.methods.agent import build
 from behavior_priors.methods.method import METHODS
 from behavior_priors.methods.presets import PARROT, SPIRL
+from behavior_priors.methods.tasks import task_env
 from behavior_priors.reports.tables import make_table, read_run
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.workdir import open_workdir
 from behavior_priors.types import UserError
-from experiments import collect, meta_tasks
+from experiments import collect
 from experiments.report import write_report
 from experiments.restore import restore_run
-from experiments.run import task_env
 from launch import sweep
 from tests.data.examples import METADATA, write_dataset
 from tests.experiments.settings import config_of
@@ -97,8 +98,9 @@ def report(folder: Path) -> None:
 
 
 def read_tasks(folder: Path) -> None:
-    drawn = meta_tasks.draw_tasks(make_env("point/dense"), 2, 2, 0)
-    meta_tasks.read_tasks(folder, drawn)
+    tasks.read_tasks(
+        folder, tasks.draw_tasks(make_env("point/dense"), tasks.TasksConfig(train=2, test=2))
+    )
 
 
 def continue_sweep(folder: Path) -> None:

@@ -21,7 +21,8 @@ from behavior_priors.learners.pearl import (
 )
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.objectives.context import describe
-from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
+from behavior_priors.priors.context_encoder import ContextConfig
+from behavior_priors.priors.product_of_gaussians import make_product_of_gaussians
 from behavior_priors.types import (
     ActionSpec,
     ArraySpec,
@@ -47,7 +48,7 @@ GOALS = jnp.array([-0.6, 0.6, 0.0])
 def make(
     config: PearlConfig | None = None, sac: SACConfig = SAC, context: ContextConfig = CONTEXT
 ) -> MetaLearner:
-    encoder = make_context_encoder(context, SPEC, ACTION)
+    encoder = make_product_of_gaussians(context, SPEC, ACTION)
     config = config or PearlConfig(encoder_learning_rate=3e-3)
     return make_pearl(config, sac, encoder, SPEC, ACTION)
 

@@ -14,8 +14,8 @@ from behavior_priors.methods.models import untrained
 from behavior_priors.methods.plan import stages_of
 from behavior_priors.methods.presets import RUN
 from behavior_priors.methods.settings import chosen_methods
+from behavior_priors.methods.tasks import task_env
 from behavior_priors.types import UserError
-from experiments.run import task_env
 from tests.experiments.settings import config_of
 
 SMALL = (

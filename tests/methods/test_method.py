@@ -6,10 +6,14 @@ import ast
 
 import pytest
 
-from behavior_priors.learners.registry import LEARNERS, find_learner
-from behavior_priors.methods.method import LABELS, METHODS, THROUGH_PRIOR, Method
-from behavior_priors.methods.settings import every_section
-from behavior_priors.priors.registry import MODELS, find_model
+from behavior_priors.learners.registry import (
+    LEARNERS,
+    find_learner,
+    find_meta_learner,
+)
+from behavior_priors.methods.method import LABELS, METHODS, THROUGH_PRIOR, WAYS, Method
+from behavior_priors.methods.settings import MANY, every_section
+from behavior_priors.priors.registry import ENCODERS, MODELS, find_encoder, find_model
 from tests.test_imports import ROOT, sources
 
 TABLES = ("behavior_priors/methods/method.py", "behavior_priors/methods/presets.py")
@@ -29,7 +33,7 @@ def compared_words(source: str) -> set[str]:
 
 
 def test_no_method_is_compared_outside_of_the_table() -> None:
-    names = {*METHODS, "pearl"} - LEARNERS.keys()
+    names = METHODS.keys() - LEARNERS.keys()
     found = {}
     for path in sources():
         place = str(path.relative_to(ROOT))
@@ -49,6 +53,10 @@ def test_every_method_has_a_name_for_people_and_parts_that_there_are() -> None:
     for method in METHODS.values():
         for way, name in method.parts():
             find_model(name, flag=way)
+        if method.infer is not None:
+            find_encoder(method.infer, flag="infer")
+            find_meta_learner(method.learner, flag="learner")
+            continue
         kind = find_learner(method.learner, flag="learner")
         needed = {"prior": method.close_to, "start": method.start_from}
         assert {what for what, part in needed.items() if part is not None} <= set(kind.takes)
@@ -63,8 +71,8 @@ def test_parts_are_what_has_to_be_learned() -> None:
 def test_flags_of_all_parts_have_names_of_their_own() -> None:
     """A model, its training, a learner and a method that are called alike would share flags."""
     fits = [f"{name}_fit" for name in MODELS]
-    methods = [n for n, x in METHODS.items() if x.through is not None or x.close_to is not None]
-    names = [*MODELS, *fits, *LEARNERS, "loop", "on_policy", *methods]
+    methods = [n for n, x in METHODS.items() if x.through or x.close_to or x.infer]
+    names = [*MODELS, *fits, *ENCODERS, *LEARNERS, *MANY, "loop", "on_policy", *methods]
     assert len(names) == len(set(names))
     assert set(every_section()) == set(names)
 
@@ -72,14 +80,14 @@ def test_flags_of_all_parts_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_what_its_paper_says(name: str) -> None:
     ways = {
-        "own": (None, None, None, "sac"),
-        "sac": (None, None, None, "sac"),
-        "parrot": ("real_nvp", None, None, "sac"),
-        "ssp": ("skill_vae", None, None, "sac"),
-        "spirl": ("skill_vae", THROUGH_PRIOR, THROUGH_PRIOR, "sac"),
-        "flat_prior": (None, "gaussian", "gaussian", "sac"),
-        "bc_sac": (None, None, "gaussian", "sac"),
-        "bc_ppo": (None, None, "gaussian", "ppo"),
+        "own": (None, None, None, None, "sac"),
+        "sac": (None, None, None, None, "sac"),
+        "parrot": ("real_nvp", None, None, None, "sac"),
+        "ssp": ("skill_vae", None, None, None, "sac"),
+        "spirl": ("skill_vae", THROUGH_PRIOR, THROUGH_PRIOR, None, "sac"),
+        "flat_prior": (None, "gaussian", "gaussian", None, "sac"),
+        "bc_sac": (None, None, "gaussian", None, "sac"),
+        "bc_ppo": (None, None, "gaussian", None, "ppo"),
+        "pearl": (None, None, None, "product_of_gaussians", "sac"),
     }
-    method = METHODS[name]
-    assert (method.through, method.close_to, method.start_from, method.learner) == ways[name]
+    assert tuple(getattr(METHODS[name], way) for way in WAYS) == ways[name]

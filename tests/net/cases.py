@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from absl import flags as absl_flags
-
-from behavior_priors.config import flags
-from experiments.pearl import PearlExperimentConfig
+from behavior_priors.methods.presets import PEARL
 from tests.experiments import runs
+from tests.experiments.settings import config_of
 
 PRESETS = runs.ROOT / "experiments" / "flags"
 
@@ -160,18 +158,15 @@ def _pearl() -> Iterator[Case]:
             env += f"{'&' if '?' in env else '?'}episode_length=10"
         steps = [f"--loop.initial_steps={length}"]
         for part in ("prior", "posterior", "extra"):
-            has_some = getattr(config.loop, f"{part}_steps") > 0
+            has_some = getattr(config.meta_loop, f"{part}_steps") > 0
             steps.append(f"--loop.{part}_steps={length if has_some else 0}")
         tasks = () if "direction" in name else ("--train_tasks=3", "--test_tasks=2")
         whole = (*_preset("pearl", name), *_PEARL, *steps, *tasks, f"--env={env}", "--workdir=run")
         yield Case(f"pearl/{name}", (whole, _EVALUATE))
 
 
-def _read(name: str) -> PearlExperimentConfig:
-    values = absl_flags.FlagValues()
-    flags.define(PearlExperimentConfig, flag_values=values)
-    values(["pearl", f"--flagfile={PRESETS / 'pearl' / name}.flags"])
-    return flags.read(PearlExperimentConfig, flag_values=values)
+def _read(name: str) -> Any:
+    return config_of(PEARL, f"--flagfile={PRESETS / 'pearl' / name}.flags")
 
 
 def _programs() -> Iterator[Case]:

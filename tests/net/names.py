@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 
-FILES: dict[str, str] = {}
+FILES: dict[str, str] = {
+    r"run/adaptation\.npz": "run/pearl/adaptation.npz",
+    r"figures/paths\.png": "figures/pearl_paths.png",
+}
 """In paths of a run's folder."""
 
 FLAGS: dict[str, str] = {}
@@ -20,10 +23,10 @@ NUMBERS: dict[str, str] = {}
 ARRAYS: dict[str, str] = {}
 """In the dotted paths of parameters and all else that checkpoints and files of arrays hold."""
 
-ONLY_BEFORE: tuple[str, ...] = ()
+ONLY_BEFORE: tuple[str, ...] = (r".*flags.txt: .*", r"run/pearl/adaptation.npz: oracle_returns")
 """Whole names, as the other tables have made them, that may be missing after: patterns."""
 
-ONLY_AFTER: tuple[str, ...] = ()
+ONLY_AFTER: tuple[str, ...] = (r".*flags.txt: .*", r"run/oracle.npz: returns")
 """Those that may be new."""
 
 

@@ -10,18 +10,39 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.priors.context_encoder import ContextConfig, make_context_encoder
-from behavior_priors.types import ActionSpec, ArraySpec, Context, TaskBelief, UserError
+from behavior_priors.priors.context_encoder import ContextConfig
+from behavior_priors.priors.gru import GRUConfig
+from behavior_priors.priors.registry import ENCODERS, find_encoder
+from behavior_priors.types import (
+    ActionSpec,
+    ArraySpec,
+    Context,
+    ContextEncoder,
+    TaskBelief,
+    UserError,
+)
 
 SPEC = {"position": ArraySpec((2,)), "speed": ArraySpec((1,), scale=2.0)}
 ACTION = ActionSpec(2)
-SMALL = ContextConfig(latent_size=3, widths=(16, 16), recurrent_width=8)
+SMALL = ContextConfig(latent_size=3, widths=(16, 16))
+RECURRENT = GRUConfig(latent_size=3, widths=(16, 16), recurrent_width=8)
+CONFIGS: dict[str, ContextConfig] = {"product_of_gaussians": SMALL, "gru": RECURRENT}
 KINDS = [
-    dataclasses.replace(SMALL, encoder=encoder, deterministic=deterministic)
-    for encoder in ("product", "recurrent")
+    dataclasses.replace(CONFIGS[name], deterministic=deterministic)
+    for name in ENCODERS
     for deterministic in (False, True)
 ]
-kinds = pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{c.encoder}-{c.deterministic}")
+
+
+def name_of(config: ContextConfig) -> str:
+    return next(name for name, x in CONFIGS.items() if type(x) is type(config))
+
+
+def make(config: ContextConfig) -> ContextEncoder:
+    return find_encoder(name_of(config), flag="infer").make(config, SPEC, ACTION)
+
+
+kinds = pytest.mark.parametrize("config", KINDS, ids=lambda c: f"{name_of(c)}-{c.deterministic}")
 
 
 def draw_context(key: jax.Array, *shape: int) -> Context:
@@ -47,7 +68,7 @@ def same(ours: Any, theirs: Any, atol: float = 1e-5) -> None:
 
 
 def infer(config: ContextConfig, context: Context) -> TaskBelief:
-    encoder = make_context_encoder(config, SPEC, ACTION)
+    encoder = make(config)
     return encoder.infer(encoder.init(jax.random.key(1)), context)
 
 
@@ -81,23 +102,22 @@ def test_more_experience_changes_the_belief(config: ContextConfig) -> None:
     half = infer(config, jax.tree.map(lambda x: x[:6], context))
     whole = infer(config, context)
     assert float(jnp.abs(half.mean - whole.mean).max()) > 1e-3
-    if config.encoder == "product" and not config.deterministic:
+    if name_of(config) == "product_of_gaussians" and not config.deterministic:
         assert bool((whole.variance < half.variance).all())
 
 
-@pytest.mark.parametrize("encoder", ["product", "recurrent"])
+@pytest.mark.parametrize("encoder", list(ENCODERS))
 def test_only_the_recurrent_one_minds_the_order(encoder: Any) -> None:
-    config = dataclasses.replace(SMALL, encoder=encoder)
+    config = CONFIGS[encoder]
     context = draw_context(jax.random.key(0), 6)
     backwards = jax.tree.map(lambda x: x[::-1], context)
     difference = jnp.abs(infer(config, context).mean - infer(config, backwards).mean).max()
-    assert (float(difference) > 1e-3) == (encoder == "recurrent")
+    assert (float(difference) > 1e-3) == (encoder == "gru")
 
 
 def test_nothing_is_carried_from_one_task_to_another() -> None:
     """The recurrent one gives the second of two tasks what it gives it alone, in any company."""
-    config = dataclasses.replace(SMALL, encoder="recurrent")
-    encoder = make_context_encoder(config, SPEC, ACTION)
+    encoder = make(RECURRENT)
     params = encoder.init(jax.random.key(1))
     first, second = (draw_context(jax.random.key(seed), 5) for seed in (2, 3))
     alone = encoder.infer(params, second)
@@ -117,7 +137,7 @@ def test_next_observations_matter_where_they_are_asked_for(sees: bool) -> None:
 
 def test_it_sees_what_it_is_given_the_names_of_and_the_reward() -> None:
     config = dataclasses.replace(SMALL, observation=("position",))
-    encoder = make_context_encoder(config, SPEC, ACTION)
+    encoder = make(config)
     params, context = encoder.init(jax.random.key(1)), draw_context(jax.random.key(0), 6)
 
     def total(context: Context) -> jax.Array:
@@ -132,10 +152,7 @@ def test_it_sees_what_it_is_given_the_names_of_and_the_reward() -> None:
 def test_divergence_is_summed_and_a_description_without_doubt_has_none() -> None:
     """Mean 1 and variance 4 in each of three: 3 / 2 (4 + 1 - 1 - log 4)."""
     belief = TaskBelief(jnp.ones((2, 3)), jnp.full((2, 3), 4.0))
-    doubting, certain = (
-        make_context_encoder(dataclasses.replace(SMALL, deterministic=d), SPEC, ACTION)
-        for d in (False, True)
-    )
+    doubting, certain = (make(dataclasses.replace(SMALL, deterministic=d)) for d in (False, True))
     np.testing.assert_allclose(doubting.divergence(belief), [1.5 * (4 - np.log(4))] * 2, rtol=1e-6)
     np.testing.assert_array_equal(certain.divergence(belief), [0.0, 0.0])
 
@@ -150,4 +167,4 @@ def test_divergence_is_summed_and_a_description_without_doubt_has_none() -> None
 )
 def test_bad_configs(change: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        make_context_encoder(dataclasses.replace(SMALL, **change), SPEC, ACTION)
+        make(dataclasses.replace(SMALL, **change))

@@ -1,8 +1,9 @@
-"""The figures and videos of meta-learning runs."""
+"""The figures and videos of methods that infer tasks."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -12,50 +13,45 @@ from behavior_priors.envs.wrappers.film import FRAME, film
 from behavior_priors.evaluation.adapt import Adaptation, AdaptConfig, make_adapt
 from behavior_priors.learner import MetaLearner
 from behavior_priors.methods.method import LABELS
-from behavior_priors.reports import adaptation_figures
+from behavior_priors.reports import adaptation_figures, pictures
 from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.types import Env, Params, PRNGKey, Task
-from experiments import pictures
 
 PLANES = 4
 """Test tasks in the figure of paths, and in a run's own video."""
 
 
-def draw_all(
-    workdir: Path,
-    method: str,
+def adaptation(
+    folder: Path,
+    tested: Mapping[str, Adaptation],
     env: Env,
     tasks: Task,
-    tested: Adaptation,
-    oracle: np.ndarray | None,
+    oracle: float | None,
     exploration: int,
 ) -> None:
-    """Draws what a run has learned into its `figures/`.
+    """How methods went about new tasks: `adaptation.png`, and `METHOD_paths.png` of goals.
 
     Args:
-      workdir: of the run.
-      method: its folder in it.
+      folder: of the figures.
+      tested: by method.
       env: whose tasks.
       tasks: `[tasks, ...]`, of the test.
-      tested: in them.
-      oracle: returns `[tasks]` of whoever knows the task; None where nobody does.
+      oracle: mean return of whoever knows the task; None where nobody does.
       exploration: how many trajectories explored.
     """
-    folder = workdir / "figures"
-    pictures.learning_curves([workdir], folder, (method,), env, "return_mean")
-    label = LABELS.get(method, method)
     adaptation_figures.adaptation_curves(
         folder / "adaptation.png",
-        {label: np.asarray(tested.returns).mean(axis=1)},
+        {LABELS.get(m, m): np.asarray(x.returns).mean(axis=1) for m, x in tested.items()},
         exploration=exploration,
-        oracle=None if oracle is None else float(oracle.mean()),
+        oracle=oracle,
         title=f"Adapting to new tasks of {env.name}",
     )
-    goal_paths(folder, env, tasks, tested, exploration)
+    for method, its in tested.items():
+        goal_paths(folder / f"{method}_paths.png", env, tasks, its, exploration)
 
 
-def goal_paths(folder: Path, env: Env, tasks: Task, tested: Adaptation, exploration: int) -> None:
-    """PEARL's figure 4, `paths.png`: the trajectories of a few tasks that are goals in a plane."""
+def goal_paths(path: Path, env: Env, tasks: Task, tested: Adaptation, exploration: int) -> None:
+    """PEARL's figure 4: the trajectories of a few tasks that are goals in a plane."""
     radius = env.info.get("goal_radius")
     if radius is None:
         return
@@ -66,7 +62,7 @@ def goal_paths(folder: Path, env: Env, tasks: Task, tested: Adaptation, explorat
     shown = _shown(count, PLANES)
     goals = np.asarray(jax.tree.leaves(tasks)[0])
     adaptation_figures.goal_paths(
-        folder / "paths.png",
+        path,
         [first[:, i] for i in shown],
         goals[shown],
         exploration=exploration,

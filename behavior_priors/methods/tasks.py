@@ -1,8 +1,9 @@
-"""The tasks of a meta-learning run: drawn once, saved with it, and what an oracle makes of them."""
+"""The tasks of a run that infers them: drawn once, saved with it, and done by an oracle."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.config.ranges import Episodes, EpisodesOrZero, Seed
 from behavior_priors.data.shards import Shard
 from behavior_priors.envs.guard import LARGEST_OBSERVATION
+from behavior_priors.envs.registry import make_env
 from behavior_priors.evaluation.adapt import policy_returns
 from behavior_priors.keys import named_key
 from behavior_priors.system.files import write_npz
@@ -21,6 +24,28 @@ from behavior_priors.types import Env, PRNGKey, Task, UserError
 TASKS_FILE = "tasks.npz"
 
 
+@dataclass(frozen=True)
+class TasksConfig:
+    """Which tasks of an environment that has many.
+
+    Attributes:
+      train: how many there are to learn from.
+      test: others, to be judged by; 0 to be judged by the same ones.
+      seed: of the tasks.
+      oracle_episodes: episodes of whoever knows the task in each test task; 0 for none.
+    """
+
+    train: Episodes = 80
+    test: EpisodesOrZero = 20
+    seed: Seed = 0
+    oracle_episodes: EpisodesOrZero = 20
+
+
+def task_env(config: Any) -> Env:
+    """The environment of an experiment's task, or of its tasks where they are inferred."""
+    return make_env(config.env, engine=config.engine, reward=config.reward)
+
+
 class SplitTasks(NamedTuple):
     """What a run learns from `[train, ...]`, and is judged by `[test, ...]`."""
 
@@ -28,14 +53,15 @@ class SplitTasks(NamedTuple):
     test: Task
 
 
-def draw_tasks(env: Env, train: int, test: int, seed: int) -> SplitTasks:
+def draw_tasks(env: Env, config: TasksConfig) -> SplitTasks:
     """Tasks to learn from, and others; without others, the same ones.
 
     Raises:
       UserError: the environment is but one task, or draws such as nothing can be learned from.
     """
     sample = jax.jit(tasks_of(env).sample, static_argnums=1)
-    tasks = sample(named_key(seed, "tasks"), train + test)
+    train, test = config.train, config.test
+    tasks = sample(named_key(config.seed, "tasks"), train + test)
     if (wrong := _absurd(_named(tasks))) is not None:
         raise UserError(f"the tasks that {env.name} draws have {wrong}")
     first = jax.tree.map(lambda x: x[:train], tasks)
