@@ -22,12 +22,29 @@ LearnerState = Any
 """A frozen dataclass pytree with at least `policy` (what `act` needs) and `step` `[]` int32."""
 
 
+Notes = Any
+"""A pytree of arrays `[...]` that a learner wants back beside what its action led to, such as the
+log-density of the action."""
+
+
+class Choice(NamedTuple):
+    """What a policy does.
+
+    Attributes:
+      action: `[..., size]`.
+      notes: the learner's own, which come back to it in `Transition.notes`.
+    """
+
+    action: Array
+    notes: Notes = ()
+
+
 class ActFn(Protocol):
-    """Chooses an action `[..., size]`; the key is consumed (and unused when not exploring)."""
+    """Chooses an action; the key is consumed (and unused when not exploring)."""
 
     def __call__(
         self, policy: Params, observation: Observation, key: PRNGKey, *, explore: bool
-    ) -> Array: ...
+    ) -> Choice: ...
 
 
 class Learner(NamedTuple):
@@ -65,10 +82,6 @@ class Actor(Protocol):
     def act(self) -> ActFn: ...
 
 
-Notes = Any
-"""A pytree of arrays `[...]` that an on-policy learner wants back beside what its action led to."""
-
-
 class OnPolicyLearner(NamedTuple):
     """A learner that learns from what its present policy has just done, and then forgets it.
 
@@ -76,10 +89,8 @@ class OnPolicyLearner(NamedTuple):
 
     Attributes:
       init: makes a state.
-      choose: `(policy, observation, key) -> (action [..., size], notes)`: acts as `act` does when
-        exploring; the key is consumed.
-      update: `(state, transitions, notes) -> (state, metrics)` of a round of experience with axes
-        `[time, envs]`, in order, that `choose` made with the state's policy.
+      update: `(state, transitions) -> (state, metrics)` of a round of experience with axes
+        `[time, envs]`, in order, that `act` made with the state's policy, exploring.
       act: chooses an action.
       epochs: how often an update goes through its round.
       minibatches: of how many parts it takes one gradient step each; a round's number of
@@ -87,8 +98,7 @@ class OnPolicyLearner(NamedTuple):
     """
 
     init: Callable[[PRNGKey], LearnerState]
-    choose: Callable[[Params, Observation, PRNGKey], tuple[Array, Notes]]
-    update: Callable[[LearnerState, Transition, Notes], tuple[LearnerState, Metrics]]
+    update: Callable[[LearnerState, Transition], tuple[LearnerState, Metrics]]
     act: ActFn
     epochs: int
     minibatches: int

@@ -67,7 +67,7 @@ class Transition(NamedTuple):
     `terminated` ends the task and must not be bootstrapped through; `truncated` ends the recording
     (a time limit, a diverged simulation) and must be. `next_observation` is the one that the step
     led to, also at an episode's end. `valid` is False where the simulation diverged: such a
-    transition never enters replay.
+    transition never enters replay. `notes` is what the learner wanted back beside its action.
     """
 
     observation: Observation
@@ -77,6 +77,7 @@ class Transition(NamedTuple):
     truncated: Array
     next_observation: Observation
     valid: Array
+    notes: Any = ()
 
 
 class State(NamedTuple):
@@ -226,8 +227,16 @@ LogProbFn = Callable[[Params, Array, Array], Array]
 DistributionFn = Callable[[Params, Array], Any]
 """`(params, features) -> distribution` over whatever the prior is a prior of."""
 
-PriorLossFn = Callable[[Params, Mapping[str, Any], PRNGKey], tuple[Array, Metrics]]
-"""`(params, batch, key) -> (loss [], metrics)`; `batch` has `observation` and `action`, batched."""
+PriorLossFn = Callable[[Params, Mapping[str, Any], PRNGKey, Array | None], tuple[Array, Metrics]]
+"""`(params, batch, key, step) -> (loss [], metrics)`; `batch` has `observation` and `action`,
+batched; `step` `[]` int32 counts the gradient steps before this one. None is for judging: weights
+that grow with steps are what they grow to, statistics of batches are those that were learned."""
+
+StatisticsFn = Callable[[Params, Mapping[str, Any], PRNGKey], Any]
+"""`(params, batch, key) -> params[STATISTICS]`, moved by a batch as its loss sees it."""
+
+STATISTICS = "batch_stats"
+"""What parameters call running statistics, which no gradient moves."""
 
 
 class Prior(NamedTuple):
@@ -235,7 +244,8 @@ class Prior(NamedTuple):
 
     Functions accept any leading batch axes. A capability that a prior lacks is None; whoever needs
     it asks with `require` and the user reads one clear line. `observation` has the names of the
-    arrays that it sees; none for all.
+    arrays that it sees; none for all. `statistics` is of priors with running statistics, such as
+    those of batch normalisation.
     """
 
     name: str
@@ -249,6 +259,7 @@ class Prior(NamedTuple):
     log_prob: LogProbFn | None = None
     distribution: DistributionFn | None = None
     observation: tuple[str, ...] = ()
+    statistics: StatisticsFn | None = None
 
     def require(self, capability: str, wanted_by: str) -> Any:
         """Returns the named function.
@@ -293,6 +304,7 @@ class SkillModel(NamedTuple):
       prior_within: `(bound) -> prior` with the same parameters, over skills that are this times a
         tanh; None for a model that has no such thing.
       observation: names of the arrays that it sees; none for all.
+      statistics: of models with running statistics, such as those of batch normalisation.
     """
 
     name: str
@@ -308,6 +320,7 @@ class SkillModel(NamedTuple):
     prior_params: Callable[[Params], Params]
     prior_within: Callable[[float | None], Prior] | None = None
     observation: tuple[str, ...] = ()
+    statistics: StatisticsFn | None = None
 
 
 class Context(NamedTuple):

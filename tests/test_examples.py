@@ -229,7 +229,7 @@ def test_td3_climbs_its_critic() -> None:
     learner, state, _ = trained_on(probes.cued_action())
     for cue in (-1.0, 1.0):
         observation = {"cue": jnp.array([cue])}
-        action = learner.act(state.policy, observation, jax.random.key(0), explore=False)
+        action = learner.act(state.policy, observation, jax.random.key(0), explore=False).action
         assert abs(float(action[0]) - 0.5 * cue) < 0.1
 
 

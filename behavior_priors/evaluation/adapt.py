@@ -80,7 +80,7 @@ def make_adapt(env: Env, learner: MetaLearner, config: AdaptConfig) -> AdaptFn:
 
             def act(states: State, key: PRNGKey) -> Array:
                 observation = {**states.observation, learner.description: description}
-                return learner.act(policy, observation, key, explore=False)
+                return learner.act(policy, observation, key, explore=False).action
 
             initial = begin_many(env, met, begin_key)
             episodes = rollout_from(judged, initial, act, jax.random.split(act_key, length))

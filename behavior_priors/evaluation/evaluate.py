@@ -40,7 +40,7 @@ def summarize_rollout(env: Env, episodes: Rollout) -> dict[str, Array]:
 
 def policy_of(learner: Actor, policy: Params, *, explore: bool) -> PolicyFn:
     """A learner's policy as a function of one environment's state."""
-    return lambda state, key: learner.act(policy, state.observation, key, explore=explore)
+    return lambda state, key: learner.act(policy, state.observation, key, explore=explore).action
 
 
 def make_evaluate(env: Env, learner: Actor, episodes: int, *, stochastic: bool) -> EvaluateFn:

@@ -18,10 +18,10 @@ from behavior_priors import distributions
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import Few, Limit, Nats
 from behavior_priors.learner import Learner
-from behavior_priors.learners.actor_critic import Penalty
 from behavior_priors.learners.kind import PriorFn
-from behavior_priors.learners.regularized import make_regularized
+from behavior_priors.learners.sac import Penalty, make_update
 from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.learners.sac_value import make_steps_of
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -74,15 +74,16 @@ def make_kl_sac(
         (`start_from_prior`).
 
     Returns:
-      The learner. Its metrics are those of `make_regularized`, and `divergence`, in nats.
+      The learner. Its metrics are those of `make_sac`, with `divergence`, in nats, for
+      `entropy`.
 
     Raises:
-      UserError: as `make_regularized`, or as `check_divergence`.
+      UserError: as `make_steps`, or as `check_divergence`.
     """
     check_divergence(divergence)
     target = divergence.target * (action_spec.size if divergence.per_dimension else 1)
 
-    def draw(policy: Any, observation: Observation, key: PRNGKey) -> tuple[Array, Array]:
+    def draw(_: Params, policy: Any, observation: Observation, key: PRNGKey) -> tuple[Array, Array]:
         action, distance = distributions.divergence(
             policy, prior(observation), key, samples=divergence.samples
         )
@@ -91,7 +92,8 @@ def make_kl_sac(
         return action, distance
 
     penalty = Penalty(draw, target, metrics=lambda distance: {"divergence": distance})
-    return make_regularized(config, observation_spec, action_spec, penalty, initial_policy)
+    steps = make_steps_of(config, observation_spec, action_spec, penalty, initial_policy)
+    return Learner(steps.init, make_update(steps), steps.act)
 
 
 def check_divergence(config: DivergenceConfig) -> None:

@@ -25,6 +25,7 @@ from behavior_priors.types import (
     ObservationSpec,
     Params,
     PRNGKey,
+    Transition,
     UserError,
 )
 
@@ -182,3 +183,19 @@ def _inputs(spec: ObservationSpec, names: Sequence[str]) -> list[tuple[str, int]
     images = [name for name in names if image_slots(spec, (name,))]
     vectors = [(name, math.prod(spec[name].shape)) for name in names if name not in images]
     return vectors + [(name, IMAGE_FEATURES) for name in images]
+
+
+def discounts(config: SACConfig, batch: Transition) -> Array:
+    """Weights `[batch]` of the next states' values.
+
+    A time limit or a diverged simulation ends the recording, not the task, whose rewards would have
+    gone on: only termination makes the future worth nothing.
+    """
+    return config.discount * (1.0 - batch.terminated.astype(jnp.float32))
+
+
+def follow(config: SACConfig, step: Array, source: Params, target: Params) -> Params:
+    """The target's parameters after it has moved towards the source, where that is due."""
+    is_due = step % config.target_period == 0
+    rate = jnp.where(is_due, config.target_rate, 0.0)
+    return optax.incremental_update(source, target, rate)

@@ -17,12 +17,12 @@ import optax
 
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import LearningRate, Weight
-from behavior_priors.learner import MetaLearner
-from behavior_priors.learners.actor_critic import SACState, make_actor_critic
+from behavior_priors.learner import Choice, MetaLearner
 from behavior_priors.learners.kind import MetaKind
 from behavior_priors.learners.parts import descend, make_adam
-from behavior_priors.learners.sac import entropy_penalty
+from behavior_priors.learners.sac import SACState, entropy_penalty
 from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.learners.sac_value import ValueSACConfig, make_steps_of
 from behavior_priors.objectives.context import describe
 from behavior_priors.types import (
     ActionSpec,
@@ -124,12 +124,12 @@ def make_pearl(
         for names in (sac.policy_observation, sac.critic_observation)
     )
     sac = dataclasses.replace(sac, policy_observation=policy_names, critic_observation=critic_names)
-    parts = make_actor_critic(sac, spec, action_spec, entropy_penalty(sac, action_spec))
+    steps = make_steps_of(sac, spec, action_spec, entropy_penalty(sac, action_spec))
     adam = make_adam(config.encoder_learning_rate, sac.decay_updates)
 
     def init(key: PRNGKey) -> PearlState:
         key, encoder_key, sac_key = jax.random.split(key, 3)
-        actor_critic, params = parts.init(sac_key), encoder.init(encoder_key)
+        actor_critic, params = steps.init(sac_key), encoder.init(encoder_key)
         return PearlState(
             policy={"actor": actor_critic.policy, "encoder": params},
             rest=dataclasses.replace(actor_critic, policy=()),
@@ -149,8 +149,8 @@ def make_pearl(
             belief = encoder.infer(params, context)
             description = describe(belief, describe_key)
             held = join(batch, jax.lax.stop_gradient(description))
-            target = parts.target(before, held, target_key)
-            loss, metrics = parts.critic_loss(critic, join(batch, description), target)
+            target = steps.target(before, held, target_key)
+            loss, metrics = steps.critic_loss(critic, join(batch, description), target)
             divergence = encoder.divergence(belief).mean()
             metrics = {
                 **metrics,
@@ -163,13 +163,15 @@ def make_pearl(
         gradients, (description, metrics) = jax.grad(loss_fn, argnums=(0, 1), has_aux=True)(
             before.critic, params
         )
-        actor_critic = parts.step_critic(before, gradients[0])
+        actor_critic = steps.step_critic(before, gradients[0])
         params, encoder_optimizer = descend(adam, gradients[1], state.encoder_optimizer, params)
         described = join(batch, jax.lax.stop_gradient(description))
-        actor_critic, value_metrics = parts.step_value(actor_critic, described, value_key)
-        actor_critic, paid, policy_metrics = parts.step_policy(actor_critic, described, policy_key)
-        actor_critic, temperature_metrics = parts.step_temperature(actor_critic, paid)
-        actor_critic = parts.step_target(actor_critic)
+        if steps.step_value is not None:
+            actor_critic, value_metrics = steps.step_value(actor_critic, described, value_key)
+            metrics |= value_metrics
+        actor_critic, paid, policy_metrics = steps.step_policy(actor_critic, described, policy_key)
+        actor_critic, temperature_metrics = steps.step_temperature(actor_critic, paid)
+        actor_critic = steps.step_target(actor_critic)
         state = PearlState(
             policy={"actor": actor_critic.policy, "encoder": params},
             rest=dataclasses.replace(actor_critic, policy=()),
@@ -177,13 +179,13 @@ def make_pearl(
             key=key,
             step=step,
         )
-        return state, {**metrics, **value_metrics, **policy_metrics, **temperature_metrics}
+        return state, {**metrics, **policy_metrics, **temperature_metrics}
 
     def infer(policy: Params, context: Context) -> TaskBelief:
         return encoder.infer(policy["encoder"], context)
 
-    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
-        return parts.act(policy["actor"], observation, key, explore=explore)
+    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Choice:
+        return steps.act(policy["actor"], observation, key, explore=explore)
 
     return MetaLearner(init, update, infer, act, DESCRIPTION)
 
@@ -211,4 +213,4 @@ def join(batch: Transition, description: Array) -> Transition:
     )
 
 
-KIND = MetaKind(SACConfig(), PearlConfig(), make_pearl)
+KIND = MetaKind(ValueSACConfig(), PearlConfig(), make_pearl)

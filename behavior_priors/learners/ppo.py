@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from behavior_priors import distributions
-from behavior_priors.learner import OnPolicyLearner
+from behavior_priors.learner import Choice, OnPolicyLearner
 from behavior_priors.learners.kind import Guidance, LearnerKind
 from behavior_priors.learners.parts import descend, make_policy, resolve_names
 from behavior_priors.learners.ppo_config import PPOConfig, check_ppo_config
@@ -143,17 +143,15 @@ def make_ppo(
             step=jnp.zeros((), jnp.int32),
         )
 
-    def choose(policy: Params, observation: Observation, key: PRNGKey) -> tuple[Array, Draw]:
-        gaussian = distributions.policy_distribution(*mean_and_log_std(policy, observation), None)
+    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Choice:
+        mean, log_std = mean_and_log_std(policy, observation)
+        if not explore:
+            return Choice(distributions.policy_mode(mean, bound))
+        gaussian = distributions.policy_distribution(mean, log_std, None)
         sample, log_prob = gaussian.sample_and_log_prob(seed=key)
-        return distributions.policy_mode(sample, bound), Draw(sample, log_prob)
+        return Choice(distributions.policy_mode(sample, bound), Draw(sample, log_prob))
 
-    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
-        if explore:
-            return choose(policy, observation, key)[0]
-        return distributions.policy_mode(mean_and_log_std(policy, observation)[0], bound)
-
-    def prepare(state: PPOState, transitions: Transition, draws: Draw) -> tuple[Batch, Metrics]:
+    def prepare(state: PPOState, transitions: Transition) -> tuple[Batch, Metrics]:
         """The round as one batch `[time * envs]`."""
         value_tm1 = values(state.value, transitions.observation)
         advantage = policy_gradient.generalized_advantage(
@@ -167,6 +165,7 @@ def make_ppo(
             trace=config.gae_lambda,
         )
         target, valid = advantage + value_tm1, transitions.valid
+        draws: Draw = transitions.notes
         batch = Batch(transitions.observation, draws, advantage, target, valid)
         batch = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
         value_mean = policy_gradient.masked_mean(value_tm1.reshape(-1), batch.valid)
@@ -227,8 +226,8 @@ def make_ppo(
         steps = is_moving.astype(jnp.float32)
         return (state, is_moving), {**metrics, "value_loss": loss, "policy_steps": steps}
 
-    def update(state: PPOState, transitions: Transition, draws: Draw) -> tuple[PPOState, Metrics]:
-        batch, round_metrics = prepare(state, transitions, draws)
+    def update(state: PPOState, transitions: Transition) -> tuple[PPOState, Metrics]:
+        batch, round_metrics = prepare(state, transitions)
         rows = batch.valid.size
         if rows % config.minibatches:
             raise UserError(
@@ -250,7 +249,7 @@ def make_ppo(
         (state, _), metrics = jax.lax.scan(improve_on_all, begun, length=config.epochs)
         return state, {**jax.tree.map(lambda x: x.mean(), metrics), **round_metrics}
 
-    return OnPolicyLearner(init, choose, update, act, config.epochs, config.minibatches)
+    return OnPolicyLearner(init, update, act, config.epochs, config.minibatches)
 
 
 def _adam(learning_rate: float, largest_norm: float | None) -> optax.GradientTransformation:

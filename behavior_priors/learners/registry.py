@@ -11,7 +11,7 @@ from behavior_priors.system.own_modules import find_part
 from behavior_priors.types import UserError
 
 LEARNERS = {
-    "sac": "behavior_priors.learners.sac",
+    "sac": "behavior_priors.learners.guided_sac",
     "ppo": "behavior_priors.learners.ppo",
 }
 """Of one task: modules with a `KIND`, imported when it is asked for."""

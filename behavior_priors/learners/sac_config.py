@@ -44,9 +44,6 @@ class SACConfig:
       discount: weight of the next step's value.
       target_rate: share of the critic that moves into the target critic.
       target_period: number of updates between movements of the target critic.
-      value_network: take targets from a network of states' values, of the critics' widths, that
-        learns what the critics and the policy say, as the first soft actor-critic did (Haarnoja et
-        al. 2018a); the target critic is then a target of that.
       initial_temperature: weight of the entropy at the start.
       fixed_temperature: keep the initial temperature.
       target_entropy: the policy's entropy, in nats, at which the temperature rests; None derives it
@@ -76,7 +73,6 @@ class SACConfig:
     discount: Share = 0.99
     target_rate: PositiveShare = 0.005
     target_period: Count = 1
-    value_network: bool = False
     initial_temperature: Positive = 1.0
     fixed_temperature: bool = False
     target_entropy: Nats | None = None

@@ -13,7 +13,7 @@ from behavior_priors.envs.wrappers.decode import decode_action
 from behavior_priors.envs.wrappers.skills import execute_skill
 from behavior_priors.evaluation.evaluate import interaction_report, make_evaluate
 from behavior_priors.keys import named_child
-from behavior_priors.learner import ActFn
+from behavior_priors.learner import ActFn, Choice
 from behavior_priors.methods.learning import print_scores
 from behavior_priors.methods.models import Fitted
 from behavior_priors.types import (
@@ -49,13 +49,14 @@ def evaluate_clone(
     model = clone.model
     assert isinstance(model, Prior)
 
-    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
+    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Choice:
         features = model.encode(policy, observation)
         if not explore:
-            return model.decode(policy, jnp.zeros(model.latent_size), features)
+            return Choice(model.decode(policy, jnp.zeros(model.latent_size), features))
         if model.distribution is not None:
-            return model.distribution(policy, features).sample(seed=key)
-        return model.decode(policy, jax.random.normal(key, (model.latent_size,)), features)
+            return Choice(model.distribution(policy, features).sample(seed=key))
+        latent = jax.random.normal(key, (model.latent_size,))
+        return Choice(model.decode(policy, latent, features))
 
     evaluate = make_evaluate(env, _Clone(act), episodes, stochastic=True)
     scores = {what: float(x) for what, x in evaluate(clone.params, key).items()}

@@ -137,7 +137,9 @@ def make_gaussian(
             action = jnp.clip(action, -limit, limit)
         return distribution(params, features).log_prob(action)
 
-    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+    def loss(
+        params: Params, batch: Mapping[str, Any], key: PRNGKey, step: Array | None
+    ) -> tuple[Array, Metrics]:
         features = encode(params, batch["observation"])
         nll = -log_prob(params, batch["action"], features).mean()
         policy = distribution(params, features)

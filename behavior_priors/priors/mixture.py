@@ -106,7 +106,9 @@ def make_mixture(
     def log_prob(params: Params, action: Array, features: Array) -> Array:
         return distribution(params, features).log_prob(action)
 
-    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+    def loss(
+        params: Params, batch: Mapping[str, Any], key: PRNGKey, step: Array | None
+    ) -> tuple[Array, Metrics]:
         features = encode(params, batch["observation"])
         nll = -log_prob(params, batch["action"], features).mean()
         return nll, {"nll": nll}

@@ -229,7 +229,9 @@ def make_real_nvp(
         event, features = _broadcast_batch(event, features)
         return distrax.Transformed(base, flow(params, features)).log_prob(event)
 
-    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+    def loss(
+        params: Params, batch: Mapping[str, Any], key: PRNGKey, step: Array | None
+    ) -> tuple[Array, Metrics]:
         action = batch["action"]
         noise = jax.random.normal(key, (*action.shape[:-1], config.padding))
         event = jnp.concatenate([action, config.padding_noise * noise], axis=-1)

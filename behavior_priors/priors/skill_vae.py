@@ -178,7 +178,9 @@ def make_skill_vae(
             actions.append(action)
         return jnp.stack(actions, axis=1)
 
-    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+    def loss(
+        params: Params, batch: Mapping[str, Any], key: PRNGKey, step: Array | None
+    ) -> tuple[Array, Metrics]:
         observation, action = batch["observation"], batch["action"]
         mean, log_std = posterior(params, observation, action)
         skill = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)

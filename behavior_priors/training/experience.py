@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from behavior_priors.envs.base import advance, reset_many
 from behavior_priors.envs.guard import BEGINNING, CONTEXT_REWARD, REWARD, checked
+from behavior_priors.learner import Choice
 from behavior_priors.types import Array, Env, Metrics, State, Transition
 
 
@@ -51,7 +52,7 @@ AnyEpisodesState = TypeVar("AnyEpisodesState", bound=EpisodesState)
 
 
 def step_envs(
-    env: Env, envs: State, episode_return: Array, action: Array
+    env: Env, envs: State, episode_return: Array, choice: Choice
 ) -> tuple[State, Array, Transition, Metrics]:
     """One step of every environment; where that ends an episode, the next one begins.
 
@@ -61,13 +62,16 @@ def step_envs(
       env: unbatched.
       envs: states `[num_envs]`.
       episode_return: `[num_envs]`, of the episodes under way.
-      action: `[num_envs, size]`.
+      choice: `[num_envs]`, what is done in each.
 
     Returns:
-      The states and returns to go on from, the transitions, and sums over the environments for
-      `summarize_episodes`.
+      The states and returns to go on from, the transitions, with the choice's notes, and sums
+      over the environments for `summarize_episodes`.
     """
-    envs, transition, stepped, wrong = jax.vmap(lambda s, a: advance(env, s, a))(envs, action)
+    envs, transition, stepped, wrong = jax.vmap(lambda s, a: advance(env, s, a))(
+        envs, choice.action
+    )
+    transition = transition._replace(notes=choice.notes)
     done = transition.terminated | transition.truncated
     reward = jnp.where(transition.valid, transition.reward, 0.0)
     episode_return = episode_return + reward

@@ -15,7 +15,17 @@ from behavior_priors.config.checks import check_precision, check_ranges, check_r
 from behavior_priors.config.ranges import Count, InnerShare, LearningRate, Limit, SideBySide, Weight
 from behavior_priors.data.dataset import Windows
 from behavior_priors.keys import named_key
-from behavior_priors.types import Array, InitFn, Metrics, Params, PriorLossFn, PRNGKey, UserError
+from behavior_priors.types import (
+    STATISTICS,
+    Array,
+    InitFn,
+    Metrics,
+    Params,
+    PriorLossFn,
+    PRNGKey,
+    StatisticsFn,
+    UserError,
+)
 
 VALIDATION_CHUNK = 4096
 """Validation examples evaluated at once."""
@@ -36,6 +46,8 @@ class Trainable(Protocol):
     def init(self) -> InitFn: ...
     @property
     def loss(self) -> PriorLossFn: ...
+    @property
+    def statistics(self) -> StatisticsFn | None: ...
 
 
 @dataclass(frozen=True)
@@ -142,12 +154,15 @@ def make_fit(prior: Trainable, config: FitConfig) -> Fit:
         rows = jax.random.randint(batch_key, (config.batch_size,), 0, _examples(train_data))
         batch = _take(train_data, rows)
         (loss, metrics), gradient = jax.value_and_grad(prior.loss, has_aux=True)(
-            state.params, batch, loss_key
+            state.params, batch, loss_key, state.step
         )
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        if prior.statistics is not None:
+            params = {**params, STATISTICS: prior.statistics(state.params, batch, loss_key)}
         state = replace(
             state,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             opt_state=opt_state,
             step=state.step + 1,
             key=key,
@@ -181,7 +196,7 @@ def _evaluate(prior: Trainable, params: Params, data: Data) -> Metrics:
 
     def evaluate(rows_and_key: tuple[Array, PRNGKey]) -> Metrics:
         rows, key = rows_and_key
-        loss, metrics = prior.loss(params, _take(data, rows), key)
+        loss, metrics = prior.loss(params, _take(data, rows), key, None)
         return {"loss": loss, **metrics}
 
     rows = jnp.arange(examples)

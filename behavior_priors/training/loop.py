@@ -121,7 +121,7 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]
         envs = reset_many(env, env_key, config.num_envs)
         return LoopState(
             learner=learner.init(learner_key),
-            replay=replay.init(_example_transition(env)),
+            replay=replay.init(_example_transition(env, learner)),
             envs=envs,
             episode_return=jnp.zeros(config.num_envs),
             steps=jnp.int32(0),
@@ -129,9 +129,9 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]
         )
 
     def interact(state: LoopState, key: PRNGKey) -> tuple[LoopState, Metrics]:
-        action = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
+        choice = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
         envs, episode_return, transition, episodes = step_envs(
-            env, state.envs, state.episode_return, action
+            env, state.envs, state.episode_return, choice
         )
         state = replace(
             state,
@@ -180,11 +180,16 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]
     )
 
 
-def _example_transition(env: Env) -> Transition:
+def _example_transition(env: Env, learner: Learner) -> Transition:
     """A transition of the right shapes, for the buffer."""
-    state = jax.eval_shape(env.reset, jax.random.key(0))
-    action = jax.ShapeDtypeStruct((env.action_spec.size,), jnp.float32)
-    return jax.eval_shape(lambda s, a: step_and_reset(env, s, a)[1], state, action)
+
+    def one(key: PRNGKey) -> Transition:
+        state = env.reset(key)
+        policy = learner.init(key).policy
+        choice = learner.act(policy, state.observation, key, explore=True)
+        return step_and_reset(env, state, choice.action)[1]._replace(notes=choice.notes)
+
+    return jax.eval_shape(one, jax.random.key(0))
 
 
 def _check(config: LoopConfig, taken: int) -> int:

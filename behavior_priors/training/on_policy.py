@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from behavior_priors.config.checks import check_precision, check_ranges, check_rules
 from behavior_priors.config.ranges import Count, SideBySide
 from behavior_priors.envs.base import reset_many
-from behavior_priors.learner import LearnerState, Notes, OnPolicyLearner
+from behavior_priors.learner import LearnerState, OnPolicyLearner
 from behavior_priors.system.memory import check_room
 from behavior_priors.training.experience import (
     release_envs,
@@ -91,13 +91,11 @@ def make_on_policy_loop(
             key=key,
         )
 
-    def interact(
-        state: OnPolicyState, _: None
-    ) -> tuple[OnPolicyState, tuple[Transition, Notes, Metrics]]:
+    def interact(state: OnPolicyState, _: None) -> tuple[OnPolicyState, tuple[Transition, Metrics]]:
         key, act_key = jax.random.split(state.key)
-        action, notes = learner.choose(state.learner.policy, state.envs.observation, act_key)
+        choice = learner.act(state.learner.policy, state.envs.observation, act_key, explore=True)
         envs, episode_return, transition, episodes = step_envs(
-            env, state.envs, state.episode_return, action
+            env, state.envs, state.episode_return, choice
         )
         state = replace(
             state,
@@ -106,13 +104,11 @@ def make_on_policy_loop(
             steps=state.steps + taken,
             key=key,
         )
-        return state, (transition, notes, episodes)
+        return state, (transition, episodes)
 
     def iterate(state: OnPolicyState, _: None) -> tuple[OnPolicyState, tuple[Metrics, Metrics]]:
-        state, (transitions, notes, episodes) = jax.lax.scan(
-            interact, state, length=config.unroll_length
-        )
-        learner_state, metrics = learner.update(state.learner, transitions, notes)
+        state, (transitions, episodes) = jax.lax.scan(interact, state, length=config.unroll_length)
+        learner_state, metrics = learner.update(state.learner, transitions)
         total = jax.tree.map(lambda x: x.sum(0), episodes)
         return replace(state, learner=learner_state), (metrics, total)
 

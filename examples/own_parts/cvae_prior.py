@@ -99,7 +99,9 @@ def make_cvae(
     def decode(params: Params, latent: Array, features: Array) -> Array:
         return bound * network.apply(params, features, latent, method="decode")
 
-    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+    def loss(
+        params: Params, batch: Mapping[str, Any], key: PRNGKey, step: Array | None
+    ) -> tuple[Array, Metrics]:
         features, action = encode(params, batch["observation"]), batch["action"]
         mean, log_std = network.apply(params, features, action / bound, method="encode")
         latent = mean + jnp.exp(log_std) * jax.random.normal(key, mean.shape)

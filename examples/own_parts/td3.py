@@ -23,7 +23,7 @@ from behavior_priors.config.ranges import (
     Weight,
     Width,
 )
-from behavior_priors.learner import Learner
+from behavior_priors.learner import Choice, Learner
 from behavior_priors.learners.kind import Guidance, LearnerKind
 from behavior_priors.networks import MLP, Critics, flatten_observation, observation_size
 from behavior_priors.objectives import td
@@ -174,12 +174,12 @@ def make_td3(
         )
         return state, {"critic_loss": loss, "policy_loss": actor_loss, "q_mean": q_mean}
 
-    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Array:
+    def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Choice:
         action = choose(policy, flat(observation))
         if explore:
             noise = config.exploration_noise * bound * jax.random.normal(key, action.shape)
             action = jnp.clip(action + noise, -bound, bound)
-        return action
+        return Choice(action)
 
     return Learner(init, update, act)
 

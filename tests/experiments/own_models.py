@@ -36,7 +36,9 @@ class LineConfig:
 def make_line(config: LineConfig, _: ObservationSpec, action_spec: ActionSpec) -> Prior:
     """A prior whose loss is known."""
 
-    def loss(params: Params, batch: Mapping[str, Any], key: PRNGKey) -> tuple[Array, Metrics]:
+    def loss(
+        params: Params, batch: Mapping[str, Any], key: PRNGKey, step: Array | None
+    ) -> tuple[Array, Metrics]:
         del batch, key
         return config.slope + 0.0 * params["w"], {}
 

@@ -108,7 +108,7 @@ def test_the_learner_starts_from_the_clone(run: Run) -> None:
     assert isinstance(clone, Prior)
     state = jax.jit(env.reset)(jax.random.key(1))
     action = clone.decode(cloned, jax.numpy.zeros(7), clone.encode(cloned, state.observation))
-    acted = learner.act(policy, state.observation, jax.random.key(2), explore=False)
+    acted = learner.act(policy, state.observation, jax.random.key(2), explore=False).action
     np.testing.assert_allclose(acted, action, atol=1e-6)
     assert float(np.abs(acted).max()) > 0.01
 

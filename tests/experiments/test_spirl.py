@@ -206,7 +206,7 @@ def test_policies_start_as_the_prior_though_they_see_more(method: str, starts: b
     agent, (model, params, _) = small(f"--method={method}", *start)
     state = agent.env.reset(jax.random.key(1))
     policy = agent.learner.init(jax.random.key(0)).policy
-    chosen = agent.learner.act(policy, state.observation, jax.random.key(2), explore=False)
+    chosen = agent.learner.act(policy, state.observation, jax.random.key(2), explore=False).action
     if isinstance(model, SkillModel):
         prior, prior_params = model.prior, model.prior_params(params)
     else:
@@ -224,8 +224,8 @@ def test_the_reference_squashes_skills_that_it_did_not_learn_squashed() -> None:
     assert (env.action_spec.bound, free_env.action_spec.bound) == (2.0, None)
     state, key = env.reset(jax.random.key(1)), jax.random.key(3)
     policy = learner.init(jax.random.key(0)).policy
-    u = free.act(policy, state.observation, key, explore=True)
-    executed = learner.act(policy, state.observation, key, explore=True)
+    u = free.act(policy, state.observation, key, explore=True).action
+    executed = learner.act(policy, state.observation, key, explore=True).action
     np.testing.assert_allclose(executed, 2.0 * np.tanh(u), rtol=1e-5)
     assert 2.0 * math.tanh(0.5) == pytest.approx(0.924, abs=1e-3)
 

@@ -66,6 +66,8 @@ def test_its_parameters_are_a_policy_of_soft_actor_critic(
     features = prior.encode(params, observation)
     mode = prior.decode(params, jnp.zeros(3), features)
     assert float(jnp.abs(mode).max()) > 0.1
-    np.testing.assert_array_equal(learner.act(policy, observation, key, explore=False), mode)
+    np.testing.assert_array_equal(learner.act(policy, observation, key, explore=False).action, mode)
     sample = prior.distribution(params, features).sample(seed=key)
-    np.testing.assert_array_equal(learner.act(policy, observation, key, explore=True), sample)
+    np.testing.assert_array_equal(
+        learner.act(policy, observation, key, explore=True).action, sample
+    )

@@ -15,8 +15,7 @@ from behavior_priors import distributions
 from behavior_priors.learner import Learner
 from behavior_priors.learners.kl_sac import DivergenceConfig, make_kl_sac
 from behavior_priors.learners.parts import start_from_prior
-from behavior_priors.learners.regularized import make_regularized
-from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_sac
+from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_sac, make_steps
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
@@ -220,7 +219,7 @@ def test_a_bound_that_is_counted_once() -> None:
     policy = distributions.policy_distribution(jnp.zeros(10), jnp.zeros(10), 2.0)
     key = jax.random.key(0)
     right, wrong = (
-        entropy_penalty(SACConfig(bound_once=once), spec).draw(policy, {}, key)[1]
+        entropy_penalty(SACConfig(bound_once=once), spec).draw((), policy, {}, key)[1]
         for once in (False, True)
     )
     assert float(wrong - right) == pytest.approx(9 * math.log(2.0), rel=1e-5)
@@ -228,7 +227,7 @@ def test_a_bound_that_is_counted_once() -> None:
     assert right == exact
     unbounded = entropy_penalty(SACConfig(bound_once=True), ActionSpec(10, None))
     free = distributions.policy_distribution(jnp.zeros(10), jnp.zeros(10), None)
-    assert unbounded.draw(free, {}, key)[1] == free.sample_and_log_prob(seed=key)[1]
+    assert unbounded.draw((), free, {}, key)[1] == free.sample_and_log_prob(seed=key)[1]
 
 
 @pytest.mark.parametrize("family", ["mixture", "real_nvp"])
@@ -269,6 +268,6 @@ def test_a_config_that_makes_no_sense(changes: dict[str, Any], message: str) -> 
 def test_regularized_learners_share_their_checks() -> None:
     penalty = entropy_penalty(SMALL, ActionSpec(2))
     with pytest.raises(UserError, match="no observation is called z"):
-        make_regularized(
+        make_steps(
             dataclasses.replace(SMALL, critic_observation=("z",)), SPEC, ActionSpec(2), penalty
         )

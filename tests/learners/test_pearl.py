@@ -20,6 +20,7 @@ from behavior_priors.learners.pearl import (
     make_pearl,
 )
 from behavior_priors.learners.sac_config import SACConfig
+from behavior_priors.learners.sac_value import ValueSACConfig
 from behavior_priors.objectives.context import describe
 from behavior_priors.priors.context_encoder import ContextConfig
 from behavior_priors.priors.product_of_gaussians import make_product_of_gaussians
@@ -34,7 +35,7 @@ from behavior_priors.types import (
 
 SPEC, ACTION = {"place": ArraySpec((1,))}, ActionSpec(1)
 CONTEXT = ContextConfig(latent_size=2, widths=(32, 32))
-SAC = SACConfig(
+SAC = ValueSACConfig(
     policy_widths=(32, 32),
     critic_widths=(32, 32),
     policy_learning_rate=3e-3,
@@ -99,7 +100,7 @@ def test_it_does_in_each_task_what_that_task_pays_for() -> None:
     context = as_context(experience(jax.random.key(99), 16))
     belief = learner.infer(state.policy, context)
     observation = {"place": jnp.zeros((3, 1)), DESCRIPTION: belief.mean}
-    action = learner.act(state.policy, observation, jax.random.key(0), explore=False)
+    action = learner.act(state.policy, observation, jax.random.key(0), explore=False).action
     np.testing.assert_allclose(action[:, 0], GOALS, atol=0.15)
     assert float(metrics["belief_divergence"]) > 0.5
 

@@ -33,7 +33,6 @@ def make_small(bound: float | None = 1.0, **changes) -> OnPolicyLearner:
 def compile_learner(learner: OnPolicyLearner) -> OnPolicyLearner:
     return learner._replace(
         init=quick_jit(learner.init),
-        choose=quick_jit(learner.choose),
         update=quick_jit(learner.update),
         act=quick_jit(learner.act, static_argnames="explore"),
     )
@@ -50,11 +49,11 @@ def make_observation(seed: int, *axes: int) -> dict[str, np.ndarray]:
     return {k: rng.normal(size=(*axes, *s.shape)).astype(np.float32) for k, s in SPEC.items()}
 
 
-def make_round(learner: OnPolicyLearner, state: PPOState, seed: int) -> tuple[Transition, Draw]:
+def make_round(learner: OnPolicyLearner, state: PPOState, seed: int) -> Transition:
     """Experience of the state's policy, in a world of noise."""
     rng, axes = np.random.default_rng(seed), (4, 6)
     observation = make_observation(seed, *axes)
-    action, draw = learner.choose(state.policy, observation, jax.random.key(seed))
+    action, draw = learner.act(state.policy, observation, jax.random.key(seed), explore=True)
     return Transition(
         observation=observation,
         action=action,
@@ -63,7 +62,8 @@ def make_round(learner: OnPolicyLearner, state: PPOState, seed: int) -> tuple[Tr
         truncated=rng.random(axes) < 0.2,
         next_observation=make_observation(seed + 1000, *axes),
         valid=np.ones(axes, bool),
-    ), draw
+        notes=draw,
+    )
 
 
 @functools.cache
@@ -102,7 +102,8 @@ def linear_round(
         truncated=flags(truncated),
         next_observation={"x": column(next_x)},
         valid=flags([True] * len(x) if valid is None else valid),
-    ), Draw(column(sample), log_prob[..., 0].astype(np.float32))
+        notes=Draw(column(sample), log_prob[..., 0].astype(np.float32)),
+    )
 
 
 def linear_value(weight: float, bias: float):
@@ -123,7 +124,7 @@ def test_one_update_by_hand():
         truncated=[False, False],
         next_x=[7.0, 7.0],
     )
-    state, metrics = learner.update(state, *experience)
+    state, metrics = learner.update(state, experience)
 
     # The value starts at 0, so that the advantages and targets are the scaled rewards 3 and -1.
     np.testing.assert_allclose(metrics["value_mean"], 0.0)
@@ -155,7 +156,7 @@ def test_truncation_bootstraps_and_termination_does_not():
             [0.0, 0.0], [0.0, 0.0], [1.0, 8.0], [terminated, True], [truncated, False], [2.0, 0.0]
         )
         # the ratio is 1: the loss is minus the mean advantage
-        return -2.0 * float(learner.update(state, *experience)[1]["policy_loss"]) - 8.0
+        return -2.0 * float(learner.update(state, experience)[1]["policy_loss"]) - 8.0
 
     # 1 + 0.5 * 4 = 3, or 1; without an end 0.25 * 8 flows back.
     np.testing.assert_allclose(advantage(False, False), 5.0, rtol=1e-5)
@@ -171,7 +172,7 @@ def test_a_step_that_diverged_is_not_learned_from():
         [1.0, 2.0], [0.5, 9.0], [1.0, nan], [True, False], [False, True], [1.0, nan], [True, False]
     )
     clean = linear_round([1.0], [0.5], [1.0], [True], [False], [1.0])
-    (with_it, metrics), (without, expected) = (learner.update(state, *r) for r in (spoilt, clean))
+    (with_it, metrics), (without, expected) = (learner.update(state, r) for r in (spoilt, clean))
     chex.assert_trees_all_close(with_it.policy, without.policy, atol=1e-6)
     chex.assert_trees_all_close(with_it.value, without.value, atol=1e-6)
     chex.assert_trees_all_close(metrics, expected, atol=1e-6)
@@ -182,11 +183,11 @@ def test_the_first_ratios_are_one():
     learner, state = make_linear(2.0, policy_learning_rate=0.1, standardize_advantages=True)
     x = np.random.default_rng(0).normal(size=(4, 6, 1)).astype(np.float32)
     for seed in range(3):
-        action, draw = learner.choose(state.policy, {"x": x}, jax.random.key(seed))
+        action, draw = learner.act(state.policy, {"x": x}, jax.random.key(seed), explore=True)
         ends = np.ones((4, 6), bool)
         reward = jnp.square(action[..., 0])
-        transition = Transition({"x": x}, action, reward, ends, ~ends, {"x": x}, ends)
-        state, metrics = learner.update(state, transition, draw)
+        transition = Transition({"x": x}, action, reward, ends, ~ends, {"x": x}, ends, draw)
+        state, metrics = learner.update(state, transition)
         np.testing.assert_allclose(metrics["policy_change"], 0.0, atol=1e-6)
         # standardised advantages have mean 0
         np.testing.assert_allclose(metrics["policy_loss"], 0.0, atol=1e-5)
@@ -201,10 +202,12 @@ def test_saturated_actions_have_exact_ratios():
     policy = jax.tree.map(jnp.copy, state.policy)
     policy["params"]["MLP_0"]["Dense_1"]["bias"] = jnp.array([12.0, -12.0, -1.0, -1.0])
     state = dataclasses.replace(state, policy=policy)
-    transition, draw = make_round(learner, state, 0)
+    transition = make_round(learner, state, 0)
     assert np.unique(np.abs(transition.action)).size == 1
-    np.testing.assert_allclose(draw.sample.std(), math.sqrt(144 + math.exp(-2)), rtol=0.02)
-    state, metrics = learner.update(state, transition, draw)
+    np.testing.assert_allclose(
+        transition.notes.sample.std(), math.sqrt(144 + math.exp(-2)), rtol=0.02
+    )
+    state, metrics = learner.update(state, transition)
     assert 0.0 < float(metrics["policy_change"]) < 0.1
     chex.assert_tree_all_finite((state.policy, state.value, metrics))
 
@@ -225,19 +228,19 @@ def test_it_acts_as_soft_actor_critic_does_with_the_same_parameters(bound: float
             [act(policy, observation, key, explore=explore) for act in acts]
             for explore in (False, True)
         )
-        return modes, samples, ppo.choose(policy, observation, key)
+        return modes, samples
 
-    modes, samples, (chosen, draw) = actions(key)
+    modes, samples = actions(key)
+    (modes, samples), draw = ([[x.action for x in xs] for xs in (modes, samples)], samples[1].notes)
     np.testing.assert_allclose(*modes, rtol=1e-6)
     np.testing.assert_allclose(*samples, rtol=1e-6)
-    np.testing.assert_array_equal(chosen, samples[1])
     chex.assert_shape(draw.log_prob, (5,))
 
 
 def test_an_initial_policy_is_started_from_and_survives_donation():
     source = compiled()
     state = source.init(jax.random.key(0))
-    trained = source.update(state, *make_round(source, state, 0))[0].policy
+    trained = source.update(state, make_round(source, state, 0))[0].policy
     learner = make_ppo(SMALL, SPEC, ActionSpec(2, 1.0), initial_policy=trained)
     started = learner.init(jax.random.key(9))
     chex.assert_trees_all_equal(started.policy, trained)
@@ -245,7 +248,7 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
     pass_on = jax.jit(lambda state: jax.tree.map(lambda x: x, state), donate_argnums=0)
     for state in (started, source.init(jax.random.key(9))):
         state = pass_on(state)
-        state, metrics = source.update(state, *make_round(source, state, 0))
+        state, metrics = source.update(state, make_round(source, state, 0))
         chex.assert_tree_all_finite((state.policy, state.value, metrics, trained))
     assert int(state.step) == 8  # 2 epochs of 4 minibatches
 
@@ -253,11 +256,11 @@ def test_an_initial_policy_is_started_from_and_survives_donation():
 def test_a_delayed_policy_waits_for_the_value():
     learner, before = make_linear(policy_delay=1, value_learning_rate=0.1)
     experience = linear_round([1.0], [0.5], [2.0], [True], [False], [0.0])
-    first, _ = learner.update(before, *experience)
+    first, _ = learner.update(before, experience)
     chex.assert_trees_all_equal(first.policy, before.policy)
     chex.assert_trees_all_equal(first.policy_optimizer, before.policy_optimizer)
     chex.assert_trees_all_close(first.value, linear_value(0.1, 0.1), atol=1e-6)
-    second, _ = learner.update(first, *experience)
+    second, _ = learner.update(first, experience)
     # Adam's first step, not its second
     head = second.policy["params"]["MLP_0"]["Dense_0"]
     np.testing.assert_allclose(head["bias"], [3e-4, -3e-4], rtol=1e-4)
@@ -266,7 +269,7 @@ def test_a_delayed_policy_waits_for_the_value():
 def test_a_policy_that_has_changed_enough_waits_for_the_next_update():
     learner, state = make_linear(epochs=3, policy_learning_rate=0.5, change_limit=0.05)
     experience = linear_round([0.0], [0.5], [2.0], [True], [False], [0.0])
-    state, metrics = learner.update(state, *experience)
+    state, metrics = learner.update(state, experience)
     # One step, to a mean of 0.5 and a deviation of exp(-0.5), is one too many already.
     head = state.policy["params"]["MLP_0"]["Dense_0"]
     np.testing.assert_allclose(head["bias"], [0.5, -0.5], atol=1e-5)
@@ -276,8 +279,8 @@ def test_a_policy_that_has_changed_enough_waits_for_the_next_update():
         metrics["policy_change"], 2 / 3 * (math.expm1(0.625) - 0.625), rtol=1e-4
     )
     assert int(state.step) == 3
-    draw = Draw(experience[1].sample, np.full((1, 1), -0.919 + 0.5, np.float32))
-    _, metrics = learner.update(state, experience[0], draw)
+    draw = Draw(experience.notes.sample, np.full((1, 1), -0.919 + 0.5, np.float32))
+    _, metrics = learner.update(state, experience._replace(notes=draw))
     assert float(metrics["policy_steps"]) > 0.3
 
 
@@ -293,7 +296,7 @@ def test_the_entropy_bonus_widens_a_narrow_policy(bound: float | None):
     sample = np.linspace(-0.1, 0.1, 50)
     never, nothing = np.zeros(50, bool), np.zeros(50)
     experience = linear_round(nothing, sample, nothing, never, never, nothing)
-    state, metrics = learner.update(state, *experience)
+    state, metrics = learner.update(state, experience)
     head = state.policy["params"]["MLP_0"]["Dense_0"]
     np.testing.assert_allclose(head["bias"][1], -2.99, atol=1e-5)
     # of the Gaussian; the tanh has a slope of 1 about its middle
@@ -304,7 +307,7 @@ def test_the_entropy_bonus_widens_a_narrow_policy(bound: float | None):
 def test_gradients_are_clipped():
     learner, state = make_linear(gradient_clip=1e-3)
     experience = linear_round([3.0], [0.5], [7.0], [True], [False], [0.0])
-    state, _ = learner.update(state, *experience)
+    state, _ = learner.update(state, experience)
     for optimizer in (state.policy_optimizer, state.value_optimizer):
         # Adam's first moment is a tenth of the gradient that it is given
         np.testing.assert_allclose(optax.tree.norm(optimizer[1][0].mu), 1e-4, rtol=1e-4)
@@ -315,9 +318,9 @@ def test_seeds_under_vmap_equal_separate_seeds():
     ones = [compiled().init(key) for key in keys]
     rounds = [make_round(compiled(), state, seed) for seed, state in enumerate(ones)]
     stack = functools.partial(jax.tree.map, lambda *x: jnp.stack(x))
-    many, _ = quick_jit(jax.vmap(learner.update))(stack(*ones), *stack(*rounds))
+    many, _ = quick_jit(jax.vmap(learner.update))(stack(*ones), stack(*rounds))
     for seed in range(3):
-        one, _ = compiled().update(ones[seed], *rounds[seed])
+        one, _ = compiled().update(ones[seed], rounds[seed])
         mine = jax.tree.map(lambda x, i=seed: x[i], (many.policy, many.value, many.step))
         chex.assert_trees_all_close(mine, (one.policy, one.value, one.step), atol=1e-5)
 
@@ -326,12 +329,12 @@ def test_update_is_deterministic_and_advances_its_key():
     learner = compiled()
     state = learner.init(jax.random.key(0))
     experience = make_round(learner, state, 0)
-    first, _ = learner.update(state, *experience)
-    again, _ = learner.update(state, *experience)
+    first, _ = learner.update(state, experience)
+    again, _ = learner.update(state, experience)
     chex.assert_trees_all_equal(first.policy, again.policy)
     assert not (jax.random.key_data(first.key) == jax.random.key_data(state.key)).all()
     # another order of the minibatches
-    other, _ = learner.update(dataclasses.replace(state, key=first.key), *experience)
+    other, _ = learner.update(dataclasses.replace(state, key=first.key), experience)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_equal(first.policy, other.policy)
 
@@ -350,7 +353,7 @@ def test_a_round_that_does_not_divide_is_refused():
     learner = make_small(minibatches=5)
     state = compiled().init(jax.random.key(0))
     with pytest.raises(UserError, match="minibatches must divide the 24 transitions of a round"):
-        jax.eval_shape(learner.update, state, *make_round(compiled(), state, 0))
+        jax.eval_shape(learner.update, state, make_round(compiled(), state, 0))
 
 
 @pytest.mark.parametrize(

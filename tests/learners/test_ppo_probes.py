@@ -47,14 +47,14 @@ def compiled() -> OnPolicyLearner:
 
 
 def make_collect(env: Env, learner: OnPolicyLearner):
-    """`(policy, states, key) -> (states, (transitions, notes))` of a round."""
+    """`(policy, states, key) -> (states, transitions)` of a round."""
 
     @quick_jit
     def collect(policy, states: State, key: jax.Array):
         def body(states: State, key: jax.Array):
-            action, notes = learner.choose(policy, states.observation, key)
+            action, notes = learner.act(policy, states.observation, key, explore=True)
             states, transition, _ = jax.vmap(lambda s, a: step_and_reset(env, s, a))(states, action)
-            return states, (transition, notes)
+            return states, transition._replace(notes=notes)
 
         return jax.lax.scan(body, states, jax.random.split(key, STEPS))
 
@@ -69,8 +69,8 @@ def learn(make: Callable[[], probes.Probe]) -> tuple[PPOState, Transition]:
     states = quick_jit(lambda key: reset_many(probe.env, key, ENVS))(jax.random.key(1))
     state = learner.init(jax.random.key(0))
     for key in jax.random.split(jax.random.key(2), ROUNDS):
-        states, (transitions, notes) = collect(state.policy, states, key)
-        state, _ = learner.update(state, transitions, notes)
+        states, transitions = collect(state.policy, states, key)
+        state, _ = learner.update(state, transitions)
     return state, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), transitions)
 
 
@@ -94,7 +94,7 @@ def test_learns_the_known_value(make):
 def test_learns_the_best_action(make):
     probe, (state, transitions) = make(), learn(make)
     observation = transitions.observation
-    chosen = compiled().act(state.policy, observation, jax.random.key(0), explore=False)
+    chosen = compiled().act(state.policy, observation, jax.random.key(0), explore=False).action
     np.testing.assert_allclose(chosen, jax.vmap(probe.best_action)(observation), atol=0.1)
     # with less and less noise, which costs its variance
     np.testing.assert_allclose(transitions.reward.mean(), 1.0, atol=0.05)

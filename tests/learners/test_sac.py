@@ -61,10 +61,10 @@ def test_the_policy_starts_as_a_standard_gaussian_whatever_it_sees(bound):
     np.testing.assert_array_equal(mean, nothing)
     np.testing.assert_array_equal(log_std, nothing)
 
-    mode = learner.act(policy, observation, jax.random.key(1), explore=False)
+    mode = learner.act(policy, observation, jax.random.key(1), explore=False).action
     np.testing.assert_array_equal(mode, nothing)
 
-    explored = learner.act(policy, observation, jax.random.key(1), explore=True)
+    explored = learner.act(policy, observation, jax.random.key(1), explore=True).action
     standard = policy_distribution(nothing, nothing, bound).sample(seed=jax.random.key(1))
     np.testing.assert_allclose(explored, standard, rtol=1e-5)
     latent = np.asarray(explored) if bound is None else np.arctanh(explored / bound)
@@ -78,9 +78,9 @@ def test_act_on_one_observation_and_on_many():
     learner = compiled()
     state, _ = learner.update(learner.init(jax.random.key(0)), make_batch(0, 16))
     observation, key = make_batch(1, 4).observation, jax.random.key(0)
-    together = learner.act(state.policy, observation, key, explore=False)
+    together = learner.act(state.policy, observation, key, explore=False).action
     first = jax.tree.map(lambda x: x[0], observation)
-    alone = learner.act(state.policy, first, key, explore=False)
+    alone = learner.act(state.policy, first, key, explore=False).action
     assert np.abs(together).min() > 0.0
     assert alone.shape == (2,)
     np.testing.assert_allclose(together[0], alone, atol=1e-6)

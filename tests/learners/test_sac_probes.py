@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import jax
@@ -13,7 +12,10 @@ import pytest
 from behavior_priors.envs import probes
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.learner import Learner
-from behavior_priors.learners.sac import SACConfig, SACState, make_sac
+from behavior_priors.learners.guided_sac import make_guided_sac
+from behavior_priors.learners.kind import Guidance
+from behavior_priors.learners.sac import SACConfig, SACState
+from behavior_priors.learners.sac_value import ValueSACConfig
 from behavior_priors.networks import Critics
 from behavior_priors.replay import make_replay
 from behavior_priors.types import ActionSpec, ArraySpec, Transition
@@ -49,8 +51,8 @@ def collect(env, key: jax.Array) -> Transition:
 @functools.cache
 def trainer(bound: float | None, *, value_network: bool = False) -> tuple[Learner, object]:
     """All probes look alike from outside, so that one compiled training serves them."""
-    config = dataclasses.replace(CONFIG, value_network=value_network)
-    learner = make_sac(config, {"cue": ArraySpec((1,))}, ActionSpec(1, bound))
+    config = ValueSACConfig(**vars(CONFIG), value_network=value_network)
+    learner = make_guided_sac(config, {"cue": ArraySpec((1,))}, ActionSpec(1, bound), Guidance())
     replay = make_replay(STEPS * ENVS)
 
     def train(key: jax.Array, transitions: Transition) -> SACState:
@@ -122,7 +124,7 @@ def check_values(probe: probes.Probe, *, value_network: bool = False) -> None:
     if probe.best_action is not None:
         chosen = learner.act(
             state.policy, transitions.observation, jax.random.key(0), explore=False
-        )
+        ).action
         best = jax.vmap(probe.best_action)(transitions.observation)
         np.testing.assert_allclose(chosen, best, atol=0.1)
 

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.learners.actor_critic import ActorCritic, SACState, make_actor_critic
-from behavior_priors.learners.sac import SACConfig, entropy_penalty
+from behavior_priors.learners.sac import SACState, SACSteps, entropy_penalty
+from behavior_priors.learners.sac_value import ValueSACConfig, make_steps_of
 from behavior_priors.types import ActionSpec, ArraySpec, Transition
 
-CONFIG = SACConfig(
+CONFIG = ValueSACConfig(
     policy_widths=(),
     critic_widths=(),
     critic_learning_rate=0.1,
@@ -28,10 +28,10 @@ CONFIG = SACConfig(
 SPEC, ACTION = {"x": ArraySpec((1,))}, ActionSpec(1, None)
 
 
-def make(**changes: Any) -> tuple[ActorCritic, SACState]:
+def make(**changes: Any) -> tuple[SACSteps, Any]:
     config = dataclasses.replace(CONFIG, **changes)
-    parts = make_actor_critic(config, SPEC, ACTION, entropy_penalty(config, ACTION))
-    return parts, parts.init(jax.random.key(0))
+    steps = make_steps_of(config, SPEC, ACTION, entropy_penalty(config, ACTION))
+    return steps, steps.init(jax.random.key(0))
 
 
 def line(slope: float, bias: float) -> Any:
@@ -63,9 +63,9 @@ def batch(x: list[float], reward: list[float], terminated: list[bool]) -> Transi
 
 
 def test_targets_are_values_of_where_a_step_led_and_no_entropy_of_theirs() -> None:
-    parts, state = make()
+    steps, state = make()
     state = dataclasses.replace(state, target_critic=line(3.0, 1.0))
-    target = parts.target(
+    target = steps.target(
         state, batch([1, 2, 3], [5, 6, 7], [False, True, False]), jax.random.key(0)
     )
     # 2 * 5 + (3 * 2 + 1) / 2, 2 * 6 and 2 * 7 + (3 * 4 + 1) / 2
@@ -74,12 +74,13 @@ def test_targets_are_values_of_where_a_step_led_and_no_entropy_of_theirs() -> No
 
 def test_values_are_the_lower_critic_s_and_the_entropy() -> None:
     """A standard Gaussian's entropy is 1.4189 nats, of which a half counts."""
-    parts, state = make()
+    steps, state = make()
     state = dataclasses.replace(state, critic=critics(4.0, 3.0))
     states = batch([0.0] * 4096, [0.0] * 4096, [False] * 4096)
 
-    def step(state: SACState, key: jax.Array) -> tuple[SACState, Any]:
-        return parts.step_value(state, states, key)
+    def step(state: Any, key: jax.Array) -> tuple[Any, Any]:
+        assert steps.step_value is not None
+        return steps.step_value(state, states, key)
 
     state, metrics = jax.lax.scan(step, state, jax.random.split(jax.random.key(1), 300))
     bias = state.value["params"]["Dense_0"]["bias"][0]
@@ -89,30 +90,28 @@ def test_values_are_the_lower_critic_s_and_the_entropy() -> None:
 
 
 def test_the_target_follows_the_network_of_values() -> None:
-    parts, state = make()
+    steps, state = make()
     state = dataclasses.replace(state, value=line(4.0, 8.0), target_critic=line(0.0, 0.0))
-    moved = parts.step_target(state).target_critic["params"]["Dense_0"]
+    moved = steps.step_target(state).target_critic["params"]["Dense_0"]
     assert (float(moved["kernel"][0, 0]), float(moved["bias"][0])) == (1.0, 2.0)
 
 
 def test_without_one_nothing_is_kept_for_it() -> None:
-    parts, state = make(value_network=False)
-    assert state.value == ()
-    after, metrics = parts.step_value(state, batch([1.0], [1.0], [False]), jax.random.key(0))
-    assert after is state
-    assert metrics == {}
+    steps, state = make(value_network=False)
+    assert type(state) is SACState
+    assert steps.step_value is None
 
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 def test_the_decay_of_means_and_deviations(weight: float) -> None:
     """Of a policy whose mean is 3 and whose logarithm of the deviation is -1: 9 + 1."""
-    parts, state = make(policy_decay=weight)
+    steps, state = make(policy_decay=weight)
     _, free = make()
     head = {"kernel": jnp.zeros((1, 2)), "bias": jnp.array([3.0, -1.0])}
     policy = {"params": {**state.policy["params"], "MLP_0": {"Dense_0": head}}}
     assert jax.tree.structure(policy) == jax.tree.structure(free.policy)
     state = dataclasses.replace(state, policy=policy, critic=critics(4.0, 3.0))
-    _, paid, metrics = parts.step_policy(
+    _, paid, metrics = steps.step_policy(
         state, batch([0.0] * 8, [0.0] * 8, [False] * 8), jax.random.key(2)
     )
     np.testing.assert_allclose(

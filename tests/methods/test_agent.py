@@ -69,7 +69,7 @@ def test_latents_of_a_prior_over_actions_have_a_prior_too() -> None:
     state = learner.init(jax.random.key(0))
     env = task_env(config_of(RUN, SMALL[0]))
     observation = jax.jit(env.reset)(jax.random.key(0)).observation
-    drawn = jax.vmap(lambda key: learner.act(state.policy, observation, key, explore=True))(
+    drawn = jax.vmap(lambda key: learner.act(state.policy, observation, key, explore=True).action)(
         jax.random.split(jax.random.key(1), 4000)
     )
     assert abs(float(drawn.mean())) < 3 / math.sqrt(8000)

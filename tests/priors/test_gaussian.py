@@ -68,7 +68,7 @@ def test_actions_at_the_bound_count_as_those_at_the_limit() -> None:
     latent = prior.invert(params, jnp.array([2.0, -2.0]), features)
     np.testing.assert_allclose(latent, [1.9459101, -1.9459101], rtol=1e-5)
     batch = {"observation": {"x": jnp.zeros((1, 1))}, "action": jnp.array([[2.0, -2.0]])}
-    gradient = jax.grad(lambda p: prior.loss(p, batch, jax.random.key(0))[0])(params)
+    gradient = jax.grad(lambda p: prior.loss(p, batch, jax.random.key(0), None)[0])(params)
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
 
 
@@ -105,7 +105,7 @@ def test_the_loss_is_flat_at_the_optimum(weight: float, factor: float, bound: fl
     @jax.jit
     def slopes(log_std: float) -> jax.Array:
         params = constant(prior, [0.5, -0.5], [log_std, log_std])
-        gradient = jax.grad(lambda p: prior.loss(p, batch, jax.random.key(0))[0])(params)
+        gradient = jax.grad(lambda p: prior.loss(p, batch, jax.random.key(0), None)[0])(params)
         return gradient["params"]["MLP_0"]["Dense_0"]["bias"]
 
     np.testing.assert_allclose(slopes(log_std), 0.0, atol=2e-6)
@@ -128,7 +128,7 @@ def test_the_entropy_of_a_squashed_gaussian_is_the_integral() -> None:
     entropy = -np.sum(np.exp(log_density) * log_density) * 1e-5
     rows = 40_000
     batch = {"observation": {"x": jnp.zeros((rows, 1))}, "action": jnp.zeros((rows, 1))}
-    _, metrics = prior.loss(params, batch, jax.random.key(0))
+    _, metrics = prior.loss(params, batch, jax.random.key(0), None)
     assert metrics["entropy"] == pytest.approx(entropy, abs=0.02)
 
 

@@ -135,7 +135,7 @@ def test_zeros_start_as_the_identity_with_a_standard_normal_likelihood() -> None
     log_prob = prior.log_prob(params, actions, features)
     np.testing.assert_allclose(log_prob, [-6.4325697, -9.9325697], rtol=1e-6)
     batch = {"observation": make_observation(0, 2), "action": actions}
-    loss, metrics = prior.loss(params, batch, jax.random.key(1))
+    loss, metrics = prior.loss(params, batch, jax.random.key(1), None)
     assert loss == pytest.approx(8.1825697, rel=1e-6)
     assert metrics == {"nll": loss}
 
@@ -202,4 +202,4 @@ def test_networks_run_once_for_value_and_likelihood() -> None:
     assert products(prior.decode, params, action, features) == 8
     assert products(prior.invert, params, action, features) == 8
     assert products(prior.log_prob, params, action, features) == 8
-    assert products(prior.loss, params, batch, jax.random.key(0)) == 9
+    assert products(prior.loss, params, batch, jax.random.key(0), None) == 9

@@ -131,7 +131,8 @@ def test_padding_is_filled_with_noise_in_the_loss() -> None:
         config = dataclasses.replace(TINY, padding=1, padding_noise=noise)
         prior = make_prior(config, 7)
         return [
-            float(prior.loss(identity_params(prior), batch, jax.random.key(k))[0]) for k in (0, 1)
+            float(prior.loss(identity_params(prior), batch, jax.random.key(k), None)[0])
+            for k in (0, 1)
         ]
 
     # Under N(0, I): 8 * 0.9189385 + 7 / 2 for the action, + std^2 / 2 for the dummy dimension.

@@ -67,7 +67,7 @@ def test_the_priors_gradient_never_reaches_the_encoder(prior: Any) -> None:
     """The gradient of the rest does not depend on whether the prior learns."""
     skills = make(prior=prior)
     params, batch = make_params(skills), make_batch(0, 5)
-    gradient = jax.jit(jax.grad(lambda p: skills.loss(p, batch, jax.random.key(1))[0]))
+    gradient = jax.jit(jax.grad(lambda p: skills.loss(p, batch, jax.random.key(1), None)[0]))
     whole = gradient(params)
     others = {**params, "prior": make_params(skills, seed=9)["prior"]}
     for part in ("encoder", "decoder"):
@@ -84,7 +84,7 @@ def test_the_loss_by_its_parts() -> None:
     skills = make()
     params, batch = make_params(skills), make_batch(0, 5)
     key = jax.random.key(2)
-    loss, metrics = jax.jit(skills.loss)(params, batch, key)
+    loss, metrics = jax.jit(skills.loss)(params, batch, key, None)
     posterior = skills.infer(params, batch["observation"], batch["action"])
     mean, log_std = posterior.loc, jnp.log(posterior.scale_diag)
     divergence = gaussian_divergence(mean, log_std, 0 * mean, 0 * mean).mean()
@@ -117,7 +117,7 @@ def test_averages_are_the_same_objective_in_other_units() -> None:
 
     def gradient(skills: SkillModel, weight: float) -> Params:
         weighted = {**params, "log_beta": jnp.log(jnp.float32(weight))}
-        whole = jax.jit(jax.grad(lambda p: skills.loss(p, batch, key)[0]))(weighted)
+        whole = jax.jit(jax.grad(lambda p: skills.loss(p, batch, key, None)[0]))(weighted)
         return {part: whole[part] for part in ("encoder", "decoder")}
 
     ours = gradient(summed, summed_beta(beta, HORIZON, SIZE, LATENT))
@@ -139,17 +139,17 @@ def test_beta_moves_towards_the_target_divergence(averaged: bool) -> None:
     batch, key = make_batch(0, 5), jax.random.key(2)
     plain = make(averaged=averaged)
     params = make_params(plain)
-    loss, metrics = jax.jit(plain.loss)(params, batch, key)
+    loss, metrics = jax.jit(plain.loss)(params, batch, key, None)
     shown = float(metrics["divergence"]) / (LATENT if averaged else 1)
     for factor, sign in ((2.0, 1.0), (0.5, -1.0)):
         skills = make(averaged=averaged, target_divergence=factor * shown)
-        value, gradient = jax.jit(jax.value_and_grad(lambda p, s=skills: s.loss(p, batch, key)[0]))(
-            params
-        )
+        value, gradient = jax.jit(
+            jax.value_and_grad(lambda p, s=skills: s.loss(p, batch, key, None)[0])
+        )(params)
         np.testing.assert_allclose(value, loss, rtol=1e-6)
         np.testing.assert_allclose(gradient["log_beta"], (factor - 1.0) * shown, rtol=1e-4)
         assert np.sign(gradient["log_beta"]) == sign
-    still = jax.jit(jax.grad(lambda p: plain.loss(p, batch, key)[0]))(params)
+    still = jax.jit(jax.grad(lambda p: plain.loss(p, batch, key, None)[0]))(params)
     assert still["log_beta"] == 0.0
 
 
@@ -174,9 +174,9 @@ def test_an_open_loop_sees_nothing() -> None:
     assert not np.allclose(here[0], here[1])  # a sequence, not one action
     means = [skills.infer(params, o["observation"], batch["action"]).loc for o in (batch, other)]
     np.testing.assert_array_equal(*means)
-    loss, _ = jax.jit(skills.loss)(params, batch, jax.random.key(0))
+    loss, _ = jax.jit(skills.loss)(params, batch, jax.random.key(0), None)
     assert np.isfinite(loss)
-    gradient = jax.grad(lambda p: skills.loss(p, batch, jax.random.key(0))[0])(params)
+    gradient = jax.grad(lambda p: skills.loss(p, batch, jax.random.key(0), None)[0])(params)
     # the first action before, and the first state, are learned
     for name in ("first_action", "first_carry"):
         assert np.abs(gradient["decoder"]["params"][name]).max() > 0
@@ -201,7 +201,7 @@ def test_the_direction_of_the_priors_objective(objective: Any) -> None:
     """In closed form, with posteriors held fixed."""
     skills = make(prior_objective=objective)
     params, batch, key = make_params(skills), make_batch(0, 5), jax.random.key(2)
-    loss, metrics = jax.jit(skills.loss)(params, batch, key)
+    loss, metrics = jax.jit(skills.loss)(params, batch, key, None)
     posterior = skills.infer(params, batch["observation"], batch["action"])
     q = (posterior.loc, jnp.log(posterior.scale_diag))
     prior_params = skills.prior_params(params)

@@ -277,7 +277,9 @@ def _follower() -> Prior:
     def absent(*_: Any) -> Any:
         raise AssertionError("training uses a prior's init and loss only")
 
-    def loss(params: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+    def loss(
+        params: Any, batch: Any, key: jax.Array, step: Any
+    ) -> tuple[jax.Array, dict[str, Any]]:
         noise = jax.random.normal(key, batch["action"].shape)
         value = jnp.square(batch["action"] + noise - params["weight"]).mean()
         return value, {"nll": value}
@@ -323,8 +325,10 @@ def test_fitting_is_resumed_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Monk
 def test_fitting_that_is_no_longer_finite_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
     prior = _follower()
 
-    def loss(params: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
-        value, metrics = prior.loss(params, batch, key)
+    def loss(
+        params: Any, batch: Any, key: jax.Array, step: Any
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        value, metrics = prior.loss(params, batch, key, step)
         # from a start near 0, three epochs of steps of 0.1 lead beyond this
         return jnp.where(params["weight"] > 0.9, jnp.inf, value), metrics
 

@@ -13,7 +13,7 @@ import pytest
 
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training.fit import VALIDATION_CHUNK, FitConfig, FitState, fit, make_fit
-from behavior_priors.types import ActionSpec, ArraySpec, Prior, UserError
+from behavior_priors.types import STATISTICS, ActionSpec, ArraySpec, Prior, UserError
 
 PROBE = FitConfig(steps=40, steps_per_epoch=10, batch_size=4, learning_rate=0.05, keep="best")
 
@@ -24,7 +24,9 @@ def _probe(loss: Callable[[jax.Array, jax.Array, jax.Array], jax.Array], start: 
     def absent(*_: Any) -> jax.Array:
         raise AssertionError("training uses a prior's init and loss only")
 
-    def probe_loss(params: Any, batch: Any, key: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+    def probe_loss(
+        params: Any, batch: Any, key: jax.Array, _: Any
+    ) -> tuple[jax.Array, dict[str, Any]]:
         value = loss(params["weight"], batch["action"], key)
         return value, {"twice": 2.0 * value}
 
@@ -251,6 +253,41 @@ def test_an_epoch_is_one_program_without_callbacks() -> None:
         state, _ = run_epoch(state, _data(1.0), _data(0.0))
     assert len(traces) == traces_of_one_epoch
     assert "callback" not in str(jax.make_jaxpr(run_epoch)(state, _data(1.0), _data(0.0)))
+
+
+def test_the_loss_sees_how_many_steps_came_before_and_none_where_it_judges() -> None:
+    probe = _probe(_squares, 0.0)
+
+    def loss(
+        params: Any, batch: Any, key: jax.Array, step: Any
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        value, _ = probe.loss(params, batch, key, step)
+        return value, {"seen": jnp.float32(-1.0 if step is None else step)}
+
+    _, history = _train(probe._replace(loss=loss), PROBE, _data(1.0), _data(0.0))
+    # the means of 0 to 9, 10 to 19 and so on
+    assert [metrics["train/seen"] for metrics in history] == [4.5, 14.5, 24.5, 34.5]
+    assert {metrics["validation/seen"] for metrics in history} == {-1.0}
+
+
+def test_statistics_are_moved_by_batches_and_by_nothing_else() -> None:
+    """A running mean of actions, which are all 2: half of the way in each of four steps."""
+    probe = _probe(_squares, 3.0)
+
+    def statistics(params: Any, batch: Any, key: jax.Array) -> Any:
+        return {"mean": 0.5 * params[STATISTICS]["mean"] + 0.5 * batch["action"].mean()}
+
+    def init(key: jax.Array) -> Any:
+        return {**probe.init(key), STATISTICS: {"mean": jnp.float32(10.0)}}
+
+    # what decays weights would pull the mean to zero
+    config = FitConfig(steps=4, steps_per_epoch=2, batch_size=2, weight_decay=10.0, keep="last")
+    running = probe._replace(init=init, statistics=statistics)
+    state, _ = _train(running, config, _data(2.0), _data(0.0))
+    assert float(state.params[STATISTICS]["mean"]) == 2.5
+    assert float(state.best_params[STATISTICS]["mean"]) == 2.5
+    alone, _ = _train(probe, config, _data(2.0), _data(0.0))
+    assert float(state.params["weight"]) == float(alone.params["weight"])
 
 
 def _bimodal(seed: int, size: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.evaluation.evaluate import make_evaluate
-from behavior_priors.learner import OnPolicyLearner
+from behavior_priors.learner import Choice, OnPolicyLearner
 from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.programs.progress import Stopwatch
@@ -32,28 +32,25 @@ def make_follower(spoil: Any = lambda step, mean, loss: (mean, loss)) -> OnPolic
     """Follows the mean of its actions; its notes are the policy that it acted by."""
     averager = make_averager(spoil)
 
-    def choose(policy: Any, observation: Any, key: Any) -> tuple[Any, Any]:
-        action = averager.act(policy, observation, key, explore=True)
-        return action, jnp.broadcast_to(policy["mean"], action.shape[:1])
+    def act(policy: Any, observation: Any, key: Any, *, explore: bool) -> Choice:
+        action, _ = averager.act(policy, observation, key, explore=explore)
+        return Choice(action, jnp.broadcast_to(policy["mean"], action.shape[:1]))
 
-    def update(state: AverageState, transitions: Any, notes: Any) -> tuple[AverageState, Any]:
-        return averager.update(state, transitions)
-
-    return OnPolicyLearner(averager.init, choose, update, averager.act, epochs=3, minibatches=2)
+    return OnPolicyLearner(averager.init, averager.update, act, epochs=3, minibatches=2)
 
 
 def make_recorder() -> OnPolicyLearner:
     """Gives what it has seen for metrics."""
     follower = make_follower()
 
-    def update(state: AverageState, transitions: Any, notes: Any) -> tuple[AverageState, Any]:
-        state, metrics = follower.update(state, transitions, notes)
+    def update(state: AverageState, transitions: Any) -> tuple[AverageState, Any]:
+        state, metrics = follower.update(state, transitions)
         seen = {name: getattr(transitions, name) for name in SEEN}
         seen["time"] = transitions.observation["time"][..., 0]
         seen["place"] = transitions.observation["action"][..., 0]
         seen["next_time"] = transitions.next_observation["time"][..., 0]
         seen["next_place"] = transitions.next_observation["action"][..., 0]
-        return state, {**metrics, **seen, "notes": notes}
+        return state, {**metrics, **seen, "notes": transitions.notes}
 
     return follower._replace(update=update)
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.learner import Learner
+from behavior_priors.learner import Choice, Learner
 from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, PRNGKey, State, Transition
 
 LENGTH = 3
@@ -113,9 +113,9 @@ def make_averager(
         mean, loss = spoil(state.step, mean, batch.reward.mean())
         return AverageState({"mean": mean}, state.step + 1), {"loss": loss, "mean": mean}
 
-    def act(policy: Any, observation: Any, key: PRNGKey, *, explore: bool) -> Array:
+    def act(policy: Any, observation: Any, key: PRNGKey, *, explore: bool) -> Choice:
         shape = observation["time"].shape
         noise = jax.random.normal(key, shape) if explore else jnp.zeros(shape)
-        return policy["mean"] + noise
+        return Choice(policy["mean"] + noise)
 
     return Learner(init, update, act)

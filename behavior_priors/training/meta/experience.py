@@ -102,10 +102,10 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
             states, description, returns = carry
             act_key, another = chance
             observation = {**states.observation, learner.description: description}
-            action = learner.act(policy, observation, act_key, explore=True)
+            choice = learner.act(policy, observation, act_key, explore=True)
             states, transition, stepped, wrong = jax.vmap(
                 lambda state, action: advance(env, state, action, again)
-            )(states, action)
+            )(states, choice.action)
             reward = jnp.where(transition.valid, jax.vmap(judge)(stepped), 0.0)
             over = transition.terminated | transition.truncated
             returns = returns + reward

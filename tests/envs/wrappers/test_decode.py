@@ -97,7 +97,7 @@ def test_a_policy_over_latents_starts_as_the_base_distribution(bound: float | No
     learner = make_sac(config, acted.observation_spec, acted.action_spec)
     policy = jax.jit(lambda k: learner.init(k).policy)(jax.random.key(0))
     observation = {"cue": jnp.linspace(-3.0, 3.0, 4096)[:, None]}
-    latent = np.asarray(learner.act(policy, observation, jax.random.key(1), explore=True))
+    latent = np.asarray(learner.act(policy, observation, jax.random.key(1), explore=True).action)
     assert latent.shape == (4096, 2)
     gaussian = latent if bound is None else np.arctanh(np.clip(latent / bound, -1 + 1e-6, 1 - 1e-6))
     if bound is not None:
@@ -108,7 +108,7 @@ def test_a_policy_over_latents_starts_as_the_base_distribution(bound: float | No
     assert abs(gaussian.std() - 1.0) < 4 * 0.008
     # the observation is not heard yet
     assert abs(np.corrcoef(gaussian[:, 0], observation["cue"][:, 0])[0, 1]) < 4 / 64
-    greedy = learner.act(policy, observation, jax.random.key(1), explore=False)
+    greedy = learner.act(policy, observation, jax.random.key(1), explore=False).action
     assert (np.asarray(greedy) == 0).all()
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.base import first_state
-from behavior_priors.learner import MetaLearner
+from behavior_priors.learner import Choice, MetaLearner
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -113,9 +113,11 @@ def teller() -> MetaLearner:
         seen = context.counts.any(-1)[..., None]
         return TaskBelief(jnp.where(seen, KNOWN, 0.0), jnp.where(seen, 0.0, 1.0))
 
-    def act(policy: Array, observation: Any, key: jax.Array, *, explore: bool) -> Array:
+    def act(policy: Array, observation: Any, key: jax.Array, *, explore: bool) -> Choice:
         made = jnp.broadcast_to(policy, observation["described"].shape)
-        return jnp.concatenate([observation["described"], made + 0.5 * (not explore)], axis=-1)
+        return Choice(
+            jnp.concatenate([observation["described"], made + 0.5 * (not explore)], axis=-1)
+        )
 
     return MetaLearner(
         init=lambda key: Count(jnp.float32(0), jnp.int32(0)),
