@@ -1,37 +1,16 @@
-"""Linen modules that see images, inside of the vectors that observations become."""
+"""Linen modules that see images."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.observations import is_image
-from behavior_priors.types import Array, ObservationSpec
+from behavior_priors.types import Array
 
 IMAGE_FEATURES = 32
 """Numbers that an image becomes before it meets other observations."""
-
-
-class ImageSlot(NamedTuple):
-    """Where an image lies in the vector that `flatten_observation` makes, and its shape."""
-
-    start: int
-    shape: tuple[int, ...]
-
-
-def image_slots(spec: ObservationSpec, names: Sequence[str]) -> tuple[ImageSlot, ...]:
-    """The images among the named arrays, `[height, width, channels]`."""
-    slots, start = [], 0
-    for name in names:
-        shape = tuple(spec[name].shape)
-        if is_image(shape, spec[name].dtype):
-            slots.append(ImageSlot(start, shape))
-        start += math.prod(shape)
-    return tuple(slots)
 
 
 class Halve(nn.Module):
@@ -80,21 +59,3 @@ class ImageEncoder(nn.Module):
         for channels in self.channels[:halvings]:
             x = nn.relu(Halve(channels)(x))
         return nn.Dense(self.features)(x.reshape(*batch, -1))
-
-
-class See(nn.Module):
-    """A flat observation with its images replaced by their features, which come last."""
-
-    images: Sequence[ImageSlot]
-
-    @nn.compact
-    def __call__(self, observation: Array) -> Array:
-        """Maps `[..., size]` to `[..., size without images + features]`."""
-        rest, seen, at = [], [], 0
-        for start, shape in self.images:
-            stop = start + math.prod(shape)
-            rest.append(observation[..., at:start])
-            image = observation[..., start:stop].reshape(*observation.shape[:-1], *shape)
-            seen.append(ImageEncoder()(image))
-            at = stop
-        return jnp.concatenate([*rest, observation[..., at:], *seen], axis=-1)

@@ -1,4 +1,7 @@
-"""Linen modules, and the one place where named observations become a vector."""
+"""Linen modules: perceptrons, policies, critics, and what looks at sets of things.
+
+Where a network has a `sight`, it is given an observation; without one, features.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.image_networks import ImageSlot, See
-from behavior_priors.types import Array, Observation, ObservationSpec
+from behavior_priors.torso import Sight, see
+from behavior_priors.types import Array, Observation
 
 FEW_ROWS = 32
 """Of a product that is part of acting, not of an update."""
@@ -23,55 +26,6 @@ rows, 540 000, it still does; 7 rows it shares."""
 Activation = Callable[[Array], Array]
 Initializer = nn.initializers.Initializer
 StdLimit = Literal["clip", "tanh"]
-
-
-def observation_size(spec: ObservationSpec, names: Sequence[str]) -> int:
-    """Length of the vector that `flatten_observation` makes."""
-    return sum(math.prod(spec[name].shape) for name in names)
-
-
-def flatten_observation(
-    observation: Observation, spec: ObservationSpec, names: Sequence[str]
-) -> Array:
-    """Standardises the named arrays by their specs and joins them.
-
-    Args:
-      observation: arrays `[..., *spec[name].shape]`.
-      spec: shapes and typical values.
-      names: which arrays the network sees, in this order.
-
-    Returns:
-      `[..., observation_size(spec, names)]`, float32.
-
-    Raises:
-      KeyError: a name is not in the observation.
-    """
-    parts = []
-    for name in names:
-        array, array_spec = observation[name], spec[name]
-        x = (array.astype(jnp.float32) - array_spec.location) / array_spec.scale
-        parts.append(x.reshape(*array.shape[: array.ndim - len(array_spec.shape)], -1))
-    return jnp.concatenate(parts, axis=-1)
-
-
-def flatten_things(observation: Observation, spec: ObservationSpec, names: Sequence[str]) -> Array:
-    """Standardises arrays whose first axis lists the same things, and joins them thing by thing.
-
-    Args:
-      observation: arrays `[..., *spec[name].shape]` with equal `spec[name].shape[0]`.
-      spec: shapes and typical values.
-      names: which arrays, in this order.
-
-    Returns:
-      `[..., things, size]`, float32.
-    """
-    parts = []
-    for name in names:
-        array, array_spec = observation[name], spec[name]
-        x = (array.astype(jnp.float32) - array_spec.location) / array_spec.scale
-        batch = array.shape[: array.ndim - len(array_spec.shape)]
-        parts.append(x.reshape(*batch, array_spec.shape[0], -1))
-    return jnp.concatenate(parts, axis=-1)
 
 
 def few_rows_dot(x: Array, kernel: Array, dimensions: Any, precision: Any = None) -> Array:
@@ -97,7 +51,8 @@ WIDTHS = (256, 256)
 class MLP(nn.Module):
     """Dense layers of the given widths; the last is linear unless `activate_final`.
 
-    `final_init` initialises the last kernel; biases start at zero.
+    `final_init` initialises the last kernel; biases start at zero. What is given beside the first
+    argument is joined with it.
     """
 
     widths: Sequence[int]
@@ -105,9 +60,13 @@ class MLP(nn.Module):
     activate_final: bool = False
     kernel_init: Initializer = nn.initializers.lecun_normal()
     final_init: Initializer | None = None
+    sight: Sight | None = None
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, observation: Observation | Array, *beside: Array) -> Array:
+        x = see(self.sight, observation)
+        if beside:
+            x = jnp.concatenate([x, *beside], axis=-1)
         last = len(self.widths) - 1
         for layer, width in enumerate(self.widths):
             is_linear_head = layer == last and not self.activate_final
@@ -128,13 +87,17 @@ class SetEncoder(nn.Module):
 
     widths: Sequence[int]
     kernel_init: Initializer = nn.initializers.lecun_normal()
+    sight: Sight | None = None
 
     @nn.compact
-    def __call__(self, shared: Array, things: Array, present: Array | None = None) -> Array:
-        """Maps `[..., shared]` and `[..., things, size]` to features `[..., widths[-1]]`.
+    def __call__(
+        self, observation: Observation | Array, things: Array, present: Array | None = None
+    ) -> Array:
+        """Maps what is shared and `[..., things, size]` to features `[..., widths[-1]]`.
 
         Things whose `present` `[..., things]` is not above a half change nothing.
         """
+        shared = see(self.sight, observation)
         beside = jnp.broadcast_to(shared[..., None, :], (*things.shape[:-1], shared.shape[-1]))
         each = MLP(self.widths, activate_final=True, kernel_init=self.kernel_init)(
             jnp.concatenate([beside, things], axis=-1)
@@ -152,7 +115,7 @@ class SetEncoder(nn.Module):
 
 
 class GaussianPolicy(nn.Module):
-    """Mean and log standard deviation, each `[..., size]`, from a flat observation.
+    """Mean and log standard deviation, each `[..., size]`, after an observation.
 
     The last layer starts at zero, so that the policy starts as a standard Gaussian whatever it
     sees: in a flow's latent space, as the base distribution (Singh et al. 2021, section 3.2). Means
@@ -168,15 +131,14 @@ class GaussianPolicy(nn.Module):
     min_log_std: float
     max_log_std: float
     mean_bound: float | None = None
-    images: Sequence[ImageSlot] = ()
     std_limit: StdLimit = "clip"
+    sight: Sight | None = None
 
     @nn.compact
-    def __call__(self, observation: Array) -> tuple[Array, Array]:
+    def __call__(self, observation: Observation | Array) -> tuple[Array, Array]:
         """Returns the mean and the log standard deviation."""
-        if self.images:
-            observation = See(self.images)(observation)
-        head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(observation)
+        x = see(self.sight, observation)
+        head = MLP((*self.widths, 2 * self.size), final_init=nn.initializers.zeros)(x)
         mean, log_std = jnp.split(head, 2, axis=-1)
         if self.mean_bound is not None:
             mean = self.mean_bound * jnp.tanh(mean / self.mean_bound)
@@ -188,18 +150,16 @@ class GaussianPolicy(nn.Module):
 
 
 class Critic(nn.Module):
-    """Value `[...]` of an action `[..., size]` after a flat observation."""
+    """Value `[...]` of an action `[..., size]` after an observation."""
 
     widths: Sequence[int]
     layer_norm: bool
-    images: Sequence[ImageSlot] = ()
+    sight: Sight | None = None
 
     @nn.compact
-    def __call__(self, observation: Array, action: Array) -> Array:
+    def __call__(self, observation: Observation | Array, action: Array) -> Array:
         """Returns the value."""
-        if self.images:
-            observation = See(self.images)(observation)
-        x = jnp.concatenate([observation, action], axis=-1)
+        x = jnp.concatenate([see(self.sight, observation), action], axis=-1)
         for width in self.widths:
             x = nn.Dense(width)(x)
             x = nn.relu(nn.LayerNorm()(x) if self.layer_norm else x)
@@ -216,12 +176,12 @@ class Critics(nn.Module):
     size: int
     widths: Sequence[int]
     layer_norm: bool
-    images: Sequence[ImageSlot] = ()
+    sight: Sight | None = None
 
     @nn.compact
-    def __call__(self, observation: Array, action: Array) -> Array:
+    def __call__(self, observation: Observation | Array, action: Array) -> Array:
         """Returns the values."""
-        critics = [Critic(self.widths, self.layer_norm, self.images) for _ in range(self.size)]
+        critics = [Critic(self.widths, self.layer_norm, self.sight) for _ in range(self.size)]
         return jnp.stack([critic(observation, action) for critic in critics])
 
 

@@ -22,8 +22,8 @@ import numpy as np
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlState
-from behavior_priors.networks import flatten_observation
 from behavior_priors.task_replay import make_task_replay
+from behavior_priors.torso import flatten_observation
 from behavior_priors.training.meta.experience import example_of, tasks_of
 from behavior_priors.training.meta.round import Memories, make_round
 from behavior_priors.training.meta.schedule import MetaLoopConfig, stretches_of

@@ -22,7 +22,7 @@ import numpy as np
 from behavior_priors.envs.registry import make_env
 from behavior_priors.evaluation.adapt import AdaptConfig, AdaptFn, blank_context, make_adapt
 from behavior_priors.learner import MetaLearner
-from behavior_priors.networks import flatten_observation
+from behavior_priors.torso import flatten_observation
 from behavior_priors.training.meta.experience import tasks_of
 from behavior_priors.types import Array, Env, Params, PRNGKey, Task
 from benchmarks.harness import (

@@ -1,7 +1,8 @@
-"""Networks that see images: where those lie in a flat observation, and what becomes of them."""
+"""Networks that see images: which arrays those are, and what becomes of them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,18 +12,18 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from behavior_priors.image_networks import (
-    IMAGE_FEATURES,
-    Halve,
-    ImageEncoder,
-    ImageSlot,
-    See,
-    image_slots,
-)
+from behavior_priors.image_networks import IMAGE_FEATURES, Halve, ImageEncoder
 from behavior_priors.learners.parts import start_from_prior
-from behavior_priors.networks import Critics, GaussianPolicy, flatten_observation
+from behavior_priors.learners.ppo import make_ppo
+from behavior_priors.learners.ppo_config import PPOConfig
+from behavior_priors.networks import Critics, GaussianPolicy
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.types import ActionSpec, ArraySpec, UserError
+from behavior_priors.priors.mixture import MixtureConfig, make_mixture
+from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
+from behavior_priors.priors.registry import ENCODERS, find_encoder
+from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_vae
+from behavior_priors.torso import Sight, Torso
+from behavior_priors.types import ActionSpec, ArraySpec, Context, UserError
 
 SPEC = {
     "a": ArraySpec((2,)),
@@ -50,19 +51,18 @@ def make_observation(seed: int, *batch: int) -> dict[str, jax.Array]:
 
 
 def test_images_are_bytes_with_three_axes_or_numbers_with_long_ones() -> None:
-    assert image_slots(SPEC, ("a", "image", "grid")) == (ImageSlot(2, (8, 8, 2)),)
-    assert image_slots(SPEC, ("grid", "image")) == (ImageSlot(9, (8, 8, 2)),)
-    assert image_slots(SPEC, ("a", "b")) == ()
+    assert Sight(SPEC, ("a", "image", "grid")).images() == ("image",)
+    assert Sight(SPEC, ("grid", "image")).vectors() == ("grid",)
+    assert Sight(SPEC, ("a", "b")).images() == ()
     wide = {"image": ArraySpec((16, 20, 3)), "numbers": ArraySpec((9, 3, 3))}
-    assert image_slots(wide, ("numbers", "image")) == (ImageSlot(81, (16, 20, 3)),)
+    assert Sight(wide, ("numbers", "image")).images() == ("image",)
 
 
 def test_features_take_the_images_place_at_the_end() -> None:
-    names = ("a", "image", "b")
-    see = See(image_slots(SPEC, names))
+    sight = Sight(SPEC, ("a", "image", "b"))
+    assert sight.inputs() == [("a", 2), ("b", 1), ("image", IMAGE_FEATURES)]
     observation = make_observation(0, 5, 3)
-    flat = flatten_observation(observation, SPEC, names)
-    seen, params = see.init_with_output(jax.random.key(0), flat)
+    seen, params = Torso(sight).init_with_output(jax.random.key(0), observation)
     assert seen.shape == (5, 3, 2 + 1 + IMAGE_FEATURES)
     np.testing.assert_array_equal(seen[..., :2], observation["a"])
     np.testing.assert_array_equal(seen[..., 2:3], observation["b"])
@@ -94,15 +94,102 @@ def test_small_images_have_fewer_convolutions(side: int, convolutions: int) -> N
 
 
 def test_networks_without_images_have_the_parameters_that_they_had() -> None:
-    policy = GaussianPolicy((4,), 2, -5.0, 2.0)
-    assert set(policy.init(jax.random.key(0), jnp.zeros(3))["params"]) == {"MLP_0"}
-    seeing = GaussianPolicy((4,), 2, -5.0, 2.0, images=image_slots(SPEC, ("image",)))
-    params = seeing.init(jax.random.key(0), jnp.zeros(128))["params"]
-    assert set(params) == {"See_0", "MLP_0"}
+    blind, seeing = Sight(SPEC, ("a", "b")), Sight(SPEC, ("image",))
+    policy = GaussianPolicy((4,), 2, -5.0, 2.0, sight=blind)
+    assert set(policy.init(jax.random.key(0), blind.blank())["params"]) == {"MLP_0"}
+    policy = GaussianPolicy((4,), 2, -5.0, 2.0, sight=seeing)
+    params = policy.init(jax.random.key(0), seeing.blank())["params"]
+    assert set(params) == {"Torso_0", "MLP_0"}
     assert params["MLP_0"]["Dense_0"]["kernel"].shape == (IMAGE_FEATURES, 4)
-    critics = Critics(2, (4,), layer_norm=False, images=image_slots(SPEC, ("image",)))
-    values = critics.init_with_output(jax.random.key(0), jnp.zeros((7, 128)), jnp.zeros((7, 2)))[0]
+    critics = Critics(2, (4,), layer_norm=False, sight=seeing)
+    observation = make_observation(0, 7)
+    values, params = critics.init_with_output(jax.random.key(0), observation, jnp.zeros((7, 2)))
     assert values.shape == (2, 7)
+    # each sees for itself
+    assert {"Torso_0", "Dense_0"} < set(params["params"]["Critic_1"])
+
+
+def sees_images(make: Any, config: Any, observation: Any) -> bool:
+    """Whether another image is another loss, with a gradient for what sees it."""
+    model = make(config, SPEC, ActionSpec(2, None))
+    params = model.init(jax.random.key(0))
+    # networks whose last layer is zero would not show what they see
+    noise = np.random.default_rng(0)
+    params = jax.tree.map(lambda x: x + 0.1 * noise.normal(size=x.shape).astype(x.dtype), params)
+    other = {**observation, "image": 255 - observation["image"]}
+    action = jnp.asarray(noise.normal(size=(*observation["a"].shape[:-1], 2)), jnp.float32)
+
+    def loss(params: Any, observation: Any) -> jax.Array:
+        batch = {"observation": observation, "action": action}
+        return model.loss(params, batch, jax.random.key(1), None)[0]
+
+    (value, gradient), changed = jax.value_and_grad(loss)(params, observation), loss(params, other)
+    torsos = [
+        float(jnp.abs(x).max())
+        for path, x in jax.tree.leaves_with_path(gradient)
+        if "Torso_0" in jax.tree_util.keystr(path)
+    ]
+    return bool(value != changed) and len(torsos) > 0 and max(torsos) > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "config"),
+    [
+        (make_gaussian, GaussianConfig(("a", "image"), (8,))),
+        (make_mixture, MixtureConfig(("a", "image"), 2, (8,))),
+        (
+            make_real_nvp,
+            RealNVPConfig(("image",), couplings=2, encoder_widths=(8,), conditioner_widths=(8,)),
+        ),
+        (
+            make_skill_vae,
+            SkillVAEConfig(
+                horizon=3,
+                latent_size=2,
+                prior_observation=("image",),
+                decoder_observation=("image", "b"),
+                embedding_width=4,
+                lstm_width=4,
+                decoder_widths=(8,),
+                prior_widths=(8,),
+            ),
+        ),
+    ],
+    ids=["gaussian", "mixture", "real_nvp", "skill_vae"],
+)
+def test_an_image_is_an_entry_in_a_list_for_every_prior(make: Any, config: Any) -> None:
+    axes = (4, 3) if make is make_skill_vae else (4,)
+    assert sees_images(make, config, make_observation(2, *axes))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_and_for_encoders_of_contexts(name: str) -> None:
+    config = dataclasses.replace(
+        find_encoder(name, flag="infer").config,
+        observation=("image",),
+        next_observation=True,
+        latent_size=2,
+        widths=(8,),
+    )
+    encoder = find_encoder(name, flag="infer").make(config, SPEC, ActionSpec(2))
+    params = encoder.init(jax.random.key(0))
+    observation = make_observation(3, 2, 5)
+    other = {**observation, "image": 255 - observation["image"]}
+
+    def mean(now: Any, after: Any) -> np.ndarray:
+        counts = jnp.ones((2, 5), bool)
+        context = Context(now, jnp.zeros((2, 5, 2)), jnp.zeros((2, 5)), after, counts)
+        return np.asarray(encoder.infer(params, context).mean)
+
+    plain = mean(observation, observation)
+    assert not np.array_equal(plain, mean(other, observation))
+    assert not np.array_equal(plain, mean(observation, other))
+
+
+def test_and_for_values_of_a_policy_that_learns_from_what_it_did() -> None:
+    config = PPOConfig(value_observation=("image",), value_widths=(4,), policy_widths=(4,))
+    state = make_ppo(config, SPEC, ActionSpec(2)).init(jax.random.key(0))
+    assert set(state.value["params"]) == {"Torso_0", "Dense_0", "Dense_1"}
 
 
 def test_a_policy_starts_as_a_prior_that_sees_images() -> None:

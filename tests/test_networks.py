@@ -18,11 +18,9 @@ from behavior_priors.networks import (
     SetEncoder,
     count_parameters,
     few_rows_dot,
-    flatten_observation,
-    flatten_things,
-    observation_size,
 )
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
+from behavior_priors.torso import flatten_observation, flatten_things, observation_size
 from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec
 
 SPEC = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,15 +9,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.image_networks import IMAGE_FEATURES, image_slots
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.networks import (
-    WIDTHS,
-    GaussianPolicy,
-    flatten_observation,
-    observation_size,
-)
+from behavior_priors.networks import WIDTHS, GaussianPolicy
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     Array,
     Observation,
@@ -85,7 +79,7 @@ def make_policy(
       UserError: it names an observation that does not exist; or, from `init`, another network than
         the one that `initial` belongs to.
     """
-    names = resolve_names(config.policy_observation, spec, "policy_observation")
+    sight = Sight(spec, resolve_names(config.policy_observation, spec, "policy_observation"))
     widths = config.policy_widths
     if widths is None:
         widths = WIDTHS if initial is None else hidden_widths(initial)
@@ -95,17 +89,17 @@ def make_policy(
         config.min_log_std,
         config.max_log_std,
         config.mean_bound,
-        image_slots(spec, names),
         config.std_limit,
+        sight,
     )
     apply: Callable[..., Any] = network.apply
 
     def init(key: PRNGKey) -> Params:
-        params = network.init(key, jnp.zeros(observation_size(spec, names)))
+        params = network.init(key, sight.blank())
         return params if initial is None else copy_if_alike(initial, params)
 
     def mean_and_log_std(params: Params, observation: Observation) -> tuple[Array, Array]:
-        return apply(params, flatten_observation(observation, spec, names))
+        return apply(params, observation)
 
     return PolicyNetwork(init, mean_and_log_std)
 
@@ -155,10 +149,8 @@ def start_from_prior(
         )
     if tuple(prior_names) == tuple(policy_names):
         return params
-    images, own = (
-        [name for name in names if image_slots(spec, (name,))]
-        for names in (prior_names, policy_names)
-    )
+    seen, sees = (Sight(spec, tuple(names)) for names in (prior_names, policy_names))
+    images, own = seen.images(), sees.images()
     if images != own:
         raise UserError(
             f"policy_observation: a policy that starts from the prior has to see its images, "
@@ -167,22 +159,13 @@ def start_from_prior(
     first = params["params"]["MLP_0"]["Dense_0"]
     width = first["kernel"].shape[1]
     known, at = {}, 0
-    for name, size in _inputs(spec, prior_names):
+    for name, size in seen.inputs():
         known[name] = first["kernel"][at : at + size]
         at += size
-    kernel = [
-        known.get(name, jnp.zeros((size, width))) for name, size in _inputs(spec, policy_names)
-    ]
+    kernel = [known.get(name, jnp.zeros((size, width))) for name, size in sees.inputs()]
     layer = {**first, "kernel": jnp.concatenate(kernel)}
     network = {**params["params"]["MLP_0"], "Dense_0": layer}
     return {"params": {**params["params"], "MLP_0": network}}
-
-
-def _inputs(spec: ObservationSpec, names: Sequence[str]) -> list[tuple[str, int]]:
-    """What a network's first layer sees, in its order: images come last, as features."""
-    images = [name for name in names if image_slots(spec, (name,))]
-    vectors = [(name, math.prod(spec[name].shape)) for name in names if name not in images]
-    return vectors + [(name, IMAGE_FEATURES) for name in images]
 
 
 def discounts(config: SACConfig, batch: Transition) -> Array:

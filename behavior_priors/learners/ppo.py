@@ -21,8 +21,9 @@ from behavior_priors.learner import Choice, OnPolicyLearner
 from behavior_priors.learners.kind import Guidance, LearnerKind
 from behavior_priors.learners.parts import descend, make_policy, resolve_names
 from behavior_priors.learners.ppo_config import PPOConfig, check_ppo_config
-from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.networks import MLP
 from behavior_priors.objectives import policy_gradient
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -112,11 +113,14 @@ def make_ppo(
     """
     check_ppo_config(config)
     value_names = resolve_names(config.value_observation, observation_spec, "value_observation")
+    sight = Sight(observation_spec, value_names)
     size, bound = action_spec
 
     init_policy, mean_and_log_std = make_policy(config, observation_spec, size, initial_policy)
     # a value that starts at zero adds no noise of its own to the first advantages
-    value_network = MLP((*config.value_widths, 1), final_init=jax.nn.initializers.zeros)
+    value_network = MLP(
+        (*config.value_widths, 1), final_init=jax.nn.initializers.zeros, sight=sight
+    )
     policy_adam = _adam(config.policy_learning_rate, config.gradient_clip)
     value_adam = _adam(config.value_learning_rate, config.gradient_clip)
 
@@ -125,15 +129,12 @@ def make_ppo(
     apply_value: Callable[..., Any] = value_network.apply
 
     def values(value: Params, observation: Observation) -> Array:
-        x = flatten_observation(observation, observation_spec, value_names)
-        return apply_value(value, x).squeeze(axis=-1)
+        return apply_value(value, observation).squeeze(axis=-1)
 
     def init(key: PRNGKey) -> PPOState:
         state_key, policy_key, value_key = jax.random.split(key, 3)
         policy = init_policy(policy_key)
-        value = value_network.init(
-            value_key, jnp.zeros(observation_size(observation_spec, value_names))
-        )
+        value = value_network.init(value_key, sight.blank())
         return PPOState(
             policy=policy,
             value=value,

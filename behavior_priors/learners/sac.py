@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import optax
 
 from behavior_priors import distributions
-from behavior_priors.image_networks import image_slots
 from behavior_priors.learner import ActFn, Choice, Learner
 from behavior_priors.learners.parts import (
     descend,
@@ -32,8 +31,9 @@ from behavior_priors.learners.parts import (
     resolve_names,
 )
 from behavior_priors.learners.sac_config import SACConfig, check_sac_config
-from behavior_priors.networks import Critics, flatten_observation, observation_size
+from behavior_priors.networks import Critics
 from behavior_priors.objectives import td
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -201,15 +201,13 @@ def make_steps(
         describes another network than the one that `initial_policy` belongs to.
     """
     check_sac_config(config)
-    critic_names = resolve_names(config.critic_observation, observation_spec, "critic_observation")
+    names = resolve_names(config.critic_observation, observation_spec, "critic_observation")
+    sight = Sight(observation_spec, names)
     size, bound = action_spec
 
     init_policy, mean_and_log_std = make_policy(config, observation_spec, size, initial_policy)
     critic_network: Any = Critics(
-        config.num_critics,
-        config.critic_widths,
-        config.critic_layer_norm,
-        image_slots(observation_spec, critic_names),
+        config.num_critics, config.critic_widths, config.critic_layer_norm, sight
     )
     policy_adam, critic_adam, temperature_adam = (
         make_adam(rate, config.decay_updates)
@@ -221,14 +219,12 @@ def make_steps(
     )
 
     def q_values(critic: Params, observation: Observation, action: Array) -> Array:
-        x = flatten_observation(observation, observation_spec, critic_names)
-        return critic_network.apply(critic, x, action)
+        return critic_network.apply(critic, observation, action)
 
     def init(key: PRNGKey) -> SACState:
         state_key, policy_key, critic_key, _ = jax.random.split(key, 4)
-        critic_input = jnp.zeros(observation_size(observation_spec, critic_names))
         policy = init_policy(policy_key)
-        critic = critic_network.init(critic_key, critic_input, jnp.zeros(size))
+        critic = critic_network.init(critic_key, sight.blank(), jnp.zeros(size))
         log_temperature = jnp.asarray(math.log(config.initial_temperature), jnp.float32)
         return SACState(
             policy=policy,

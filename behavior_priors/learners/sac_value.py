@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from behavior_priors.image_networks import image_slots
 from behavior_priors.learners.parts import descend, discounts, follow, make_adam, resolve_names
 from behavior_priors.learners.sac import Penalty, SACState, SACSteps, make_steps
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.networks import Critic, flatten_observation, observation_size
+from behavior_priors.networks import Critic
 from behavior_priors.objectives import td
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -78,18 +78,18 @@ def with_value_network(
 ) -> SACSteps:
     """The steps with a network of values between critics and targets."""
     names = resolve_names(config.critic_observation, observation_spec, "critic_observation")
-    images = image_slots(observation_spec, names)
-    network: Any = Critic(config.critic_widths, config.critic_layer_norm, images)
+    sight = Sight(observation_spec, names)
+    network: Any = Critic(config.critic_widths, config.critic_layer_norm, sight)
     adam = make_adam(config.critic_learning_rate, config.decay_updates)
 
     def values(value: Params, observation: Observation) -> Array:
-        x = flatten_observation(observation, observation_spec, names)
-        return network.apply(value, x, jnp.zeros((*x.shape[:-1], 0)))
+        first = observation[names[0]]
+        batch = first.shape[: first.ndim - len(observation_spec[names[0]].shape)]
+        return network.apply(value, observation, jnp.zeros((*batch, 0)))
 
     def init(key: PRNGKey) -> ValueSACState:
         value_key = jax.random.split(key, 4)[3]
-        value_input = jnp.zeros(observation_size(observation_spec, names))
-        value = network.init(value_key, value_input, jnp.zeros(0))
+        value = network.init(value_key, sight.blank(), jnp.zeros(0))
         rest = vars(steps.init(key)) | {"target_critic": jax.tree.map(jnp.copy, value)}
         return ValueSACState(**rest, value=value, value_optimizer=adam.init(value))
 

@@ -16,18 +16,22 @@ import jax.numpy as jnp
 
 from behavior_priors.config.checks import check_observation, check_ranges
 from behavior_priors.config.ranges import Width
-from behavior_priors.networks import flatten_observation, observation_size
 from behavior_priors.objectives.context import SMALLEST_VARIANCE, divergence_from_standard
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
     Context,
     ContextEncoder,
+    Observation,
     ObservationSpec,
     Params,
     PRNGKey,
     TaskBelief,
 )
+
+NEXT = "next."
+"""Goes before the names of what is observed after a transition."""
 
 
 @dataclass(frozen=True)
@@ -67,34 +71,26 @@ class Encoder(NamedTuple):
     make: Callable[[Any, ObservationSpec, ActionSpec], ContextEncoder]
 
 
+Transitions = tuple[Observation, Array, Array]
+"""What is observed, of a transition's end by names that begin with `next.`; actions; rewards with
+an axis of their own: arrays `[..., n, *shape]`."""
+
+
 class Reader(NamedTuple):
-    """A network that reads transitions, flattened to features.
+    """A network that reads transitions.
 
     Attributes:
-      init: `(key, features) -> params`.
-      believe: `(params, transitions [..., n, features], counts [..., n]) -> belief` where at least
-        one of them counts.
+      init: `(key, transitions) -> params`.
+      believe: `(params, transitions, counts [..., n]) -> belief`; where none of them counts, what
+        `ContextEncoder.infer` says.
     """
 
-    init: Callable[[PRNGKey, int], Params]
-    believe: Callable[[Params, Array, Array], TaskBelief]
+    init: Callable[[PRNGKey, Transitions], Params]
+    believe: Callable[[Params, Transitions, Array], TaskBelief]
 
 
-def make_context_encoder(
-    name: str,
-    config: ContextConfig,
-    reader: Reader,
-    observation_spec: ObservationSpec,
-    action_spec: ActionSpec,
-) -> ContextEncoder:
-    """The encoder that a network is for.
-
-    Args:
-      name: of the encoder.
-      config: what is inferred, and from what.
-      reader: the network.
-      observation_spec: what observations look like.
-      action_spec: what actions look like.
+def sight_of(config: ContextConfig, observation_spec: ObservationSpec) -> Sight:
+    """What an encoder sees of a transition.
 
     Raises:
       UserError: the config does not fit the spec or itself.
@@ -102,25 +98,37 @@ def make_context_encoder(
     check_observation("observation", "the context encoder", config.observation, observation_spec)
     check_ranges(config)
     names = config.observation or tuple(observation_spec)
-    seen = observation_size(observation_spec, names) * (1 + config.next_observation)
+    if not config.next_observation:
+        return Sight(observation_spec, names)
+    after = {f"{NEXT}{name}": observation_spec[name] for name in names}
+    return Sight({**observation_spec, **after}, (*names, *after))
 
-    def flatten(context: Context) -> Array:
-        observations = [context.observation]
+
+def make_context_encoder(
+    name: str, config: ContextConfig, reader: Reader, sight: Sight, action_spec: ActionSpec
+) -> ContextEncoder:
+    """The encoder that a network is for.
+
+    Args:
+      name: of the encoder.
+      config: what is inferred, and from what.
+      reader: the network.
+      sight: what it sees, from `sight_of`.
+      action_spec: what actions look like.
+    """
+
+    def read(context: Context) -> Transitions:
+        observation = dict(context.observation)
         if config.next_observation:
-            observations.append(context.next_observation)
-        flat = [flatten_observation(x, observation_spec, names) for x in observations]
-        return jnp.concatenate([*flat, context.action, context.reward[..., None]], axis=-1)
+            observation |= {f"{NEXT}{n}": x for n, x in context.next_observation.items()}
+        return observation, context.action, context.reward[..., None]
 
     def init(key: PRNGKey) -> Params:
-        return reader.init(key, seen + action_spec.size + 1)
+        one = sight.blank(), jnp.zeros(action_spec.size), jnp.zeros(1)
+        return reader.init(key, jax.tree.map(lambda x: x[None], one))
 
     def infer(params: Params, context: Context) -> TaskBelief:
-        belief = reader.believe(params, flatten(context), context.counts)
-        anything = context.counts.any(axis=-1)[..., None]
-        return TaskBelief(
-            jnp.where(anything, belief.mean, 0.0),
-            jnp.where(anything, belief.variance, 0.0 if config.deterministic else 1.0),
-        )
+        return reader.believe(params, read(context), context.counts)
 
     def divergence(belief: TaskBelief) -> Array:
         if config.deterministic:

@@ -22,15 +22,13 @@ from behavior_priors.config.checks import (
 )
 from behavior_priors.config.ranges import InnerShare, Limit, LogStd, ShareBelowOne, Width
 from behavior_priors.distributions import ScaledTanh, policy_distribution, policy_mode
-from behavior_priors.image_networks import image_slots
 from behavior_priors.networks import (
     WIDTHS,
     GaussianPolicy,
     StdLimit,
-    flatten_observation,
-    observation_size,
 )
 from behavior_priors.priors.model import Model
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -99,7 +97,7 @@ def make_gaussian(
       UserError: the config does not fit the spec or itself.
     """
     _check(config, observation_spec)
-    names = config.observation or tuple(observation_spec)
+    sight = Sight(observation_spec, config.observation or tuple(observation_spec))
     size, bound = action_spec
     network: Any = GaussianPolicy(
         WIDTHS if config.widths is None else config.widths,
@@ -107,16 +105,15 @@ def make_gaussian(
         config.min_log_std,
         config.max_log_std,
         config.mean_bound,
-        image_slots(observation_spec, names),
         config.std_limit,
+        sight,
     )
 
     def init(key: PRNGKey) -> Params:
-        return network.init(key, jnp.zeros(observation_size(observation_spec, names)))
+        return network.init(key, sight.blank())
 
     def encode(params: Params, observation: Observation) -> Array:
-        flat = flatten_observation(observation, observation_spec, names)
-        return jnp.concatenate(network.apply(params, flat), axis=-1)
+        return jnp.concatenate(network.apply(params, observation), axis=-1)
 
     def decode(params: Params, latent: Array, features: Array) -> Array:
         mean, log_std = jnp.split(features, 2, axis=-1)

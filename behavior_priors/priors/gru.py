@@ -14,9 +14,12 @@ from behavior_priors.priors.context_encoder import (
     ContextConfig,
     Encoder,
     Reader,
+    Transitions,
     as_gaussian,
     make_context_encoder,
+    sight_of,
 )
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -48,11 +51,12 @@ class Unroll(nn.Module):
     widths: tuple[int, ...]
     recurrent_width: int
     size: int
+    sight: Sight
 
     @nn.compact
-    def __call__(self, transitions: Array, counts: Array) -> Array:
-        """Maps `[..., transitions, features]` and `[..., transitions]` to `[..., size]`."""
-        x = MLP(self.widths, activate_final=True)(transitions)
+    def __call__(self, transitions: Transitions, counts: Array) -> Array:
+        """Maps transitions and `[..., transitions]` to `[..., size]`."""
+        x = MLP(self.widths, activate_final=True, sight=self.sight)(*transitions)
         cell = nn.GRUCell(self.recurrent_width)
         state = jnp.zeros((*x.shape[:-2], self.recurrent_width))
 
@@ -74,18 +78,21 @@ def make_gru(
     Raises:
       UserError: the config does not fit the spec or itself.
     """
-    network: Any = Unroll(config.widths, config.recurrent_width, config.outputs())
+    sight = sight_of(config, observation_spec)
+    network: Any = Unroll(config.widths, config.recurrent_width, config.outputs(), sight)
 
-    def init(key: PRNGKey, features: int) -> Params:
-        return network.init(key, jnp.zeros((1, features)), jnp.ones(1, bool))
+    def init(key: PRNGKey, transitions: Transitions) -> Params:
+        return network.init(key, transitions, jnp.ones(1, bool))
 
-    def believe(params: Params, transitions: Array, counts: Array) -> TaskBelief:
+    def believe(params: Params, transitions: Transitions, counts: Array) -> TaskBelief:
         said = network.apply(params, transitions, counts)
+        anything = counts.any(axis=-1)[..., None]
         if config.deterministic:
-            return TaskBelief(said, jnp.zeros_like(said))
-        return TaskBelief(*as_gaussian(said))
+            return TaskBelief(jnp.where(anything, said, 0.0), jnp.zeros_like(said))
+        mean, variance = as_gaussian(said)
+        return TaskBelief(jnp.where(anything, mean, 0.0), jnp.where(anything, variance, 1.0))
 
-    return make_context_encoder("gru", config, Reader(init, believe), observation_spec, action_spec)
+    return make_context_encoder("gru", config, Reader(init, believe), sight, action_spec)
 
 
 ENCODER = Encoder(GRUConfig(), make_gru)

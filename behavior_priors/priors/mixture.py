@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from behavior_priors.config.checks import check_observation, check_ranges, check_rules
 from behavior_priors.config.ranges import Few, LogStd, Width
 from behavior_priors.distributions import mixture_distribution
-from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.networks import MLP
 from behavior_priors.priors.model import Model
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -68,22 +69,20 @@ def make_mixture(
       UserError: the config does not fit the specs or itself.
     """
     _check(config, observation_spec, action_spec)
-    names = config.observation or tuple(observation_spec)
+    sight = Sight(observation_spec, config.observation or tuple(observation_spec))
     size, components = action_spec.size, config.components
-    network: Any = MLP((*config.widths, components * (1 + 2 * size)))
+    network: Any = MLP((*config.widths, components * (1 + 2 * size)), sight=sight)
 
     def init(key: PRNGKey) -> Params:
         network_key, place_key = jax.random.split(key)
-        flat = jnp.zeros(observation_size(observation_spec, names))
         # components that start in one place learn the same and never part
         return {
-            "network": network.init(network_key, flat),
+            "network": network.init(network_key, sight.blank()),
             "places": jax.random.normal(place_key, (components, size)),
         }
 
     def encode(params: Params, observation: Observation) -> Array:
-        flat = flatten_observation(observation, observation_spec, names)
-        features = network.apply(params["network"], flat)
+        features = network.apply(params["network"], observation)
         places = jnp.pad(params["places"], ((0, 0), (0, size))).ravel()
         return features + jnp.pad(places, (components, 0))
 

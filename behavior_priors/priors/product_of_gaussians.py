@@ -15,8 +15,10 @@ from behavior_priors.priors.context_encoder import (
     ContextConfig,
     Encoder,
     Reader,
+    Transitions,
     as_gaussian,
     make_context_encoder,
+    sight_of,
 )
 from behavior_priors.types import (
     ActionSpec,
@@ -37,13 +39,14 @@ def make_product_of_gaussians(
     Raises:
       UserError: the config does not fit the spec or itself.
     """
-    network: Any = MLP((*config.widths, config.outputs()))
+    sight = sight_of(config, observation_spec)
+    network: Any = MLP((*config.widths, config.outputs()), sight=sight)
 
-    def init(key: PRNGKey, features: int) -> Params:
-        return network.init(key, jnp.zeros((1, features)))
+    def init(key: PRNGKey, transitions: Transitions) -> Params:
+        return network.init(key, *transitions)
 
-    def believe(params: Params, transitions: Array, counts: Array) -> TaskBelief:
-        said = network.apply(params, transitions)
+    def believe(params: Params, transitions: Transitions, counts: Array) -> TaskBelief:
+        said = network.apply(params, *transitions)
         if config.deterministic:
             mean = _mean_of_those(said, counts)
             return TaskBelief(mean, jnp.zeros_like(mean))
@@ -51,9 +54,7 @@ def make_product_of_gaussians(
         return TaskBelief(*product_of_gaussians(*as_gaussian(said), counts))
 
     reader = Reader(init, believe)
-    return make_context_encoder(
-        "product_of_gaussians", config, reader, observation_spec, action_spec
-    )
+    return make_context_encoder("product_of_gaussians", config, reader, sight, action_spec)
 
 
 def _mean_of_those(x: Array, counts: Array) -> Array:

@@ -22,13 +22,9 @@ from flax import linen as nn
 from behavior_priors.config.checks import check_observation, check_ranges
 from behavior_priors.config.ranges import FewOrZero, InnerShare, Limit, Range, Weight, Width
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
-from behavior_priors.networks import (
-    MLP,
-    SetEncoder,
-    flatten_observation,
-    flatten_things,
-)
+from behavior_priors.networks import MLP, SetEncoder
 from behavior_priors.priors.model import Model
+from behavior_priors.torso import Sight, flatten_things
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -150,10 +146,11 @@ def make_real_nvp(
 
     things, present = config.set_observation, config.set_present
     shared = tuple(name for name in names if name not in (*things, present))
+    sight = Sight(observation_spec, shared)
     encoder: Any = (
-        SetEncoder(config.encoder_widths, kernel_init)
+        SetEncoder(config.encoder_widths, kernel_init, sight)
         if things
-        else MLP(config.encoder_widths, activate_final=True, kernel_init=kernel_init)
+        else MLP(config.encoder_widths, activate_final=True, kernel_init=kernel_init, sight=sight)
     )
     swaps = [layer % 2 == 1 for layer in range(config.couplings)]
     conditioners: list[Any] = [
@@ -167,7 +164,7 @@ def make_real_nvp(
 
     def init(key: PRNGKey) -> Params:
         encoder_key, *conditioner_keys = jax.random.split(key, 1 + config.couplings)
-        observation = {n: jnp.zeros(observation_spec[n].shape) for n in names}
+        observation = Sight(observation_spec, names).blank()
         features, encoder_params = encoder.init_with_output(encoder_key, *split_up(observation))
         halves = [jnp.zeros(event_size - split if swap else split) for swap in swaps]
         return {
@@ -178,9 +175,9 @@ def make_real_nvp(
             ],
         }
 
-    def split_up(observation: Observation) -> list[Array]:
-        """The encoder's arguments: the shared vector, the things and which are there, if any."""
-        parts = [flatten_observation(observation, observation_spec, shared)]
+    def split_up(observation: Observation) -> list[Any]:
+        """The encoder's arguments: what is shared, the things and which are there, if any."""
+        parts: list[Any] = [observation]
         if things:
             parts.append(flatten_things(observation, observation_spec, things))
         return parts if present is None else [*parts, observation[present]]

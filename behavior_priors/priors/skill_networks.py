@@ -5,7 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.types import Array, Params
+from behavior_priors.torso import Sight, see
+from behavior_priors.types import Array, Observation, Params
 
 LIMITS = (-10.0, 2.0)
 """Of the log standard deviations of posteriors, and of a Gaussian prior."""
@@ -22,10 +23,14 @@ class Encoder(nn.Module):
     embedding_width: int
     lstm_width: int
     size: int
+    sight: Sight | None = None
 
     @nn.compact
-    def __call__(self, steps: Array) -> tuple[Array, Array]:
-        """Maps `[..., horizon, features]`, through the LSTM's last output."""
+    def __call__(self, action: Array, observation: Observation) -> tuple[Array, Array]:
+        """Maps actions `[..., horizon, size]`, and observations where it has a sight."""
+        steps = action
+        if self.sight is not None:
+            steps = jnp.concatenate([action, see(self.sight, observation)], axis=-1)
         batch, (horizon, features) = steps.shape[:-2], steps.shape[-2:]
         x = jnp.swapaxes(steps.reshape(-1, horizon, features), 0, 1)
         embedding = nn.Dense(self.embedding_width)

@@ -19,12 +19,13 @@ import jax.numpy as jnp
 from behavior_priors.config.checks import check_observation, check_ranges
 from behavior_priors.config.ranges import Few, Limit, Positive, Width
 from behavior_priors.distributions import gaussian_divergence, policy_distribution
-from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.networks import MLP
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.priors.model import Model
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.priors.skill_networks import LIMITS, Encoder, OpenLoopDecoder
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -117,29 +118,30 @@ def make_skill_vae(
       UserError: the config does not fit the specs or itself.
     """
     _check(config, observation_spec)
-    names = config.decoder_observation or tuple(observation_spec)
+    sight = Sight(observation_spec, config.decoder_observation or tuple(observation_spec))
     closed = config.decoder == "closed_loop"
     size, horizon = action_spec.size, config.horizon
-    seen = observation_size(observation_spec, names) if closed else 0
     skill_prior = make_skill_prior(config, observation_spec, None)
-    encoder: Any = Encoder(config.embedding_width, config.lstm_width, config.latent_size)
-    decoder: Any = (
-        MLP((*config.decoder_widths, size)) if closed else OpenLoopDecoder(config.lstm_width, size)
+    encoder: Any = Encoder(
+        config.embedding_width, config.lstm_width, config.latent_size, sight if closed else None
     )
-
-    def see(observation: Observation) -> Array:
-        return flatten_observation(observation, observation_spec, names)
+    decoder: Any = (
+        MLP((*config.decoder_widths, size), sight=sight)
+        if closed
+        else OpenLoopDecoder(config.lstm_width, size)
+    )
 
     def init(key: PRNGKey) -> Params:
         encoder_key, decoder_key, prior_key = jax.random.split(key, 3)
         skill = jnp.zeros(config.latent_size)
+        steps = {n: jnp.broadcast_to(x, (horizon, *x.shape)) for n, x in sight.blank().items()}
         params = {
-            "encoder": encoder.init(encoder_key, jnp.zeros((horizon, seen + size))),
+            "encoder": encoder.init(encoder_key, jnp.zeros((horizon, size)), steps),
             "prior": skill_prior.init(prior_key),
             "log_beta": jnp.asarray(math.log(config.beta), jnp.float32),
         }
         if closed:
-            params["decoder"] = decoder.init(decoder_key, jnp.zeros(seen + config.latent_size))
+            params["decoder"] = decoder.init(decoder_key, sight.blank(), skill)
         else:
             params["decoder"] = decoder.init(
                 decoder_key, skill, method=lambda d, skill: d(d.begin(skill))
@@ -147,8 +149,7 @@ def make_skill_vae(
         return params
 
     def posterior(params: Params, observation: Observation, action: Array) -> tuple[Array, Array]:
-        steps = jnp.concatenate([action, see(observation)], axis=-1) if closed else action
-        return encoder.apply(params["encoder"], steps)
+        return encoder.apply(params["encoder"], action, observation)
 
     def infer(params: Params, observation: Observation, action: Array) -> Any:
         return policy_distribution(*posterior(params, observation, action), None)
@@ -161,8 +162,7 @@ def make_skill_vae(
     def advance(params: Params, plan: Any, observation: Observation) -> tuple[Array, Any]:
         if not closed:
             return decoder.apply(params["decoder"], plan)
-        x = jnp.concatenate([see(observation), plan], axis=-1)
-        return decoder.apply(params["decoder"], x), plan
+        return decoder.apply(params["decoder"], observation, plan), plan
 
     def reconstruct(params: Params, skill: Array, observation: Observation) -> Array:
         """The actions `[batch, horizon, size]` of skills `[batch, latent_size]`."""

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from behavior_priors.config.ranges import Positive, Weight, Width
-from behavior_priors.networks import MLP, flatten_observation, observation_size
+from behavior_priors.networks import MLP
 from behavior_priors.priors.model import Model
+from behavior_priors.torso import flatten_observation, observation_size
 from behavior_priors.types import (
     ActionSpec,
     Array,

@@ -25,8 +25,9 @@ from behavior_priors.config.ranges import (
 )
 from behavior_priors.learner import Choice, Learner
 from behavior_priors.learners.kind import Guidance, LearnerKind
-from behavior_priors.networks import MLP, Critics, flatten_observation, observation_size
+from behavior_priors.networks import MLP, Critics
 from behavior_priors.objectives import td
+from behavior_priors.torso import Sight
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -96,22 +97,18 @@ def make_td3(
     size, bound = action_spec
     if bound is None:
         raise UserError("td3 needs bounded actions; give the latents a bound")
-    names = tuple(observation_spec)
-    policy_network: Any = MLP((*config.widths, size), final_init=nn.initializers.zeros)
-    critic_network: Any = Critics(2, config.widths, True)
+    sight = Sight(observation_spec, tuple(observation_spec))
+    policy_network: Any = MLP((*config.widths, size), final_init=nn.initializers.zeros, sight=sight)
+    critic_network: Any = Critics(2, config.widths, True, sight)
     adam = optax.adam(config.learning_rate)
 
-    def flat(observation: Observation) -> Array:
-        return flatten_observation(observation, observation_spec, names)
-
-    def choose(policy: Params, x: Array) -> Array:
-        return bound * jnp.tanh(policy_network.apply(policy, x))
+    def choose(policy: Params, observation: Observation) -> Array:
+        return bound * jnp.tanh(policy_network.apply(policy, observation))
 
     def init(key: PRNGKey) -> TD3State:
         state_key, policy_key, critic_key = jax.random.split(key, 3)
-        x = jnp.zeros(observation_size(observation_spec, names))
-        policy = policy_network.init(policy_key, x)
-        critic = critic_network.init(critic_key, x, jnp.zeros(size))
+        policy = policy_network.init(policy_key, sight.blank())
+        critic = critic_network.init(critic_key, sight.blank(), jnp.zeros(size))
         return TD3State(
             policy=policy,
             critic=critic,
@@ -124,20 +121,20 @@ def make_td3(
         )
 
     def critic_loss(critic: Params, batch: Transition, target: Array) -> tuple[Array, Array]:
-        q = critic_network.apply(critic, flat(batch.observation), batch.action)
+        q = critic_network.apply(critic, batch.observation, batch.action)
         return td.critic_loss(q, target), q.mean()
 
     def policy_loss(policy: Params, critic: Params, batch: Transition) -> Array:
-        x = flat(batch.observation)
-        return -critic_network.apply(critic, x, choose(policy, x))[0].mean()
+        action = choose(policy, batch.observation)
+        return -critic_network.apply(critic, batch.observation, action)[0].mean()
 
     def update(state: TD3State, batch: Transition) -> tuple[TD3State, Metrics]:
         key, noise_key = jax.random.split(state.key)
         limit = config.target_noise_limit * bound
         noise = config.target_noise * bound * jax.random.normal(noise_key, batch.action.shape)
-        x_t = flat(batch.next_observation)
-        a_t = choose(state.target_policy, x_t) + jnp.clip(noise, -limit, limit)
-        q_t = critic_network.apply(state.target_critic, x_t, jnp.clip(a_t, -bound, bound))
+        s_t = batch.next_observation
+        a_t = choose(state.target_policy, s_t) + jnp.clip(noise, -limit, limit)
+        q_t = critic_network.apply(state.target_critic, s_t, jnp.clip(a_t, -bound, bound))
         # only the task's end makes the future worth nothing, not the recording's
         discount = config.discount * (1.0 - batch.terminated.astype(jnp.float32))
         target = batch.reward + discount * q_t.min(axis=0)
@@ -175,7 +172,7 @@ def make_td3(
         return state, {"critic_loss": loss, "policy_loss": actor_loss, "q_mean": q_mean}
 
     def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Choice:
-        action = choose(policy, flat(observation))
+        action = choose(policy, observation)
         if explore:
             noise = config.exploration_noise * bound * jax.random.normal(key, action.shape)
             action = jnp.clip(action + noise, -bound, bound)

@@ -23,7 +23,11 @@ NUMBERS: dict[str, str] = {}
 ARRAYS: dict[str, str] = {}
 """In the dotted paths of parameters and all else that checkpoints and files of arrays hold."""
 
-ONLY_BEFORE: tuple[str, ...] = (r".*flags.txt: .*", r"run/pearl/adaptation.npz: oracle_returns")
+ONLY_BEFORE: tuple[str, ...] = (
+    r".*flags.txt: .*",
+    r"run/pearl/adaptation.npz: oracle_returns",
+    r".*value_optimizer.*count",
+)
 """Whole names, as the other tables have made them, that may be missing after: patterns."""
 
 ONLY_AFTER: tuple[str, ...] = (r".*flags.txt: .*", r"run/oracle.npz: returns")
