@@ -112,7 +112,7 @@ def test_networks_without_images_have_the_parameters_that_they_had() -> None:
 def sees_images(make: Any, config: Any, observation: Any) -> bool:
     """Whether another image is another loss, with a gradient for what sees it."""
     model = make(config, SPEC, ActionSpec(2, None))
-    params = model.init(jax.random.key(0))
+    params = jax.jit(model.init)(jax.random.key(0))
     # networks whose last layer is zero would not show what they see
     noise = np.random.default_rng(0)
     params = jax.tree.map(lambda x: x + 0.1 * noise.normal(size=x.shape).astype(x.dtype), params)
@@ -123,7 +123,8 @@ def sees_images(make: Any, config: Any, observation: Any) -> bool:
         batch = {"observation": observation, "action": action}
         return model.loss(params, batch, jax.random.key(1), None)[0]
 
-    (value, gradient), changed = jax.value_and_grad(loss)(params, observation), loss(params, other)
+    value, gradient = jax.jit(jax.value_and_grad(loss))(params, observation)
+    changed = jax.jit(loss)(params, other)
     torsos = [
         float(jnp.abs(x).max())
         for path, x in jax.tree.leaves_with_path(gradient)
@@ -172,14 +173,14 @@ def test_and_for_encoders_of_contexts(name: str) -> None:
         widths=(8,),
     )
     encoder = find_encoder(name, flag="infer").make(config, SPEC, ActionSpec(2))
-    params = encoder.init(jax.random.key(0))
+    params, infer = jax.jit(encoder.init)(jax.random.key(0)), jax.jit(encoder.infer)
     observation = make_observation(3, 2, 5)
     other = {**observation, "image": 255 - observation["image"]}
 
     def mean(now: Any, after: Any) -> np.ndarray:
         counts = jnp.ones((2, 5), bool)
         context = Context(now, jnp.zeros((2, 5, 2)), jnp.zeros((2, 5)), after, counts)
-        return np.asarray(encoder.infer(params, context).mean)
+        return np.asarray(infer(params, context).mean)
 
     plain = mean(observation, observation)
     assert not np.array_equal(plain, mean(other, observation))
@@ -188,7 +189,7 @@ def test_and_for_encoders_of_contexts(name: str) -> None:
 
 def test_and_for_values_of_a_policy_that_learns_from_what_it_did() -> None:
     config = PPOConfig(value_observation=("image",), value_widths=(4,), policy_widths=(4,))
-    state = make_ppo(config, SPEC, ActionSpec(2)).init(jax.random.key(0))
+    state = jax.eval_shape(make_ppo(config, SPEC, ActionSpec(2)).init, jax.random.key(0))
     assert set(state.value["params"]) == {"Torso_0", "Dense_0", "Dense_1"}
 
 

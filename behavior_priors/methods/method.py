@@ -71,10 +71,15 @@ class Method:
 WAYS = ("through", "close_to", "start_from", "infer", "learner")
 """The fields of a method that the command line may choose otherwise."""
 
+NEAR_PRIOR = Latents(mean_bound=2.0, max_log_std=0.0)
+"""Latents where `N(0, I)`, which the model was learned with, has its mass."""
+
 METHODS = {
     "own": Method(),
     "sac": Method(),
-    "parrot": Method(through="real_nvp", latents=Latents(mean_bound=2.0, max_log_std=0.0)),
+    "parrot": Method(through="real_nvp", latents=NEAR_PRIOR),
+    "hirl": Method(through="conditional_vae", latents=NEAR_PRIOR),
+    "dsrl": Method(through="flow_matching", latents=NEAR_PRIOR),
     "ssp": Method(through="skill_vae", latents=Latents(bound=2.0)),
     "spirl": Method(through="skill_vae", close_to=THROUGH_PRIOR, start_from=THROUGH_PRIOR),
     "flat_prior": Method(close_to="gaussian", start_from="gaussian"),
@@ -83,12 +88,15 @@ METHODS = {
     "pearl": Method(infer="product_of_gaussians"),
 }
 """PARROT (Singh et al. 2021), SPiRL (Pertsch et al. 2020) and what they are compared with, PEARL
-(Rakelly et al. 2019); `own` is what the command line makes of it."""
+(Rakelly et al. 2019), DSRL's idea (Wagenmaker et al. 2025); `own` is what the command line makes of
+it."""
 
 LABELS = {
     "own": "own method",
     "sac": "SAC",
     "parrot": "PARROT",
+    "hirl": "HIRL",
+    "dsrl": "DSRL",
     "ssp": "SSP without prior",
     "spirl": "SPiRL",
     "flat_prior": "flat prior",

@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.config.checks import check_observation, check_ranges
+from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import FewOrZero, InnerShare, Limit, Range, Weight, Width
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
-from behavior_priors.networks import MLP, SetEncoder
+from behavior_priors.networks import MLP
 from behavior_priors.priors.model import Model
-from behavior_priors.torso import Sight, flatten_things
+from behavior_priors.priors.state_features import FeaturesConfig, make_state_features
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -45,18 +45,12 @@ PYTORCH_LINEAR_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform
 
 
 @dataclass(frozen=True)
-class RealNVPConfig:
-    """What the flow looks like.
+class RealNVPConfig(FeaturesConfig):
+    """What the flow looks like, beside what it sees.
 
     Attributes:
-      observation: names of the observation arrays that the prior sees; none means all of them.
-      set_observation: those of them whose first axis lists interchangeable things, such as objects;
-        features then do not depend on the things' order.
-      set_present: name of the array, also among them, that says which of the things are there, by 1
-        or 0; features then do not depend on the others. None where all are.
       couplings: number of affine couplings; they alternate between the halves of the action, so
         that one alone would leave half of it as it is.
-      encoder_widths: layers that turn the observation into features; none leaves it as it is.
       conditioner_widths: hidden layers of the network inside each coupling.
       log_scale_bound: log-scales stay within this by bound * tanh(raw / bound); None for no bound.
       squash: whether a tanh ends the flow, so that decoded actions keep the action's bounds.
@@ -66,11 +60,7 @@ class RealNVPConfig:
       final_init: zeros starts the flow as the identity, uniform as the paper's code does.
     """
 
-    observation: tuple[str, ...] = ()
-    set_observation: tuple[str, ...] = ()
-    set_present: str | None = None
     couplings: Annotated[int, Range(least=2, most=1_000)] = 4
-    encoder_widths: tuple[Width, ...] = (256,)
     conditioner_widths: tuple[Width, ...] = (256, 256)
     log_scale_bound: Limit | None = 2.0
     squash: bool = False
@@ -136,22 +126,14 @@ def make_real_nvp(
     Raises:
       UserError: the config does not fit the specs or itself.
     """
-    _check(config, observation_spec, action_spec)
-    names = config.observation or tuple(observation_spec)
+    _check(config, action_spec)
     event_size = action_spec.size + config.padding
     split = event_size // 2
     uniform = config.final_init == "uniform"
     kernel_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.lecun_normal()
     final_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.zeros
 
-    things, present = config.set_observation, config.set_present
-    shared = tuple(name for name in names if name not in (*things, present))
-    sight = Sight(observation_spec, shared)
-    encoder: Any = (
-        SetEncoder(config.encoder_widths, kernel_init, sight)
-        if things
-        else MLP(config.encoder_widths, activate_final=True, kernel_init=kernel_init, sight=sight)
-    )
+    state_features = make_state_features(config, "the real-NVP", observation_spec, kernel_init)
     swaps = [layer % 2 == 1 for layer in range(config.couplings)]
     conditioners: list[Any] = [
         MLP((*config.conditioner_widths, 2 * moved), kernel_init=kernel_init, final_init=final_init)
@@ -164,8 +146,7 @@ def make_real_nvp(
 
     def init(key: PRNGKey) -> Params:
         encoder_key, *conditioner_keys = jax.random.split(key, 1 + config.couplings)
-        observation = Sight(observation_spec, names).blank()
-        features, encoder_params = encoder.init_with_output(encoder_key, *split_up(observation))
+        encoder_params, features = state_features.init(encoder_key)
         halves = [jnp.zeros(event_size - split if swap else split) for swap in swaps]
         return {
             "encoder": encoder_params,
@@ -175,15 +156,8 @@ def make_real_nvp(
             ],
         }
 
-    def split_up(observation: Observation) -> list[Any]:
-        """The encoder's arguments: what is shared, the things and which are there, if any."""
-        parts: list[Any] = [observation]
-        if things:
-            parts.append(flatten_things(observation, observation_spec, things))
-        return parts if present is None else [*parts, observation[present]]
-
     def encode(params: Params, observation: Observation) -> Array:
-        return encoder.apply(params["encoder"], *split_up(observation))
+        return state_features.encode(params["encoder"], observation)
 
     def shift_and_log_scale(
         layer: int, params: Params, features: Array, half: Array
@@ -259,32 +233,8 @@ def _broadcast_batch(event: Array, features: Array) -> tuple[Array, Array]:
     )
 
 
-def _check(
-    config: RealNVPConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
-) -> None:
-    """Raises a `UserError` where the config does not fit the specs or itself."""
-    check_observation("observation", "the real-NVP", config.observation, observation_spec)
-    names, things = config.observation or tuple(observation_spec), config.set_observation
-    if things and not set(things) < set(names):
-        raise UserError(
-            f"set_observation names {', '.join(things)}; it should name some, but not all, of what "
-            f"the real-NVP sees, which is {', '.join(names)}"
-        )
-    present = config.set_present
-    if present is not None and (not things or present not in set(names) - set(things)):
-        raise UserError(
-            f"set_present={present} should be one of what the real-NVP sees beside "
-            f"set_observation, which is {', '.join(things) or 'none'}; it sees {', '.join(names)}"
-        )
-    if present is not None and len(observation_spec[present].shape) != 1:
-        raise UserError(f"set_present: {present} should have a single axis, that of the things")
-    listed = things if present is None else (*things, present)
-    counts = {observation_spec[name].shape[:1] for name in listed}
-    if len(counts) > 1 or () in counts:
-        raise UserError(
-            f"set_observation: {', '.join(listed)} should all list the same things along their "
-            "first axis, but those differ in length"
-        )
+def _check(config: RealNVPConfig, action_spec: ActionSpec) -> None:
+    """Raises a `UserError` where the config does not fit the action or itself."""
     check_ranges(config)
     if action_spec.size + config.padding < 2:
         raise UserError(

@@ -16,6 +16,8 @@ MODELS = {
     "real_nvp": "behavior_priors.priors.real_nvp",
     "gaussian": "behavior_priors.priors.gaussian",
     "mixture": "behavior_priors.priors.mixture",
+    "conditional_vae": "behavior_priors.priors.conditional_vae",
+    "flow_matching": "behavior_priors.priors.flow_matching",
     "skill_vae": "behavior_priors.priors.skill_vae",
 }
 """Modules with a `MODEL`, imported when it is asked for."""

@@ -83,6 +83,8 @@ def test_a_method_is_what_its_paper_says(name: str) -> None:
         "own": (None, None, None, None, "sac"),
         "sac": (None, None, None, None, "sac"),
         "parrot": ("real_nvp", None, None, None, "sac"),
+        "hirl": ("conditional_vae", None, None, None, "sac"),
+        "dsrl": ("flow_matching", None, None, None, "sac"),
         "ssp": ("skill_vae", None, None, None, "sac"),
         "spirl": ("skill_vae", THROUGH_PRIOR, THROUGH_PRIOR, None, "sac"),
         "flat_prior": (None, "gaussian", "gaussian", None, "sac"),
