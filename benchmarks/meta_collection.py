@@ -134,7 +134,7 @@ def compare(
             action = peer.act(seen, torch.tensor(np.asarray(description)), noise)
             theirs.append((action, *peer.step(action, float(task))))
             observation = {**state.observation, learner.description: description}
-            mine = act(policy, observation, act_key, explore=explore)
+            mine = act(policy, observation, act_key, explore=explore).action
             state = step(state, mine)
             flat = flatten_observation(state.observation, env.observation_spec, names)
             ours.append((mine, flat, state.reward))

@@ -92,6 +92,7 @@ class SACSteps(NamedTuple):
 
     Attributes:
       init: makes a state.
+      begin: likewise from four keys, of which a variant may have the last one for itself.
       target: `(state, batch, key) -> [batch]`, what the critics should say; the key is consumed.
       critic_loss: `(critic's parameters, batch, target) -> (loss, metrics)`.
       step_critic: `(state, gradient) -> state`.
@@ -106,6 +107,7 @@ class SACSteps(NamedTuple):
     """
 
     init: Callable[[PRNGKey], Any]
+    begin: Callable[[Array], Any]
     target: Callable[[Any, Transition, PRNGKey], Array]
     critic_loss: Callable[[Params, Transition, Array], tuple[Array, Metrics]]
     step_critic: Callable[[Any, Params], Any]
@@ -222,7 +224,10 @@ def make_steps(
         return critic_network.apply(critic, observation, action)
 
     def init(key: PRNGKey) -> SACState:
-        state_key, policy_key, critic_key, _ = jax.random.split(key, 4)
+        return begin(jax.random.split(key, 4))
+
+    def begin(keys: Array) -> SACState:
+        state_key, policy_key, critic_key, _ = keys
         policy = init_policy(policy_key)
         critic = critic_network.init(critic_key, sight.blank(), jnp.zeros(size))
         log_temperature = jnp.asarray(math.log(config.initial_temperature), jnp.float32)
@@ -323,6 +328,7 @@ def make_steps(
 
     return SACSteps(
         init,
+        begin,
         target,
         critic_loss,
         step_critic,

@@ -88,9 +88,9 @@ def with_value_network(
         return network.apply(value, observation, jnp.zeros((*batch, 0)))
 
     def init(key: PRNGKey) -> ValueSACState:
-        value_key = jax.random.split(key, 4)[3]
-        value = network.init(value_key, sight.blank(), jnp.zeros(0))
-        rest = vars(steps.init(key)) | {"target_critic": jax.tree.map(jnp.copy, value)}
+        keys = jax.random.split(key, 4)
+        value = network.init(keys[3], sight.blank(), jnp.zeros(0))
+        rest = vars(steps.begin(keys)) | {"target_critic": jax.tree.map(jnp.copy, value)}
         return ValueSACState(**rest, value=value, value_optimizer=adam.init(value))
 
     def target(state: ValueSACState, batch: Transition, _: PRNGKey) -> Array:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from behavior_priors.config.checks import check_ranges
-from behavior_priors.config.ranges import CountOrZero, Weight, Width
+from behavior_priors.config.ranges import CountOrZero, Positive, Width
 from behavior_priors.distributions import gaussian_divergence
 from behavior_priors.priors.annealing import logistic
 from behavior_priors.priors.model import Model
@@ -54,7 +54,7 @@ class ConditionalVAEConfig(FeaturesConfig):
     latent_size: Width = 8
     widths: tuple[Width, ...] = (512, 256, 128)
     batch_norm: bool = True
-    beta: Weight = 1e-3
+    beta: Positive = 1e-3
     anneal_steps: CountOrZero = 25_000
 
 

@@ -44,10 +44,11 @@ CONFIGS = {
 }
 """By program, the class of its flags."""
 
-ALL_METHODS = f"--methods={','.join(name for name in METHODS if name != 'own')}"
-"""All parts have flags then."""
+SINGLE = tuple(name for name, x in METHODS.items() if name != "own" and x.infer is None)
+ALL_METHODS = f"--methods={','.join(SINGLE)}"
+"""All parts have flags then, but those of methods that infer tasks, which have a program."""
 
-EVERYTHING = ExperimentConfig(methods=tuple(name for name in METHODS if name != "own"))
+EVERYTHING = ExperimentConfig(methods=SINGLE)
 
 REQUIRED = {
     "experiments.run": (ALL_METHODS,),
@@ -118,7 +119,7 @@ def class_of(program: str) -> type:
     module = importlib.import_module(program)
     found: Any = getattr(module, CONFIGS[program])
     if isinstance(found, Preset):
-        return type(config_of(found, ALL_METHODS))
+        return type(config_of(found, *REQUIRED.get(program, ())))
     # a program whose flags depend on what it is asked for says so itself
     if hasattr(module, "config_class"):
         return module.config_class(found(data="") if program == "experiments.fit" else EVERYTHING)

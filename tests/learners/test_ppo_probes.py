@@ -42,7 +42,6 @@ def compiled() -> OnPolicyLearner:
     return learner._replace(
         init=quick_jit(learner.init),
         update=quick_jit(learner.update),
-        act=quick_jit(learner.act, static_argnames="explore"),
     )
 
 

@@ -130,7 +130,8 @@ def test_networks_see_only_the_names_they_are_given():
     assert state.critic["params"]["Critic_0"]["Dense_0"]["kernel"].shape == (5 + 2, 8)
     act = functools.partial(learner.act, explore=True)
     only_y = {"y": jnp.ones((4, 2))}
-    assert jax.eval_shape(act, state.policy, only_y, jax.random.key(0)).shape == (4, 2)
+    chosen = jax.eval_shape(act, state.policy, only_y, jax.random.key(0))
+    assert chosen.action.shape == (4, 2)
     jax.eval_shape(learner.update, state, make_batch(0, 16))
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import re
 
-FILES: dict[str, str] = {
-    r"run/adaptation\.npz": "run/pearl/adaptation.npz",
-    r"figures/paths\.png": "figures/pearl_paths.png",
-}
+FILES: dict[str, str] = {}
 """In paths of a run's folder."""
 
 FLAGS: dict[str, str] = {}
@@ -23,14 +20,10 @@ NUMBERS: dict[str, str] = {}
 ARRAYS: dict[str, str] = {}
 """In the dotted paths of parameters and all else that checkpoints and files of arrays hold."""
 
-ONLY_BEFORE: tuple[str, ...] = (
-    r".*flags.txt: .*",
-    r"run/pearl/adaptation.npz: oracle_returns",
-    r".*value_optimizer.*count",
-)
+ONLY_BEFORE: tuple[str, ...] = ()
 """Whole names, as the other tables have made them, that may be missing after: patterns."""
 
-ONLY_AFTER: tuple[str, ...] = (r".*flags.txt: .*", r"run/oracle.npz: returns")
+ONLY_AFTER: tuple[str, ...] = ()
 """Those that may be new."""
 
 
