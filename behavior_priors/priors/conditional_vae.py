@@ -23,7 +23,11 @@ from behavior_priors.priors.annealing import logistic
 from behavior_priors.priors.model import Model
 from behavior_priors.priors.norm_mlp import NormMLP
 from behavior_priors.priors.skill_networks import LIMITS
-from behavior_priors.priors.state_features import FeaturesConfig, make_state_features
+from behavior_priors.priors.state_features import (
+    FeaturesConfig,
+    broadcast_batch,
+    make_state_features,
+)
 from behavior_priors.types import (
     STATISTICS,
     ActionSpec,
@@ -113,8 +117,7 @@ def make_conditional_vae(
         return state_features.encode(params["features"], observation)
 
     def decode(params: Params, latent: Array, features: Array) -> Array:
-        batch = jnp.broadcast_shapes(latent.shape[:-1], features.shape[:-1])
-        latent, features = (jnp.broadcast_to(x, (*batch, x.shape[-1])) for x in (latent, features))
+        latent, features = broadcast_batch(latent, features)
         return network.apply(_variables(params), latent, features, method="decode")
 
     def run(

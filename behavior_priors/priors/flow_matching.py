@@ -20,7 +20,11 @@ from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import Few, Width
 from behavior_priors.networks import MLP
 from behavior_priors.priors.model import Model
-from behavior_priors.priors.state_features import FeaturesConfig, make_state_features
+from behavior_priors.priors.state_features import (
+    FeaturesConfig,
+    broadcast_batch,
+    make_state_features,
+)
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -89,8 +93,7 @@ def make_flow_matching(
         return network.apply(params["velocity"], x, waves, features)
 
     def follow(params: Params, start: Array, features: Array, *, backwards: bool) -> Array:
-        batch = jnp.broadcast_shapes(start.shape[:-1], features.shape[:-1])
-        features = jnp.broadcast_to(features, (*batch, features.shape[-1]))
+        start, features = broadcast_batch(start, features)
         length = -1.0 / config.steps if backwards else 1.0 / config.steps
 
         def step(x: Array, number: Array) -> tuple[Array, None]:
@@ -101,8 +104,7 @@ def make_flow_matching(
                 moved = velocity(params, half, time + 0.5 * length, features)
             return x + length * moved, None
 
-        begin = jnp.broadcast_to(start, (*batch, size))
-        return jax.lax.scan(step, begin, jnp.arange(config.steps, dtype=jnp.float32))[0]
+        return jax.lax.scan(step, start, jnp.arange(config.steps, dtype=jnp.float32))[0]
 
     def decode(params: Params, latent: Array, features: Array) -> Array:
         return follow(params, latent, features, backwards=False)

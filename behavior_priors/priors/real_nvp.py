@@ -24,7 +24,11 @@ from behavior_priors.config.ranges import FewOrZero, InnerShare, Limit, Range, W
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
 from behavior_priors.networks import MLP
 from behavior_priors.priors.model import Model
-from behavior_priors.priors.state_features import FeaturesConfig, make_state_features
+from behavior_priors.priors.state_features import (
+    FeaturesConfig,
+    broadcast_batch,
+    make_state_features,
+)
 from behavior_priors.types import (
     ActionSpec,
     Array,
@@ -183,12 +187,12 @@ def make_real_nvp(
         return distrax.Chain(layers[::-1])
 
     def decode(params: Params, latent: Array, features: Array) -> Array:
-        latent, features = _broadcast_batch(latent, features)
+        latent, features = broadcast_batch(latent, features)
         return flow(params, features).forward(latent)[..., : action_spec.size]
 
     def invert(params: Params, action: Array, features: Array) -> Array:
         dummy = jnp.zeros((*action.shape[:-1], config.padding))
-        event, features = _broadcast_batch(jnp.concatenate([action, dummy], axis=-1), features)
+        event, features = broadcast_batch(jnp.concatenate([action, dummy], axis=-1), features)
         return flow(params, features).inverse(event)
 
     def distribution(params: Params, features: Array) -> distrax.Distribution:
@@ -197,7 +201,7 @@ def make_real_nvp(
         return distrax.Transformed(distrax.MultivariateNormalDiag(zeros), flow(params, features))
 
     def log_prob(params: Params, event: Array, features: Array) -> Array:
-        event, features = _broadcast_batch(event, features)
+        event, features = broadcast_batch(event, features)
         return distrax.Transformed(base, flow(params, features)).log_prob(event)
 
     def loss(
@@ -221,15 +225,6 @@ def make_real_nvp(
         log_prob=None if config.padding else log_prob,
         distribution=None if config.padding else distribution,
         observation=config.observation,
-    )
-
-
-def _broadcast_batch(event: Array, features: Array) -> tuple[Array, Array]:
-    """Gives both arrays the batch axes that they have together."""
-    batch_shape = jnp.broadcast_shapes(event.shape[:-1], features.shape[:-1])
-    return (
-        jnp.broadcast_to(event, (*batch_shape, event.shape[-1])),
-        jnp.broadcast_to(features, (*batch_shape, features.shape[-1])),
     )
 
 

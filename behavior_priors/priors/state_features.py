@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from flax import linen as nn
 
 from behavior_priors.config.checks import check_observation
@@ -102,6 +103,15 @@ def make_state_features(
         return network.apply(params, *arguments(observation))
 
     return StateFeatures(init, encode)
+
+
+def broadcast_batch(event: Array, features: Array) -> tuple[Array, Array]:
+    """Gives both arrays the batch axes that they have together."""
+    batch_shape = jnp.broadcast_shapes(event.shape[:-1], features.shape[:-1])
+    return (
+        jnp.broadcast_to(event, (*batch_shape, event.shape[-1])),
+        jnp.broadcast_to(features, (*batch_shape, features.shape[-1])),
+    )
 
 
 def _check(config: FeaturesConfig, who: str, spec: ObservationSpec) -> None:
