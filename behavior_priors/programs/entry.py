@@ -74,12 +74,19 @@ def _guard(main: Callable[[], None]) -> None:
         if termination.requested():
             # whatever has called Python back from the device made another exception of it
             _exit_at_once(termination.MESSAGE, termination.STATUS)
+        if _is_ctrl_c(error):
+            _exit_at_once("interrupted", _INTERRUPT_STATUS)
         if (fault := fault_behind(error)) is not None:
             _exit_with(str(fault))
         given = {name: flags.FLAGS[name].value for name in flags.FLAGS}
         if line := explain(error, given):
             _exit_with(line)
         raise
+
+
+def _is_ctrl_c(error: Exception) -> bool:
+    """Whether Ctrl-C fell into a call from the device, which on a GPU waits in the main thread."""
+    return type(error).__name__ == "JaxRuntimeError" and "\nKeyboardInterrupt" in str(error)
 
 
 def _exit_at_once(message: str, status: int) -> NoReturn:

@@ -39,6 +39,17 @@ def prepare_jax() -> None:
             jax.config.update(name, needed)
             line = f"{name.upper()}={given} is set back to {needed}: {reason}"
             print(f"note: {line}", file=sys.stderr)
+    if getattr(jax.config, "jax_default_matmul_precision", PRECISION) is None:
+        jax.config.update("jax_default_matmul_precision", PRECISION)
+
+
+PRECISION = "highest"
+"""Products of float32 matrices, unless `JAX_DEFAULT_MATMUL_PRECISION` has its own word on them.
+
+By default a GPU keeps 10 bits of each factor and a TPU 7; a CPU always keeps all 23. On an H200,
+likelihoods of a fitted real-NVP were wrong by up to 0.24 nats with 10, and fitting was a fifth
+faster.
+"""
 
 
 def explain(error: Exception, flags: Mapping[str, Any]) -> str | None:

@@ -47,6 +47,9 @@ def main():
         open(config.act)
     if config.act == "interrupt":
         os.kill(os.getpid(), signal.SIGINT)
+    if config.act == "interrupt a call from the device":
+        class JaxRuntimeError(RuntimeError): pass
+        raise JaxRuntimeError("INTERNAL: Traceback\\n  File\\nKeyboardInterrupt: ")
     if config.act == "defect":
         raise ZeroDivisionError
     print("seed", config.seed)
@@ -90,6 +93,7 @@ def start(
         ([f"--act=long{LONG}"], 2, f"--act=long{LONG}: File name too long"),
         (["--seed=4294967296"], 2, "flag --seed=4294967296: should be at most 4294967295"),
         (["--act=interrupt"], 130, "interrupted"),
+        (["--act=interrupt a call from the device"], 130, "interrupted"),
         (["--act=terminate"], 143, "terminated by SIGTERM"),
     ],
 )

@@ -23,7 +23,7 @@ if sys.argv.pop() == "late":
 from behavior_priors.programs import entry
 
 def main():
-    print(jax.numpy.zeros(0, float).dtype)
+    print(jax.numpy.zeros(0, float).dtype, jax.config.jax_default_matmul_precision)
 
 entry.run(main)
 """
@@ -53,7 +53,7 @@ def test_an_import_that_comes_too_late_is_warned_of_and_refused_by_programs() ->
 
 def test_flags_that_were_set_in_time_need_no_warning() -> None:
     settings = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": f"{xla.FLAG}="}
-    assert start("late", **settings) == (0, "float32\n", [])
+    assert start("late", **settings) == (0, "float32 highest\n", [])
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_what_programs_cannot_run_with_is_set_back_and_said(
     settings: dict[str, str], note: str
 ) -> None:
     status, out, (line,) = start("early", JAX_PLATFORMS="cpu", **settings)
-    assert (status, out) == (0, "float32\n")
+    assert (status, out) == (0, "float32 highest\n")
     assert line.startswith(f"note: {note}")
 
 
@@ -119,3 +119,8 @@ def test_programs_refuse_wrong_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(xla, "complaint", "too late")
     with pytest.raises(UserError, match="too late"):
         mishaps.prepare_jax()
+
+
+def test_products_are_of_full_precision_unless_the_user_has_another_word_on_them() -> None:
+    asked = {"JAX_PLATFORMS": "cpu", "JAX_DEFAULT_MATMUL_PRECISION": "tensorfloat32"}
+    assert start("early", **asked) == (0, "float32 tensorfloat32\n", [])
