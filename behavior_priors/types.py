@@ -298,13 +298,16 @@ class SkillModel(NamedTuple):
       begin: the plan that executes a skill.
       advance: one step of it.
       loss: of a batch of windows, `observation` `[batch, horizon, ...]` and `action`
-        `[batch, horizon, action_size]`.
-      prior: over skills, given the observation that they begin in: its actions are skills.
+        `[batch, horizon, action_size]`; of whole episodes also `counts` `[batch, horizon]`, which
+        steps there are.
+      prior: over skills, given the observation that they begin in: its actions are skills; None for
+        N(0, I).
       prior_params: the prior's parameters, from the model's.
       prior_within: `(bound) -> prior` with the same parameters, over skills that are this times a
         tanh; None for a model that has no such thing.
       observation: names of the arrays that it sees; none for all.
       statistics: of models with running statistics, such as those of batch normalisation.
+      is_whole: a skill is an episode from its beginning to its end.
     """
 
     name: str
@@ -316,11 +319,12 @@ class SkillModel(NamedTuple):
     begin: BeginSkillFn
     advance: ContinueSkillFn
     loss: PriorLossFn
-    prior: Prior
-    prior_params: Callable[[Params], Params]
+    prior: Prior | None = None
+    prior_params: Callable[[Params], Params] = lambda params: params
     prior_within: Callable[[float | None], Prior] | None = None
     observation: tuple[str, ...] = ()
     statistics: StatisticsFn | None = None
+    is_whole: bool = False
 
 
 class Context(NamedTuple):

@@ -54,17 +54,27 @@ class Windows:
       action: `[steps, action_size]`.
       start: `[examples]` int32, the step that each piece begins with.
       length: of a piece, in steps.
+      steps: `[examples]` int32, how many of these there are; None for all.
     """
 
     observation: Mapping[str, Any]
     action: Any
     start: Any
     length: int = field(metadata={"static": True})
+    steps: Any = None
 
     def take(self, examples: Any) -> dict[str, Any]:
-        """Some of the pieces, given by number `[n]`: arrays `[n, length, ...]`."""
-        rows = self.start[examples][:, None] + np.arange(self.length)
-        return {
+        """Some of the pieces, given by number `[n]`: arrays `[n, length, ...]`.
+
+        Where pieces may be shorter, `counts` `[n, length]` says which steps there are.
+        """
+        index = np.arange(self.length)
+        rows = self.start[examples][:, None] + index
+        batch: dict[str, Any] = {}
+        if self.steps is not None:
+            batch["counts"] = index < self.steps[examples][:, None]
+            rows = rows.clip(max=len(self.action) - 1)
+        return batch | {
             "observation": {name: x[rows] for name, x in self.observation.items()},
             "action": self.action[rows],
         }
@@ -103,6 +113,28 @@ def load_windows(
             f"{length} are wanted; use longer episodes or a shorter horizon"
         )
     return Windows(**steps, start=np.concatenate(starts), length=length)
+
+
+def load_episodes(reader: EpisodeReader, length: int, episodes: EpisodeSelection = None) -> Windows:
+    """Loads the actions of episodes, each from its beginning: pieces of at most so many steps.
+
+    Args:
+      reader: the dataset.
+      length: of a piece, in steps; of a longer episode nothing beyond it is taken.
+      episodes: which; None for all of them.
+
+    Raises:
+      UserError: as `load_transitions`.
+    """
+    steps = load_transitions(reader, (), episodes)
+    lengths = reader.read_array("length", episodes)
+    first = np.cumsum(lengths) - lengths
+    return Windows(
+        **steps,
+        start=first.astype(np.int32),
+        length=length,
+        steps=np.minimum(lengths, length).astype(np.int32),
+    )
 
 
 def split_by_episode(

@@ -75,7 +75,7 @@ def make_loop_of(config: Any, agent: Agent, tasks: SplitTasks | None) -> tuple[L
     Raises:
       UserError: that does not fit itself, or the learner; the message begins with the flag.
     """
-    env, learner, _ = agent
+    env, learner = agent.env, agent.learner
     if isinstance(learner, MetaLearner):
         assert tasks is not None
         meta_loop: MetaLoopConfig = config.meta_loop
@@ -88,7 +88,7 @@ def make_loop_of(config: Any, agent: Agent, tasks: SplitTasks | None) -> tuple[L
     assert isinstance(learner, Learner)
     loop: LoopConfig = config.loop
     with flags.naming("loop", loop):
-        return make_loop(env, learner, loop), loop
+        return make_loop(env, learner, loop, agent.explore), loop
 
 
 def check_evaluation(config: Any, agent: Agent) -> None:
@@ -121,7 +121,7 @@ def learn(
       watch: of the run's stages.
     """
     seconds = Stopwatch()
-    env, learner, decode = agent
+    env, learner = agent.env, agent.learner
     loop, schedule = make_loop_of(config, agent, tasks)
     with watch.span(name):
         state = run_loop(
@@ -135,7 +135,7 @@ def learn(
             stopwatch=seconds,
             flags=dataclasses.asdict(config),
         )
-    trained = Trained(env, learner, state.learner.policy, int(state.steps), decode)
+    trained = Trained(env, learner, state.learner.policy, int(state.steps), agent.decode)
     with watch.span("evaluate"):
         trained, scores = _evaluate(name, config, trained, tasks, workdir / name)
     scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
@@ -144,7 +144,7 @@ def learn(
 
 
 def _evaluation_on_the_way(config: Any, agent: Agent, tasks: SplitTasks | None) -> EvaluateFn:
-    env, learner, _ = agent
+    env, learner = agent.env, agent.learner
     if isinstance(learner, MetaLearner):
         assert tasks is not None
         return make_meta_evaluate(env, learner, tasks.test, config.adapt)
@@ -170,10 +170,10 @@ def _evaluate(
 
 def restore_trained(folder: Path, agent: Agent) -> Trained:
     """What `learn` left of a method in its folder."""
-    env, learner, decode = agent
+    env, learner = agent.env, agent.learner
     target = jax.eval_shape(lambda k: learner.init(k).policy, jax.random.key(0))
     restored = Checkpointer(folder / "checkpoints").restore_part("learner.policy", target)
-    return Trained(env, learner, restored.state, restored.step, decode)
+    return Trained(env, learner, restored.state, restored.step, agent.decode)
 
 
 def evaluation_of(

@@ -27,6 +27,8 @@ class Latents:
         reaches it; none for the learner's own way.
       target_entropy: of the policy over latents, nats; none derives it from the bound.
       squash_actions: execute the tanh of actions that a skill decodes.
+      residual: the policy also chooses a correction of each decoded action, of at most this much
+        in every dimension, the same for all actions of a skill; none for what is decoded.
     """
 
     bound: Limit | None = None
@@ -35,6 +37,7 @@ class Latents:
     std_limit: StdLimit | None = None
     target_entropy: Nats | None = None
     squash_actions: bool = False
+    residual: Limit | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Method:
       close_to: the prior that the policy pays a divergence from; `through.prior` for the one over
         the latents that it chooses.
       start_from: the prior that the policy starts as.
+      explore_with: the prior that chooses some of the actions while the policy is learned;
+        `through.prior` as above.
       infer: the encoder that says which task it is, from what has been seen of it.
       learner: what learns.
       latents: how latents are chosen, by default.
@@ -57,18 +62,19 @@ class Method:
     through: str | None = None
     close_to: str | None = None
     start_from: str | None = None
+    explore_with: str | None = None
     infer: str | None = None
     learner: str = "sac"
     latents: Latents = Latents()
 
     def parts(self) -> tuple[tuple[str, str], ...]:
         """The ways in which models enter, and their names."""
-        ways = ("through", "close_to", "start_from")
+        ways = ("through", "close_to", "start_from", "explore_with")
         named = ((way, getattr(self, way)) for way in ways)
         return tuple((way, name) for way, name in named if name not in (None, THROUGH_PRIOR))
 
 
-WAYS = ("through", "close_to", "start_from", "infer", "learner")
+WAYS = ("through", "close_to", "start_from", "explore_with", "infer", "learner")
 """The fields of a method that the command line may choose otherwise."""
 
 NEAR_PRIOR = Latents(mean_bound=2.0, max_log_std=0.0)
@@ -80,6 +86,8 @@ METHODS = {
     "parrot": Method(through="real_nvp", latents=NEAR_PRIOR),
     "hirl": Method(through="conditional_vae", latents=NEAR_PRIOR),
     "dsrl": Method(through="flow_matching", latents=NEAR_PRIOR),
+    "prior_explore": Method(explore_with="real_nvp"),
+    "traj_rl": Method(through="trajectory_vae", latents=NEAR_PRIOR),
     "ssp": Method(through="skill_vae", latents=Latents(bound=2.0)),
     "spirl": Method(through="skill_vae", close_to=THROUGH_PRIOR, start_from=THROUGH_PRIOR),
     "flat_prior": Method(close_to="gaussian", start_from="gaussian"),
@@ -97,6 +105,8 @@ LABELS = {
     "parrot": "PARROT",
     "hirl": "HIRL",
     "dsrl": "DSRL",
+    "prior_explore": "Prior-explore",
+    "traj_rl": "TrajRL",
     "ssp": "SSP without prior",
     "spirl": "SPiRL",
     "flat_prior": "flat prior",

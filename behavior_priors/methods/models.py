@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from behavior_priors.config import flags
 from behavior_priors.data.dataset import (
     check_compatible,
+    load_episodes,
     load_transitions,
     load_windows,
     split_by_episode,
@@ -27,7 +28,15 @@ from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.run import run_fit
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.training.fit import Data, FitConfig, make_fit
-from behavior_priors.types import ActionSpec, Env, ObservationSpec, Params, Prior, SkillModel
+from behavior_priors.types import (
+    ActionSpec,
+    Env,
+    ObservationSpec,
+    Params,
+    Prior,
+    SkillModel,
+    UserError,
+)
 
 KEYS = {"real_nvp": "prior", "skill_vae": "skills", "gaussian": "clone"}
 """What the keys of models' training are called where that is not the model's name."""
@@ -80,11 +89,23 @@ def make_stage(name: str, config: Any, env: Env, policy: Any = None) -> Stage:
             widths=policy.policy_widths if own.widths is None else own.widths,
             observation=own.observation or policy.policy_observation,
         )
+    if getattr(own, "horizon", 0) is None:
+        own = dataclasses.replace(own, horizon=env.episode_length)
     with flags.naming(part, own):
         made = model.make(own, env.observation_spec, env.action_spec)
+        _check_whole(made, env)
     with flags.naming(f"{part}_fit", fit):
         make_fit(made, fit)
     return Stage(part, own, made, fit)
+
+
+def _check_whole(model: Prior | SkillModel, env: Env) -> None:
+    """Refuses models of whole episodes that end before those of the environment."""
+    if isinstance(model, SkillModel) and model.is_whole and model.horizon < env.episode_length:
+        raise UserError(
+            f"horizon={model.horizon} should be at least {env.episode_length}, the steps of an "
+            f"episode in {env.name}; leave it out"
+        )
 
 
 def untrained(stage: Stage) -> Fitted:
@@ -105,9 +126,13 @@ def load_data(stage: Stage, env: Env, reader: EpisodeReader, seed: int) -> tuple
     if not isinstance(model, SkillModel):
         fraction = stage.fit.validation_fraction
         return load_for_fit(spec, env.action_spec, reader, names, fraction, seed, env.info)
-    for doubt in check_compatible(reader, {n: spec[n] for n in names}, env.action_spec, env.info):
+    seen = {} if model.is_whole else {n: spec[n] for n in names}
+    for doubt in check_compatible(reader, seen, env.action_spec, env.info):
         warn_once(doubt)
     parts = split_by_episode(reader.num_episodes, stage.fit.validation_fraction, seed)
+    if model.is_whole:
+        train, validation = (load_episodes(reader, model.horizon, part) for part in parts)
+        return jax.tree.map(jnp.asarray, train), jax.tree.map(jnp.asarray, validation)
     # no two pieces of the validation data overlap
     train, validation = (
         load_windows(reader, names, model.horizon, part, stride)

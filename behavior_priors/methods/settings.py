@@ -18,11 +18,12 @@ from behavior_priors.learners.registry import (
     find_learner,
     find_meta_learner,
 )
-from behavior_priors.methods.method import METHODS, NONE, WAYS, Latents, Method
+from behavior_priors.methods.method import METHODS, NONE, WAYS, Method
 from behavior_priors.methods.tasks import TasksConfig
 from behavior_priors.priors.registry import ENCODERS, MODELS, find_encoder, find_model
 from behavior_priors.runs.run import RunConfig
 from behavior_priors.system.own_modules import part_name
+from behavior_priors.training.exploring import ExploreConfig
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.meta.schedule import MetaLoopConfig
@@ -44,6 +45,7 @@ class ExperimentConfig:
         none for no such model, method for the method's own.
       close_to: likewise, the prior to stay close to; through.prior for the one over its latents.
       start_from: likewise, the prior that the policy starts as.
+      explore_with: likewise, the prior that chooses some of the actions while the policy learns.
       infer: what says which of many tasks it is, an encoder's name or MODULE:NAME; none where
         nothing does, method for the method's own.
       learner: what learns, a name or MODULE:NAME; method for the method's own.
@@ -72,6 +74,7 @@ class ExperimentConfig:
     through: str = AS_THE_METHOD
     close_to: str = AS_THE_METHOD
     start_from: str = AS_THE_METHOD
+    explore_with: str = AS_THE_METHOD
     infer: str = AS_THE_METHOD
     learner: str = AS_THE_METHOD
     trust: tuple[str, ...] = ()
@@ -90,30 +93,8 @@ class ExperimentConfig:
 
 
 @dataclass(frozen=True)
-class ThroughSettings:
-    """Flags of a method that acts through a model.
-
-    Attributes:
-      latents: how its latents are chosen.
-    """
-
-    latents: Latents = field(default_factory=Latents)
-
-
-@dataclass(frozen=True)
-class CloseSettings:
-    """Flags of a method that stays close to a prior.
-
-    Attributes:
-      divergence: how close.
-    """
-
-    divergence: DivergenceConfig = field(default_factory=DivergenceConfig)
-
-
-@dataclass(frozen=True)
-class ThroughAndCloseSettings(CloseSettings, ThroughSettings):
-    """Flags of a method that does both."""
+class _NoSettings:
+    """Flags of a method that has none of its own."""
 
 
 def chosen_methods(config: ExperimentConfig) -> dict[str, Method]:
@@ -205,17 +186,18 @@ MANY: dict[str, Any] = {
 
 
 def method_sections(name: str, method: Method) -> dict[str, Any]:
-    """A method's own flags: of what it infers with, of its latents, of its divergence."""
+    """A method's own flags: of what it infers with, of its latents, divergence and exploring."""
+    own: dict[str, Any] = {}
+    if method.through is not None:
+        own["latents"] = method.latents
     if method.infer is not None:
         inference = find_meta_learner(method.learner, flag="learner").inference
-        if method.through is None:
-            return {name: inference}
-        return {name: with_sections(type(inference), {"latents": method.latents})()}
-    if method.through is not None and method.close_to is not None:
-        return {name: ThroughAndCloseSettings(latents=method.latents)}
-    if method.through is not None:
-        return {name: ThroughSettings(method.latents)}
-    return {} if method.close_to is None else {name: CloseSettings()}
+        return {name: with_sections(type(inference), own)() if own else inference}
+    if method.close_to is not None:
+        own["divergence"] = DivergenceConfig()
+    if method.explore_with is not None:
+        own["explore"] = ExploreConfig()
+    return {name: with_sections(_NoSettings, own)()} if own else {}
 
 
 def every_section() -> dict[str, Any]:

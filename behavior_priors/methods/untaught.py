@@ -102,9 +102,9 @@ def untaught(fitted: Fitted, env: Env, report_env: Env) -> dict[str, tuple[Env, 
 
     Returns:
       Of a prior over actions: its random actions, and its most typical ones on the new task. Of a
-      skill model: skills from its prior; random ones; those that the demonstrator's own next
-      actions are, where there is a demonstrator, which shows what is lost on the way through the
-      model.
+      skill model: skills from its prior; random ones, where that is not the same; those that the
+      demonstrator's own next actions are, where there is a demonstrator, which shows what is lost
+      on the way through the model.
     """
     model, params, _ = fitted
     if isinstance(model, SkillModel):
@@ -123,6 +123,7 @@ def _skills(skills: SkillModel, params: Params, env: Env) -> dict[str, tuple[Env
     prior, prior_params = skills.prior, skills.prior_params(params)
 
     def from_prior(state: State, key: PRNGKey) -> Array:
+        assert prior is not None
         noise = jax.random.normal(key, (prior.latent_size,))
         return prior.decode(prior_params, noise, prior.encode(prior_params, state.observation))
 
@@ -138,10 +139,10 @@ def _skills(skills: SkillModel, params: Params, env: Env) -> dict[str, tuple[Env
         observation, action = jax.tree.map(lambda x: x[None], shown)
         return skills.infer(params, observation, action).mode()[0]
 
-    policies = {
-        "prior": (acted, from_prior),
-        "latents": (acted, random_latents(acted.action_spec.size)),
-    }
+    by_chance = random_latents(acted.action_spec.size)
+    policies = {"prior": (acted, by_chance if prior is None else from_prior)}
+    if prior is not None:
+        policies["latents"] = (acted, by_chance)
     # where a state can be stepped once only, nobody can look ahead
     if env.demonstrate is not None and env.step_then_reset is None:
         policies["encoded"] = (acted, encoded)

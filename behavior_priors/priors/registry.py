@@ -19,6 +19,7 @@ MODELS = {
     "conditional_vae": "behavior_priors.priors.conditional_vae",
     "flow_matching": "behavior_priors.priors.flow_matching",
     "skill_vae": "behavior_priors.priors.skill_vae",
+    "trajectory_vae": "behavior_priors.priors.trajectory_vae",
 }
 """Modules with a `MODEL`, imported when it is asked for."""
 

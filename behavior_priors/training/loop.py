@@ -22,6 +22,7 @@ from behavior_priors.training.experience import (
     step_envs,
     summarize_episodes,
 )
+from behavior_priors.training.exploring import ExploreFn
 from behavior_priors.types import Array, Env, Metrics, PRNGKey, State, Transition
 
 
@@ -89,7 +90,9 @@ class Loop(NamedTuple, Generic[AnyRunState]):
     updates_per_epoch: int
 
 
-def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]:
+def make_loop(
+    env: Env, learner: Learner, config: LoopConfig, explore: ExploreFn | None = None
+) -> Loop[LoopState]:
     """Builds a training loop.
 
     Metrics of an epoch: the learner's, as `train/...` (means over its updates, NaN where there was
@@ -129,7 +132,12 @@ def make_loop(env: Env, learner: Learner, config: LoopConfig) -> Loop[LoopState]
         )
 
     def interact(state: LoopState, key: PRNGKey) -> tuple[LoopState, Metrics]:
-        choice = learner.act(state.learner.policy, state.envs.observation, key, explore=True)
+        observation = state.envs.observation
+        choice = learner.act(state.learner.policy, observation, key, explore=True)
+        if explore is not None:
+            explore_key = jax.random.fold_in(key, 1)
+            action = explore(choice.action, observation, state.steps, explore_key)
+            choice = choice._replace(action=action)
         envs, episode_return, transition, episodes = step_envs(
             env, state.envs, state.episode_return, choice
         )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.data.dataset import load_windows
+from behavior_priors.data.dataset import load_episodes, load_windows
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.types import UserError
 from tests.data.test_dataset import METADATA, count
@@ -65,3 +65,24 @@ def test_on_the_device_under_jit(reader: EpisodeReader) -> None:
 def test_episodes_that_are_all_too_short(reader: EpisodeReader) -> None:
     with pytest.raises(UserError, match="the longest episode has 5 steps, but pieces of 6"):
         load_windows(reader, ["time"], 6)
+
+
+def test_episodes_from_their_beginnings_say_which_steps_there_are(reader: EpisodeReader) -> None:
+    windows = load_episodes(reader, 4)
+    pieces = windows.take(jnp.arange(4))
+    assert pieces["observation"] == {}
+    assert np.asarray(pieces["counts"]).astype(int).tolist() == [
+        [1, 1, 1, 1],  # of five, the first four
+        [1, 0, 0, 0],
+        [1, 1, 1, 0],
+        [1, 1, 1, 1],
+    ]
+    counted = np.where(pieces["counts"], pieces["action"][..., 0], -1)
+    assert counted.tolist() == [
+        [0, 1, 2, 3],
+        [10, -1, -1, -1],
+        [20, 21, 22, -1],
+        [30, 31, 32, 33],
+    ]
+    alone = load_episodes(reader, 9, np.array([3]))
+    assert alone.take(jnp.arange(1))["counts"].sum() == 4

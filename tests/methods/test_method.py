@@ -12,7 +12,7 @@ from behavior_priors.learners.registry import (
     find_meta_learner,
 )
 from behavior_priors.methods.method import LABELS, METHODS, THROUGH_PRIOR, WAYS, Method
-from behavior_priors.methods.settings import MANY, every_section
+from behavior_priors.methods.settings import MANY, every_section, method_sections
 from behavior_priors.priors.registry import ENCODERS, MODELS, find_encoder, find_model
 from tests.test_imports import ROOT, sources
 
@@ -71,7 +71,7 @@ def test_parts_are_what_has_to_be_learned() -> None:
 def test_flags_of_all_parts_have_names_of_their_own() -> None:
     """A model, its training, a learner and a method that are called alike would share flags."""
     fits = [f"{name}_fit" for name in MODELS]
-    methods = [n for n, x in METHODS.items() if x.through or x.close_to or x.infer]
+    methods = [n for n, x in METHODS.items() if method_sections(n, x)]
     names = [*MODELS, *fits, *ENCODERS, *LEARNERS, *MANY, "loop", "on_policy", *methods]
     assert len(names) == len(set(names))
     assert set(every_section()) == set(names)
@@ -79,17 +79,24 @@ def test_flags_of_all_parts_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_is_what_its_paper_says(name: str) -> None:
-    ways = {
-        "own": (None, None, None, None, "sac"),
-        "sac": (None, None, None, None, "sac"),
-        "parrot": ("real_nvp", None, None, None, "sac"),
-        "hirl": ("conditional_vae", None, None, None, "sac"),
-        "dsrl": ("flow_matching", None, None, None, "sac"),
-        "ssp": ("skill_vae", None, None, None, "sac"),
-        "spirl": ("skill_vae", THROUGH_PRIOR, THROUGH_PRIOR, None, "sac"),
-        "flat_prior": (None, "gaussian", "gaussian", None, "sac"),
-        "bc_sac": (None, None, "gaussian", None, "sac"),
-        "bc_ppo": (None, None, "gaussian", None, "ppo"),
-        "pearl": (None, None, None, "product_of_gaussians", "sac"),
+    ways: dict[str, dict[str, str]] = {
+        "own": {},
+        "sac": {},
+        "parrot": {"through": "real_nvp"},
+        "hirl": {"through": "conditional_vae"},
+        "dsrl": {"through": "flow_matching"},
+        "prior_explore": {"explore_with": "real_nvp"},
+        "traj_rl": {"through": "trajectory_vae"},
+        "ssp": {"through": "skill_vae"},
+        "spirl": {
+            "through": "skill_vae",
+            "close_to": THROUGH_PRIOR,
+            "start_from": THROUGH_PRIOR,
+        },
+        "flat_prior": {"close_to": "gaussian", "start_from": "gaussian"},
+        "bc_sac": {"start_from": "gaussian"},
+        "bc_ppo": {"start_from": "gaussian", "learner": "ppo"},
+        "pearl": {"infer": "product_of_gaussians"},
     }
-    assert tuple(getattr(METHODS[name], way) for way in WAYS) == ways[name]
+    nothing: dict[str, str | None] = {**dict.fromkeys(WAYS), "learner": "sac"}
+    assert {way: getattr(METHODS[name], way) for way in WAYS} == nothing | ways[name]

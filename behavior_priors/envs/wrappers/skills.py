@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from behavior_priors.envs.base import select
 from behavior_priors.envs.guard import check_step
+from behavior_priors.envs.wrappers.decode import correction
 from behavior_priors.types import ActionSpec, Array, Env, Params, SkillModel, State
 
 
@@ -20,6 +21,7 @@ def execute_skill(
     *,
     bound: float | None = None,
     squash: bool = False,
+    residual: float | None = None,
 ) -> Env:
     """The environment whose action is a skill: SPiRL's way to act *through* a skill model.
 
@@ -28,6 +30,7 @@ def execute_skill(
     episode's end within a skill is masked: the state stays, and nothing is earned. So a transition
     is true, `(s_k, z_k, r_k + ... + r_{k+n-1}, s_{k+n})` with `n <= horizon`, and the last one of
     an episode holds its last reward. `State.time` goes on counting the environment's own steps.
+    A skill that is a whole episode ends the task with it: nothing comes after, a time limit or not.
 
     Args:
       env: whose actions the skills are made of.
@@ -36,15 +39,26 @@ def execute_skill(
       bound: of the skills that the agent chooses; None for the whole space.
       squash: execute the hyperbolic tangent of decoded actions, as the authors' closed-loop code
         does though its decoder learned the actions themselves.
+      residual: the most that the agent may add to each dimension of every action of a skill, chosen
+        beside it; None for nothing.
 
     Returns:
       An environment with the same states and another action.
     """
     horizon = skills.horizon
+    size = skills.latent_size + (0 if residual is None else skills.action_size)
+
+    def begin(chosen: Array, state: State) -> tuple[Any, Array]:
+        """The plan of a skill, and what is added to its actions."""
+        skill, rest = chosen[: skills.latent_size], chosen[skills.latent_size :]
+        added = jnp.zeros(()) if residual is None else correction(rest, bound, residual)
+        return skills.begin(params, skill, state.observation), added
 
     def decode(plan: Any, state: State) -> tuple[Array, Any]:
+        plan, added = plan
         action, plan = skills.advance(params, plan, state.observation)
-        return (jnp.tanh(action) if squash else action), plan
+        action = jnp.tanh(action) if squash else action
+        return (action if residual is None else action + added), (plan, added)
 
     def execute(state: State, skill: Array, steps: int) -> tuple[State, Any, Array]:
         """The first steps of a skill: the state, the plan and the reward so far."""
@@ -64,12 +78,16 @@ def execute_skill(
             total = total + jnp.where(over, 0.0, stepped.reward)
             return (select(over, state, stepped), plan, total), None
 
-        plan = skills.begin(params, skill, state.observation)
+        plan = begin(skill, state)
         return jax.lax.scan(one, (state, plan, jnp.zeros(())), length=steps)[0]
+
+    def earned(state: State, total: Array) -> State:
+        terminated = state.terminated | state.truncated if skills.is_whole else state.terminated
+        return state._replace(reward=total, terminated=terminated)
 
     def step(state: State, skill: Array) -> State:
         state, _, total = execute(state, skill, horizon)
-        return state._replace(reward=total)
+        return earned(state, total)
 
     def step_then_reset(state: State, skill: Array) -> tuple[State, State]:
         assert env.step_then_reset is not None
@@ -77,12 +95,12 @@ def execute_skill(
         over = state.terminated | state.truncated
         stepped, following = env.step_then_reset(state, decode(plan, state)[0])
         total = total + jnp.where(over, 0.0, stepped.reward)
-        stepped = select(over, state, stepped)._replace(reward=total)
+        stepped = earned(select(over, state, stepped), total)
         began = stepped.terminated | stepped.truncated
         return stepped, following._replace(reward=jnp.where(began, 0.0, total))
 
     return env._replace(
-        action_spec=ActionSpec(skills.latent_size, bound),
+        action_spec=ActionSpec(size, bound),
         episode_length=math.ceil(env.episode_length / horizon),
         step=step,
         step_then_reset=step_then_reset if env.step_then_reset else None,

@@ -68,6 +68,20 @@ def test_the_executed_action_is_the_latent_decoded_once(bound: float | None) -> 
     assert np.abs(expected).max() > 10
 
 
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_a_residual_is_added_to_the_decoded_action_and_keeps_within_its_limit(
+    bound: float | None,
+) -> None:
+    acted = decode_action(recording_env(), affine_prior(), PARAMS, bound, residual=0.5)
+    assert acted.action_spec == ActionSpec(2 + 1, bound)
+    state = acted.reset(jax.random.key(0))
+    cue = float(state.observation["cue"][0])
+    for chosen in (-1.0, 0.0, 0.5, 1.0):
+        step = acted.step(state, jnp.array([0.25, -1.5, chosen]))
+        added = 0.5 * (np.tanh(chosen) if bound is None else chosen / bound)
+        np.testing.assert_allclose(step.reward, 2.0 * (0.25 - 4.5) + cue + added, rtol=1e-6)
+
+
 def test_the_transition_holds_the_latent() -> None:
     acted = decode_action(recording_env(), affine_prior(), PARAMS, None)
     state = acted.reset(jax.random.key(0))

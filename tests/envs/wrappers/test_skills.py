@@ -200,6 +200,34 @@ def test_actions_are_executed_as_they_were_learned_unless_they_are_to_be_squashe
         np.testing.assert_allclose(stepped.observation["action"], [expected], rtol=1e-6)
 
 
+def test_a_residual_is_added_to_every_action_of_a_skill() -> None:
+    env, skills = counting_env(5, terminates=True), affine_skills(3)
+    acted = execute_skill(env, skills, jnp.float32(0.0), bound=2.0, residual=0.5)
+    assert acted.action_spec == ActionSpec(2 + 1, 2.0)
+    state = acted.step(acted.reset(jax.random.key(0)), jnp.array([7.0, 0.0, 1.0]))
+    # the third step of the skill: 7 + 2 * 100, and half of the half that it may be
+    assert state.observation["action"].tolist() == [207.25]
+
+
+@pytest.mark.parametrize("terminates", [True, False])
+def test_a_skill_that_is_an_episode_is_one_transition_after_which_nothing_comes(
+    terminates: bool,
+) -> None:
+    """A time limit ends the task as well: a decision of one step has no next state's value."""
+    env = counting_env(4, terminates)
+    acted = execute_skill(env, affine_skills(6)._replace(is_whole=True), PARAMS)
+    assert acted.episode_length == 1
+    state, (first, second) = act(acted, 2)
+    for transition in (first, second):
+        assert transition.reward == 1 + 2 + 3 + 4
+        assert transition.terminated
+        assert transition.observation["time"] == 0
+        assert transition.next_observation["time"] == 4
+    assert state.time == 0
+    _, (other,) = act(execute_skill(env, affine_skills(6), PARAMS), 1)
+    assert bool(other.terminated) == terminates
+
+
 def test_an_environment_on_the_host_resets_in_its_last_step() -> None:
     """One reset for an episode that ended within the skill, at whichever step; none otherwise."""
     resets: list[int] = []
