@@ -17,7 +17,7 @@ from behavior_priors.learners.kind import Guidance
 from behavior_priors.learners.kl_sac import check_divergence
 from behavior_priors.learners.registry import find_learner, find_meta_learner
 from behavior_priors.methods.method import Latents, Method
-from behavior_priors.methods.models import Fitted
+from behavior_priors.methods.models import Fitted, seen_by
 from behavior_priors.methods.over import as_draw, as_function, as_start, find_over
 from behavior_priors.priors.registry import find_encoder
 from behavior_priors.system.own_modules import part_name
@@ -73,6 +73,7 @@ def build(name: str, method: Method, config: Any, env: Env, fitted: Mapping[str,
                 f"--{way}={getattr(method, way)}: {who} cannot do that; give another --learner, or "
                 f"--{way}=none"
             )
+    env = seen_by(env, *(fitted[name].config for _, name in method.parts()))
     through = None if method.through is None else fitted[method.through]
     decode: DecodeFn | None = _as_it_is
     if through is not None:

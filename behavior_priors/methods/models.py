@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from behavior_priors.config import flags
 from behavior_priors.data.dataset import (
@@ -20,10 +21,13 @@ from behavior_priors.data.dataset import (
     split_by_episode,
 )
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.envs.wrappers.history import with_history
+from behavior_priors.history import HISTORY, History, past_steps
 from behavior_priors.keys import named_key
 from behavior_priors.methods.settings import ExperimentConfig
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.registry import find_model
+from behavior_priors.priors.state_features import history_of
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.run import run_fit
 from behavior_priors.system.own_modules import part_name
@@ -92,11 +96,27 @@ def make_stage(name: str, config: Any, env: Env, policy: Any = None) -> Stage:
     if getattr(own, "horizon", 0) is None:
         own = dataclasses.replace(own, horizon=env.episode_length)
     with flags.naming(part, own):
-        made = model.make(own, env.observation_spec, env.action_spec)
+        spec = seen_by(env, own).observation_spec
+        made = model.make(own, spec, env.action_spec)
         _check_whole(made, env)
     with flags.naming(f"{part}_fit", fit):
         make_fit(made, fit)
     return Stage(part, own, made, fit)
+
+
+def seen_by(env: Env, *configs: Any) -> Env:
+    """The environment as models of these configs have to see it: with a past, if one remembers it.
+
+    Raises:
+      UserError: one remembers something else than another.
+    """
+    spec = env.observation_spec
+    every = {x for config in configs if (x := history_of(config, spec)) is not None}
+    if len(every) > 1:
+        raise UserError(
+            "history: models of one method should remember the same observations of as many steps"
+        )
+    return with_history(env, every.pop()) if every else env
 
 
 def _check_whole(model: Prior | SkillModel, env: Env) -> None:
@@ -124,8 +144,8 @@ def load_data(stage: Stage, env: Env, reader: EpisodeReader, seed: int) -> tuple
     model, spec = stage.model, env.observation_spec
     names = model.observation or tuple(spec)
     if not isinstance(model, SkillModel):
-        fraction = stage.fit.validation_fraction
-        return load_for_fit(spec, env.action_spec, reader, names, fraction, seed, env.info)
+        fraction, history = stage.fit.validation_fraction, history_of(stage.config, spec)
+        return load_for_fit(spec, env.action_spec, reader, names, fraction, seed, env.info, history)
     seen = {} if model.is_whole else {n: spec[n] for n in names}
     for doubt in check_compatible(reader, seen, env.action_spec, env.info):
         warn_once(doubt)
@@ -149,6 +169,7 @@ def load_for_fit(
     validation_fraction: float,
     seed: int,
     info: Mapping[str, Any] | None = None,
+    history: History | None = None,
 ) -> tuple[Data, Data]:
     """What a prior over single actions learns from, and what it is judged by.
 
@@ -160,6 +181,7 @@ def load_for_fit(
       validation_fraction: of the episodes.
       seed: of their choice.
       info: the environment's `Env.info`, which may say what its own actions are.
+      history: what the prior remembers.
 
     Raises:
       UserError: the dataset does not fit the environment, or is too small.
@@ -168,10 +190,16 @@ def load_for_fit(
     seen = {n: observation_spec[n] for n in names}
     for doubt in check_compatible(reader, seen, action_spec, info):
         warn_once(doubt)
-    train, validation = (
-        jax.tree.map(jnp.asarray, load_transitions(reader, names, part))
-        for part in split_by_episode(reader.num_episodes, validation_fraction, seed)
-    )
+
+    def load(part: np.ndarray) -> Data:
+        steps = load_transitions(reader, names, part)
+        if history is not None:
+            lengths = reader.read_array("length", part)
+            past = past_steps(history, observation_spec, **steps, lengths=lengths)
+            steps["observation"][HISTORY] = past
+        return jax.tree.map(jnp.asarray, steps)
+
+    train, validation = map(load, split_by_episode(reader.num_episodes, validation_fraction, seed))
     return train, validation
 
 

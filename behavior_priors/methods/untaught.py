@@ -15,7 +15,7 @@ from behavior_priors.evaluation.evaluate import interaction_report, make_evaluat
 from behavior_priors.keys import named_child
 from behavior_priors.learner import ActFn, Choice
 from behavior_priors.methods.learning import print_scores
-from behavior_priors.methods.models import Fitted
+from behavior_priors.methods.models import Fitted, seen_by
 from behavior_priors.types import (
     Array,
     Env,
@@ -46,7 +46,7 @@ def evaluate_clone(
       key: consumed.
       episodes: of the most typical actions, and of random ones, `stochastic/...`.
     """
-    model = clone.model
+    model, env = clone.model, seen_by(env, clone.config)
     assert isinstance(model, Prior)
 
     def act(policy: Params, observation: Observation, key: PRNGKey, *, explore: bool) -> Choice:
@@ -106,9 +106,10 @@ def untaught(fitted: Fitted, env: Env, report_env: Env) -> dict[str, tuple[Env, 
       demonstrator's own next actions are, where there is a demonstrator, which shows what is lost
       on the way through the model.
     """
-    model, params, _ = fitted
+    model, params, config = fitted
     if isinstance(model, SkillModel):
         return _skills(model, params, report_env)
+    env, report_env = seen_by(env, config), seen_by(report_env, config)
     return {
         "prior": (
             decode_action(report_env, model, params, None),

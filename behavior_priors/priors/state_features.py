@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from behavior_priors.config.checks import check_observation
-from behavior_priors.config.ranges import Width
+from behavior_priors.config.ranges import FewOrZero, Width
+from behavior_priors.history import HISTORY, History
 from behavior_priors.networks import MLP, Initializer, SetEncoder
 from behavior_priors.torso import Sight, flatten_things
 from behavior_priors.types import (
@@ -38,12 +39,14 @@ class FeaturesConfig:
       set_present: name of the array, also among them, that says which of the things are there, by 1
         or 0; features then do not depend on the others. None where all are.
       encoder_widths: layers that turn the observation into features; none leaves it as it is.
+      history: past steps that the prior sees as well, each an observation and what was done there.
     """
 
     observation: tuple[str, ...] = ()
     set_observation: tuple[str, ...] = ()
     set_present: str | None = None
     encoder_widths: tuple[Width, ...] = (256,)
+    history: FewOrZero = 0
 
 
 class StateFeatures(NamedTuple):
@@ -76,7 +79,7 @@ def make_state_features(
       UserError: the config does not fit the spec or itself.
     """
     _check(config, who, spec)
-    names, things = config.observation or tuple(spec), config.set_observation
+    names, things = (*seen_names(config, spec), *_past(config)), config.set_observation
     present = config.set_present
     kernel_init = kernel_init or nn.initializers.lecun_normal()
     shared = Sight(spec, tuple(name for name in names if name not in (*things, present)))
@@ -105,6 +108,22 @@ def make_state_features(
     return StateFeatures(init, encode)
 
 
+def seen_names(config: FeaturesConfig, spec: ObservationSpec) -> tuple[str, ...]:
+    """Names of what a prior sees of the present, and remembers of the past."""
+    return config.observation or tuple(name for name in spec if name != HISTORY)
+
+
+def history_of(config: Any, spec: ObservationSpec) -> History | None:
+    """What a prior of this config remembers; None for nothing."""
+    if not getattr(config, "history", 0):
+        return None
+    return History(seen_names(config, spec), config.history)
+
+
+def _past(config: FeaturesConfig) -> tuple[str, ...]:
+    return (HISTORY,) if config.history else ()
+
+
 def broadcast_batch(event: Array, features: Array) -> tuple[Array, Array]:
     """Gives both arrays the batch axes that they have together."""
     batch_shape = jnp.broadcast_shapes(event.shape[:-1], features.shape[:-1])
@@ -117,7 +136,12 @@ def broadcast_batch(event: Array, features: Array) -> tuple[Array, Array]:
 def _check(config: FeaturesConfig, who: str, spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the spec or itself."""
     check_observation("observation", who, config.observation, spec)
-    names, things = config.observation or tuple(spec), config.set_observation
+    names, things = seen_names(config, spec), config.set_observation
+    if config.history and HISTORY not in spec:
+        raise UserError(
+            f"history={config.history} needs observations that remember; make the environment one "
+            "of envs.wrappers.history.with_history, or leave it out"
+        )
     if things and not set(things) < set(names):
         raise UserError(
             f"set_observation names {', '.join(things)}; it should name some, but not all, of what "

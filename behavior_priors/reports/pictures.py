@@ -17,7 +17,7 @@ from behavior_priors.evaluation.evaluate import policy_of
 from behavior_priors.keys import named_child
 from behavior_priors.learner import Actor
 from behavior_priors.methods.method import LABELS
-from behavior_priors.methods.models import Fitted
+from behavior_priors.methods.models import Fitted, seen_by
 from behavior_priors.methods.untaught import random_latents, uniform_actions
 from behavior_priors.reports import figures, maze_figure, trajectory_figure
 from behavior_priors.reports.video import tile_videos, write_video
@@ -124,7 +124,8 @@ def gripper_trajectories(
 def gripper_paths(folder: Path, env: Env, fitted: Fitted, key: PRNGKey) -> None:
     """`gripper_trajectories` of a model that is a prior over actions; nothing of another one."""
     if isinstance(fitted.model, Prior):
-        gripper_trajectories(folder, env, fitted.model, fitted.params, key)
+        seen = seen_by(env, fitted.config)
+        gripper_trajectories(folder, seen, fitted.model, fitted.params, key)
 
 
 def maze_paths(folder: Path, policies: Mapping[str, tuple[Env, PolicyFn]], key: PRNGKey) -> None:
