@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.observations import is_image
 from behavior_priors.torso import flatten_observation
 from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec, UserError
 
@@ -42,7 +43,7 @@ def history_spec(history: History, spec: ObservationSpec, action_size: int) -> A
     for name in history.names:
         if name not in spec:
             raise UserError(f"history: there is no observation {name!r} to be remembered")
-        if spec[name].dtype == np.uint8:
+        if is_image(spec[name].shape, spec[name].dtype):
             raise UserError(f"history: {name} is an image, and only numbers are remembered")
     size = sum(math.prod(spec[name].shape) for name in history.names)
     return ArraySpec((history.length, size + action_size))

@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observations": {"types"},
     "image_networks": {"types"},
     "torso": {"types", "observations", "image_networks"},
-    "history": {"types", "torso"},
+    "history": {"types", "observations", "torso"},
     "networks": {"types", "torso"},
     "replay": {"types"},
     "task_replay": {"types", "replay"},

@@ -72,6 +72,9 @@ Few = Annotated[int, Range(least=1, most=1_000)]
 
 FewOrZero = Annotated[int, Range(least=0, most=1_000)]
 
+Horizon = Annotated[int, Range(least=1, most=10_000)]
+"""Steps whose actions a network makes all at once."""
+
 SideBySide = Annotated[int, Range(least=1, most=2**20)]
 """How many there are at the same time, each in memory: environments, examples."""
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.config.checks import check_ranges
-from behavior_priors.config.ranges import Few
+from behavior_priors.config.ranges import Horizon
 from behavior_priors.distributions import policy_distribution
 from behavior_priors.priors.autoencoder import (
     Autoencoder,
@@ -47,7 +47,7 @@ class TrajectoryVAEConfig(AutoencoderConfig):
       horizon: steps of an episode; none for the environment's time limit.
     """
 
-    horizon: Few | None = None
+    horizon: Horizon | None = None
 
 
 def make_trajectory_vae(

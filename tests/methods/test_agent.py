@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.history import HISTORY
 from behavior_priors.methods.agent import Agent, build
 from behavior_priors.methods.models import untrained
 from behavior_priors.methods.plan import stages_of
@@ -45,6 +46,10 @@ def agent(*arguments: str) -> Agent:
         (("--methods=ssp", "--skill_vae.latent_size=3"), 3, 2.0),
         (("--methods=spirl", "--sac.policy_widths=128,128,128"), 10, None),
         (("--methods=own", "--through=real_nvp", "--learner=ppo"), 2, None),
+        (("--methods=traj_rl",), 8, None),
+        (("--methods=prior_explore",), 2, 1.0),
+        (("--methods=parrot", "--parrot.latents.residual=0.1"), 4, None),
+        (("--methods=ssp", "--skill_vae.latent_size=3", "--ssp.latents.residual=0.1"), 5, 2.0),
     ],
 )
 def test_where_it_acts(arguments: tuple[str, ...], size: int, bound: float | None) -> None:
@@ -65,7 +70,7 @@ def test_one_choice_is_one_action_unless_it_is_a_skill() -> None:
 
 def test_latents_of_a_prior_over_actions_have_a_prior_too() -> None:
     """N(0, I), at which a policy over them starts; so the divergence is 0 before it learns."""
-    _, learner, _ = agent("--methods=own", "--through=gaussian", "--close_to=through.prior")
+    learner = agent("--methods=own", "--through=gaussian", "--close_to=through.prior").learner
     state = learner.init(jax.random.key(0))
     env = task_env(config_of(RUN, SMALL[0]))
     observation = jax.jit(env.reset)(jax.random.key(0)).observation
@@ -89,6 +94,26 @@ def test_the_policy_has_the_widths_of_what_it_starts_from() -> None:
     assert stage.config.widths == (8,)
 
 
+def test_whole_episodes_are_as_long_as_the_environments() -> None:
+    made = agent("--methods=traj_rl")
+    config = config_of(RUN, *SMALL, "--methods=traj_rl")
+    assert made.env.episode_length == 1
+    assert made.env.steps_per_action == task_env(config).episode_length
+
+
+def test_a_prior_with_a_past_acts_where_it_is_remembered() -> None:
+    made = agent("--methods=parrot", "--real_nvp.history=3", "--real_nvp.observation=position")
+    # two coordinates and two actions a step
+    assert made.env.observation_spec[HISTORY].shape == (3, 4)
+    state = jax.jit(made.env.reset)(jax.random.key(0))
+    state = jax.jit(made.env.step)(state, jnp.array([0.3, -0.2]))
+    past = state.observation[HISTORY]
+    assert (past[:2] == 0).all()
+    # an untrained flow is the identity
+    np.testing.assert_allclose(past[2, 2:], [0.3, -0.2], atol=1e-6)
+    assert HISTORY not in agent("--methods=parrot").env.observation_spec
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -99,6 +124,19 @@ def test_the_policy_has_the_widths_of_what_it_starts_from() -> None:
             "--start_from=gaussian is a prior over actions, but what is chosen are latents",
         ),
         (("--start_from=skill_vae",), "--start_from=skill_vae is no prior over single actions"),
+        (
+            ("--explore_with=real_nvp", "--learner=ppo"),
+            "--explore_with=real_nvp: ppo learns from what its own policy does",
+        ),
+        (("--explore_with=skill_vae",), "--explore_with=skill_vae is no prior over single actions"),
+        (
+            ("--through=skill_vae", "--close_to=through.prior", "--own.latents.residual=0.1"),
+            "--close_to=through.prior is a prior over skills, and says nothing about residuals",
+        ),
+        (
+            ("--through=trajectory_vae", "--trajectory_vae.horizon=20"),
+            "--trajectory_vae.horizon=20 should be at least 2",
+        ),
         (("--through=mixture",), "a mixture of Gaussians is for unbounded actions"),
         (
             ("--close_to=examples.own_parts.cvae_prior:cvae",),
