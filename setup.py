@@ -42,7 +42,7 @@ setup(
             for suffix in ("", ".*")
         ]
     ),
-    package_data={"behavior_priors": ["**/*.xml"], "experiments": ["flags/**/*.flags"]},
+    package_data={"behavior_priors": ["**/*.xml", "py.typed"], "experiments": ["flags/**/*.flags"]},
     install_requires=[
         "absl-py>=2.1",
         "brax>=0.14.2",
