@@ -151,9 +151,10 @@ def as_transition(data: Arrays) -> Transition:
 def _trainer(learner: Learner, data: Arrays) -> Contestant:
     """Ours: sampling and updating in one program, the learner's state donated."""
     rows = len(data["reward"])
-    replay, transitions = make_replay(rows), as_transition(data)
+    replay, transitions = make_replay(1, rows), as_transition(data)
     example = jax.tree.map(lambda x: x[0], transitions)
-    memory = jax.jit(replay.insert)(replay.init(example), transitions, transitions.valid)
+    ring = jax.tree.map(lambda x: x[None], transitions)
+    memory = jax.jit(replay.insert)(replay.init(example), jnp.zeros(1, int), ring, ring.valid)
     state, key = learner.init(jax.random.key(0)), jax.random.key(1)
 
     def train(state: Any, memory: Any, key: jax.Array) -> tuple[Any, jax.Array, Any]:

@@ -22,7 +22,7 @@ import numpy as np
 from behavior_priors.envs.registry import make_env
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import PearlState
-from behavior_priors.task_replay import make_task_replay
+from behavior_priors.replay import make_replay
 from behavior_priors.torso import flatten_observation
 from behavior_priors.training.meta.experience import example_of, tasks_of
 from behavior_priors.training.meta.round import Memories, make_round
@@ -154,10 +154,10 @@ def _collector(
 ) -> Contestant:
     """Ours: a round in one program, the memories donated."""
     every, length = jnp.arange(len(tasks)), env.episode_length
-    replay = make_task_replay(len(tasks), ROUNDS_KEPT * loop.initial_steps)
-    contexts = make_task_replay(len(tasks), loop.prior_steps + loop.posterior_steps)
+    replay = make_replay(len(tasks), ROUNDS_KEPT * loop.initial_steps)
+    contexts = make_replay(len(tasks), loop.prior_steps + loop.posterior_steps)
     experience = make_round(
-        env, learner, tasks, replay, contexts, contexts.sample, loop.context_size
+        env, learner, tasks, replay, contexts, contexts.sample_of, loop.context_size
     )
 
     def collect(memories: Memories, key: PRNGKey) -> tuple[Memories, PRNGKey, Metrics]:

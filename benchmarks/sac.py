@@ -109,10 +109,11 @@ def _learner(**config: Any) -> Learner:
 
 def _trainer(data: dict[str, np.ndarray]) -> Contestant:
     """Ours: sampling and updating in one program, the learner's state donated."""
-    learner, replay = _learner(), make_replay(ROWS)
+    learner, replay = _learner(), make_replay(1, ROWS)
     transitions = _as_transition(data)
     example = jax.tree.map(lambda x: x[0], transitions)
-    memory = jax.jit(replay.insert)(replay.init(example), transitions, transitions.valid)
+    ring = jax.tree.map(lambda x: x[None], transitions)
+    memory = jax.jit(replay.insert)(replay.init(example), jnp.zeros(1, int), ring, ring.valid)
     train = jax.jit(functools.partial(_train, learner, replay), donate_argnums=0)
     state, key = learner.init(jax.random.key(0)), jax.random.key(1)
 

@@ -24,7 +24,6 @@ BASE = {
     "history",
     "networks",
     "replay",
-    "task_replay",
 }
 LIBRARY = BASE | {"objectives", "priors", "learners", "envs", "data"}
 
@@ -42,7 +41,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "history": {"types", "observations", "torso"},
     "networks": {"types", "torso"},
     "replay": {"types"},
-    "task_replay": {"types", "replay"},
     "objectives": BASE,
     "priors": BASE | {"objectives"},
     "learners": BASE | {"objectives"},

@@ -58,7 +58,7 @@ class LoopState:
 
     Attributes:
       learner: the learner's state.
-      replay: what it remembers.
+      replay: what it remembers, a ring for each environment.
       envs: the environments' states `[num_envs]`.
       episode_return: `[num_envs]`, of the episodes under way.
       steps: `[]` int32, environment steps taken; an action that stands for several counts as all of
@@ -117,7 +117,9 @@ def make_loop(
             "batch_size": config.batch_size,
         },
     )
-    replay = make_replay(capacity)
+    # the rings together hold at least as many as were asked for
+    replay = make_replay(config.num_envs, -(-capacity // config.num_envs))
+    every_ring = jnp.arange(config.num_envs)
 
     def init(key: PRNGKey) -> LoopState:
         learner_key, env_key, key = jax.random.split(key, 3)
@@ -141,9 +143,10 @@ def make_loop(
         envs, episode_return, transition, episodes = step_envs(
             env, state.envs, state.episode_return, choice
         )
+        one_each = jax.tree.map(lambda x: x[:, None], transition)
         state = replace(
             state,
-            replay=replay.insert(state.replay, transition, transition.valid),
+            replay=replay.insert(state.replay, every_ring, one_each, one_each.valid),
             envs=envs,
             episode_return=episode_return,
             steps=state.steps + taken,

@@ -53,11 +53,13 @@ def trainer(bound: float | None, *, value_network: bool = False) -> tuple[Learne
     """All probes look alike from outside, so that one compiled training serves them."""
     config = ValueSACConfig(**vars(CONFIG), value_network=value_network)
     learner = make_guided_sac(config, {"cue": ArraySpec((1,))}, ActionSpec(1, bound), Guidance())
-    replay = make_replay(STEPS * ENVS)
+    replay = make_replay(1, STEPS * ENVS)
 
     def train(key: jax.Array, transitions: Transition) -> SACState:
         example = jax.tree.map(lambda x: x[0], transitions)
-        buffer = replay.insert(replay.init(example), transitions, transitions.valid)
+        one_ring = jax.tree.map(lambda x: x[None], transitions)
+        zero = jnp.zeros(1, jnp.int32)
+        buffer = replay.insert(replay.init(example), zero, one_ring, one_ring.valid)
         init_key, sample_key = jax.random.split(key)
 
         def body(state: SACState, key: jax.Array):

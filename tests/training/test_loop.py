@@ -51,8 +51,16 @@ def run(loop: Loop, config: LoopConfig) -> tuple[list[LoopState], list[dict[str,
 
 def filled(state: LoopState) -> Any:
     """The transitions in replay, oldest first while it has not wrapped around."""
-    size = int(state.replay.size)
-    return jax.tree.map(lambda x: np.asarray(x[:size]), state.replay.data)
+    rings = len(state.replay.size)
+    there = np.arange(jax.tree.leaves(state.replay.data)[0].shape[1])[:, None] < state.replay.size
+
+    def in_turns(x: Any) -> np.ndarray:
+        """Rows of all rings in the order in which they were written, if none was left out."""
+        rows = np.asarray(x).swapaxes(0, 1)
+        return rows.reshape(-1, *rows.shape[2:])[np.asarray(there).reshape(-1)]
+
+    assert there.shape[1] == rings
+    return jax.tree.map(in_turns, state.replay.data)
 
 
 def test_nothing_is_traced_after_the_first_epoch() -> None:
@@ -115,7 +123,7 @@ def test_metrics_are_means_over_updates_not_over_rounds() -> None:
 
 def test_the_buffer_holds_every_transition_in_order(walked: Any) -> None:
     states, _ = walked
-    assert [int(s.replay.size) for s in states] == [24, 48, 72]
+    assert [s.replay.size.tolist() for s in states] == [[6] * 4, [12] * 4, [18] * 4]
     data = filled(states[-1])
     time = data.observation["time"].reshape(18, 4)
     assert (time == (np.arange(18) % LENGTH)[:, None]).all()
@@ -131,10 +139,10 @@ def test_the_buffer_holds_every_transition_in_order(walked: Any) -> None:
 def test_a_full_buffer_keeps_the_newest() -> None:
     config = LoopConfig(**{**CONFIG.__dict__, "replay_capacity": 20})
     states, _ = train(make_walk(), config)
-    assert int(states[-1].replay.size) == 20
-    # 72 = 3 * 20 + 12 rows were written: rows 0 to 11 are the newest, rows 12 to 19 before them
-    rounds = np.concatenate([np.arange(15, 18), np.arange(13, 15)]).repeat(4)
-    time = states[-1].replay.data.observation["time"][:, 0]
+    assert states[-1].replay.size.tolist() == [5] * 4
+    # 18 = 3 * 5 + 3 rows of each ring were written: rows 0 to 2 are the newest
+    rounds = np.concatenate([np.arange(15, 18), np.arange(13, 15)])
+    time = states[-1].replay.data.observation["time"][..., 0]
     assert (np.asarray(time) == rounds % LENGTH).all()
 
 
@@ -166,7 +174,7 @@ def test_a_diverged_transition_is_counted_reset_and_never_learned_from() -> None
     diverged = sum(epoch["episode/diverged"] for epoch in metrics)
     ended = sum(epoch["episode/count"] for epoch in metrics)
     assert 0 < diverged < ended
-    assert int(states[-1].replay.size) == 72 - diverged
+    assert states[-1].replay.size.sum() == 72 - diverged
     data = filled(states[-1])
     for x in jax.tree.leaves(data):
         assert np.isfinite(x).all()

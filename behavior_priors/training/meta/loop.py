@@ -14,9 +14,8 @@ import jax.numpy as jnp
 
 from behavior_priors.config.checks import check_precision
 from behavior_priors.learner import LearnerState, MetaLearner
-from behavior_priors.replay import ReplayState
+from behavior_priors.replay import Replay, ReplayState, SampleFn, make_replay
 from behavior_priors.system.memory import check_room
-from behavior_priors.task_replay import SampleFn, TaskReplay, make_task_replay
 from behavior_priors.training.experience import name_wrong
 from behavior_priors.training.loop import Loop
 from behavior_priors.training.meta.experience import as_context, example_of
@@ -86,9 +85,9 @@ def make_meta_loop(
     stretches = stretches_of(config, length)
     updates = config.updates_per_iteration
     steps_of_an_iteration = schedule.epoch_steps // config.epoch_iterations
-    replay = make_task_replay(count, replay_need(config, count))
+    replay = make_replay(count, replay_need(config, count))
     shown = max(config.initial_steps, config.prior_steps + config.posterior_steps)
-    contexts = make_task_replay(count, shown)
+    contexts = make_replay(count, shown)
     draw_batch = _draw(replay, config.batch_order)
     draw_recent = _draw(contexts, config.context_order)
     draw_from_all = _draw(replay, config.context_order)
@@ -161,5 +160,5 @@ def make_meta_loop(
     return loop, schedule
 
 
-def _draw(replay: TaskReplay, order: str) -> SampleFn:
-    return replay.sample if order == "random" else replay.sample_in_order
+def _draw(replay: Replay, order: str) -> SampleFn:
+    return replay.sample_of if order == "random" else replay.sample_in_order

@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.learner import MetaLearner
-from behavior_priors.replay import ReplayState
-from behavior_priors.task_replay import SampleFn, TaskReplay
+from behavior_priors.replay import Replay, ReplayState, SampleFn
 from behavior_priors.training.meta.experience import Lived, as_context, make_live
 from behavior_priors.training.meta.schedule import Stretch, Wave, waves_of
 from behavior_priors.types import Array, Env, Metrics, Params, PRNGKey, Task
@@ -39,8 +38,8 @@ def make_round(
     env: Env,
     learner: MetaLearner,
     tasks: Task,
-    replay: TaskReplay,
-    contexts: TaskReplay,
+    replay: Replay,
+    contexts: Replay,
     draw_context: SampleFn,
     context_size: int,
 ) -> RoundFn:

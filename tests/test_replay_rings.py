@@ -1,4 +1,4 @@
-"""Rings of many tasks: each as `replay` keeps one, and none mixed up with another."""
+"""Rings of several environments or tasks: each as one alone, and none mixed up with another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from behavior_priors.replay import ReplayState, make_replay
-from behavior_priors.task_replay import make_task_replay
 from behavior_priors.types import UserError
 
 
@@ -18,7 +17,7 @@ def fill(state: ReplayState, replay, task: list[int], numbers: list[list[int]]) 
 
 
 def empty(tasks: int, capacity: int):
-    replay = make_task_replay(tasks, capacity)
+    replay = make_replay(tasks, capacity)
     return replay, replay.init({"x": jnp.int32(0)})
 
 
@@ -39,10 +38,10 @@ def test_each_task_has_a_ring_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_ring_is_what_the_replay_of_one_task_is(seed: int) -> None:
+def test_a_ring_is_what_it_would_be_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)
     replay, state = empty(2, 7)
-    single = make_replay(7)
+    single = make_replay(1, 7)
     alone = [single.init({"x": jnp.int32(0)}) for _ in range(2)]
     for _ in range(6):
         order = rng.permutation(2)
@@ -50,9 +49,55 @@ def test_a_ring_is_what_the_replay_of_one_task_is(seed: int) -> None:
         valid = jnp.asarray(rng.random((2, 4)) < 0.7)
         state = replay.insert(state, jnp.asarray(order), {"x": x}, valid)
         for i, task in enumerate(order):
-            alone[task] = single.insert(alone[task], {"x": x[i]}, valid[i])
-    together = jax.tree.map(lambda *x: jnp.stack(x), *alone)
+            zero = jnp.zeros(1, jnp.int32)
+            alone[task] = single.insert(alone[task], zero, {"x": x[i : i + 1]}, valid[i : i + 1])
+    together = jax.tree.map(lambda *x: jnp.concatenate(x), *alone)
     jax.tree.map(np.testing.assert_array_equal, state, together)
+
+
+@pytest.mark.parametrize("inserted", [(6, 6, 6), (1, 9, 4), (0, 3, 0), (30, 2, 8)])
+def test_samples_of_all_rings_are_uniform_over_their_rows(inserted: tuple[int, ...]) -> None:
+    """Pearson's statistic stays under the 99.99th percentile of chi-squared (nu < 20: 51)."""
+    replay, state = empty(3, 8)
+    insert = jax.jit(replay.insert)
+    for ring, count in enumerate(inserted):
+        for number in range(count):
+            x = jnp.asarray([[100 * ring + number]])
+            state = insert(state, jnp.asarray([ring]), {"x": x}, jnp.ones((1, 1), bool))
+    held = [100 * r + i for r, n in enumerate(inserted) for i in range(max(0, n - 8), n)]
+    draws = 50_000
+    drawn = np.asarray(replay.sample(state, jax.random.key(3), (50, draws // 50))["x"])
+    assert drawn.shape == (50, 1000)
+    values, counts = np.unique(drawn, return_counts=True)
+    assert values.tolist() == held
+    expected = draws / len(held)
+    assert ((counts - expected) ** 2 / expected).sum() < 51
+
+
+@pytest.mark.parametrize("length", [1, 3, 4])
+def test_sequences_are_uniform_over_all_places_and_cross_seams(length: int) -> None:
+    replay, state = empty(3, 5)
+    for number in range(8):  # rings 0 and 2 wrap around; ring 1 has three rows
+        for ring in (0, 2) if number > 2 else (0, 1, 2):
+            state = fill(state, replay, [ring], [[100 * ring + number]])
+    oldest_and_size = ((3, 5), (100, 3), (203, 5))
+    begins = [oldest + i for oldest, size in oldest_and_size for i in range(size - length + 1)]
+    sample = jax.jit(lambda key: replay.sample_sequences(state, key, (40, 500), length))
+    drawn = np.asarray(sample(jax.random.key(1))["x"])
+    assert drawn.shape == (40, 500, length)
+    np.testing.assert_array_equal(drawn, drawn[..., :1] + np.arange(length))
+    values, counts = np.unique(drawn[..., 0], return_counts=True)
+    assert values.tolist() == begins
+    expected = 20_000 / len(begins)
+    assert ((counts - expected) ** 2 / expected).sum() < 45
+
+
+def test_what_no_ring_holds_is_refused_or_zero() -> None:
+    replay, state = empty(2, 4)
+    with pytest.raises(UserError, match="capacity 4 holds no sequences of 5"):
+        replay.sample_sequences(state, jax.random.key(0), (3,), 5)
+    assert (replay.sample_sequences(state, jax.random.key(0), (3,), 4)["x"] == 0).all()
+    assert (replay.sample(state, jax.random.key(0), (3,))["x"] == 0).all()
 
 
 def test_clearing_forgets_the_named_tasks_only() -> None:
@@ -68,7 +113,7 @@ def test_clearing_forgets_the_named_tasks_only() -> None:
 def test_samples_are_of_the_task_asked_for_and_uniform_over_what_it_has() -> None:
     replay, state = empty(3, 8)
     state = fill(state, replay, [0, 2], [[1, 2, 3, 4], [21, 22, 23, 24]])
-    drawn, counts = replay.sample(state, jax.random.key(0), jnp.array([2, 0, 2]), 4000)
+    drawn, counts = replay.sample_of(state, jax.random.key(0), jnp.array([2, 0, 2]), 4000)
     assert bool(counts.all())
     for row, first in zip(drawn["x"], (21, 1, 21), strict=True):
         values, times = np.unique(np.asarray(row), return_counts=True)
@@ -81,7 +126,7 @@ def test_samples_are_of_the_task_asked_for_and_uniform_over_what_it_has() -> Non
 def test_of_an_empty_ring_nothing_counts() -> None:
     replay, state = empty(2, 4)
     state = fill(state, replay, [1], [[11, 12]])
-    for sample in (replay.sample, replay.sample_in_order):
+    for sample in (replay.sample_of, replay.sample_in_order):
         _, counts = sample(state, jax.random.key(0), jnp.array([0, 1]), 2)
         assert counts.tolist() == [[False, False], [True, True]]
 
@@ -109,7 +154,7 @@ def test_in_order_with_less_than_was_asked_for() -> None:
 def test_what_makes_no_sense() -> None:
     for tasks, capacity in ((0, 4), (4, 0)):
         with pytest.raises(UserError, match="at least one"):
-            make_task_replay(tasks, capacity)
+            make_replay(tasks, capacity)
     replay, state = empty(1, 2)
     with pytest.raises(UserError, match="too small for 3"):
         fill(state, replay, [0], [[1, 2, 3]])
