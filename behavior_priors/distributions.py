@@ -73,31 +73,31 @@ class ScaledTanh(distrax.Bijector):
 
 
 class HalfSplitCoupling(distrax.Bijector):
-    """Affine coupling of the two halves of a vector.
+    """Coupling of the two halves of a vector.
 
-    Let `x = [x1, x2]` be split at an index, and let `(t, v)` be the conditioner, any function of
-    one half. With `swap=False` the first half stays and conditions the second:
+    Let `x = [x1, x2]` be split at an index, and let the conditioner take one half to an elementwise
+    bijector `g` of the other. With `swap=False` the first half stays and conditions the second:
 
-    - Forward: `y1 = x1`, `y2 = x2 * exp(v(x1)) + t(x1)`
+    - Forward: `y1 = x1`, `y2 = g(x2; x1)`
 
-    - Forward Jacobian log determinant: `log|det J(x)| = sum(v(x1))`
+    - Forward Jacobian log determinant: `log|det J(x)| = sum(log|dg/dx2(x2; x1)|)`
 
-    - Inverse: `x1 = y1`, `x2 = (y2 - t(y1)) * exp(-v(y1))`
+    - Inverse: `x1 = y1`, `x2 = g^{-1}(y2; y1)`
 
-    - Inverse Jacobian log determinant: `log|det J(y)| = -sum(v(y1))`
+    - Inverse Jacobian log determinant: `log|det J(y)| = -sum(log|dg/dx2(x2; x1)|)`
 
     With `swap=True` the halves change roles. The conditioner is evaluated once per call, on the
     half that stays, and computes nothing for it.
     """
 
     def __init__(
-        self, split: int, conditioner: Callable[[Array], tuple[Array, Array]], swap: bool
+        self, split: int, conditioner: Callable[[Array], distrax.Bijector], swap: bool
     ) -> None:
         """Initialises the coupling.
 
         Args:
           split: length of the first half.
-          conditioner: from the half that stays to the shift `t` and the log-scale `v` of the other.
+          conditioner: from the half that stays to the bijector of the other.
           swap: whether the second half is the one that stays.
         """
         super().__init__(event_ndims_in=1)
@@ -117,15 +117,15 @@ class HalfSplitCoupling(distrax.Bijector):
         """Computes `y` and `log|det J(x)|`."""
         self._check_forward_input_shape(x)
         kept, moved = self._halves(x)
-        shift, log_scale = self._conditioner(kept)
-        return self._join(kept, moved * jnp.exp(log_scale) + shift), log_scale.sum(axis=-1)
+        moved, log_det = self._conditioner(kept).forward_and_log_det(moved)
+        return self._join(kept, moved), log_det.sum(axis=-1)
 
     def inverse_and_log_det(self, y: Array) -> tuple[Array, Array]:
         """Computes `x` and `log|det J(y)|`."""
         self._check_inverse_input_shape(y)
         kept, moved = self._halves(y)
-        shift, log_scale = self._conditioner(kept)
-        return self._join(kept, (moved - shift) * jnp.exp(-log_scale)), -log_scale.sum(axis=-1)
+        moved, log_det = self._conditioner(kept).inverse_and_log_det(moved)
+        return self._join(kept, moved), log_det.sum(axis=-1)
 
 
 def policy_distribution(mean: Array, log_std: Array, bound: float | None) -> distrax.Distribution:

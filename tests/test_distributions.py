@@ -172,9 +172,11 @@ def test_coupling_against_autodiff_jacobians(size: int, split: int, swap: bool) 
     kept = size - split if swap else split
     rng = np.random.default_rng(4)
     weights = rng.normal(size=(2, kept, size - kept)).astype(np.float32)
-    coupling = HalfSplitCoupling(
-        split, lambda half: (half @ weights[0], jnp.tanh(half @ weights[1])), swap
-    )
+
+    def affine(half: jax.Array) -> distrax.Bijector:
+        return distrax.ScalarAffine(half @ weights[0], log_scale=jnp.tanh(half @ weights[1]))
+
+    coupling = HalfSplitCoupling(split, affine, swap)
     x = rng.normal(size=(16, size)).astype(np.float32)
     y, log_det = jax.jit(coupling.forward_and_log_det)(x)
     jacobian = jax.jit(jax.vmap(jax.jacfwd(coupling.forward)))(x)
@@ -187,7 +189,9 @@ def test_coupling_against_autodiff_jacobians(size: int, split: int, swap: bool) 
 
 
 def test_coupling_composes_with_distrax() -> None:
-    coupling = HalfSplitCoupling(1, lambda half: (half, half), swap=False)
+    coupling = HalfSplitCoupling(
+        1, lambda half: distrax.ScalarAffine(half, log_scale=half), swap=False
+    )
     identity = distrax.Chain([distrax.Inverse(coupling), coupling])
     x = jnp.array([[0.5, -2.0], [1.0, 3.0]])
     y, log_det = jax.jit(identity.forward_and_log_det)(x)

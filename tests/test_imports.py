@@ -58,7 +58,12 @@ MAY_IMPORT["launch"] = MAY_IMPORT["benchmarks"] = set(MAY_IMPORT) - {"launch", "
 
 # Packages that may be replaced one day, and the only modules that know of them.
 ONLY_IN = {
-    "distrax": ("behavior_priors.distributions", "behavior_priors.priors.real_nvp"),
+    "distrax": (
+        "behavior_priors.distributions",
+        "behavior_priors.priors.coupling_flow",
+        "behavior_priors.priors.real_nvp",
+        "behavior_priors.priors.spline",
+    ),
     "orbax": ("behavior_priors.runs.checkpoint_arrays",),
     "mujoco": ("behavior_priors.envs", "behavior_priors.data"),
     "brax": ("behavior_priors.envs",),

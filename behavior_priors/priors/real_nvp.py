@@ -1,45 +1,27 @@
 """Conditional real-NVP over actions: the behaviour prior of PARROT.
 
 Singh, Liu et al. 2021, "Parrot: Data-Driven Behavioral Priors for Reinforcement Learning",
-section 3.1 and figure 6, after Dinh et al. 2017, "Density estimation using Real NVP". Noise
-`z ~ N(0, I)` becomes an action `a = f(z; s)` through invertible couplings that see features of the
-observation `s`, and `f` is fitted by maximum likelihood, which is exact:
-`log p(a | s) = log N(z; 0, I) - log|det df/dz|` with `z = f^{-1}(a; s)`.
+section 3.1 and figure 6, after Dinh et al. 2017, "Density estimation using Real NVP": a flow of
+couplings (`coupling_flow`) that are affine, `y = x * exp(v) + t`.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import distrax
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from behavior_priors.config.checks import check_ranges
-from behavior_priors.config.ranges import FewOrZero, InnerShare, Limit, Range, Weight, Width
-from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
-from behavior_priors.networks import MLP
+from behavior_priors.config.ranges import Limit
+from behavior_priors.priors.coupling_flow import (
+    CouplingFlowConfig,
+    Transform,
+    make_coupling_flow,
+)
 from behavior_priors.priors.model import Model
-from behavior_priors.priors.state_features import (
-    FeaturesConfig,
-    broadcast_batch,
-    make_state_features,
-)
-from behavior_priors.types import (
-    ActionSpec,
-    Array,
-    Metrics,
-    Observation,
-    ObservationSpec,
-    Params,
-    Prior,
-    PRNGKey,
-    UserError,
-)
+from behavior_priors.types import ActionSpec, Array, ObservationSpec, Prior
 
 PAPER_ENCODER_WIDTHS = (1024, 512, 256)
 """The fully connected layers of the paper's image encoder (figure 6c)."""
@@ -49,28 +31,15 @@ PYTORCH_LINEAR_INIT = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform
 
 
 @dataclass(frozen=True)
-class RealNVPConfig(FeaturesConfig):
-    """What the flow looks like, beside what it sees.
+class RealNVPConfig(CouplingFlowConfig):
+    """Affine couplings and how they start, beside what all flows of couplings have.
 
     Attributes:
-      couplings: number of affine couplings; they alternate between the halves of the action, so
-        that one alone would leave half of it as it is.
-      conditioner_widths: hidden layers of the network inside each coupling.
       log_scale_bound: log-scales stay within this by bound * tanh(raw / bound); None for no bound.
-      squash: whether a tanh ends the flow, so that decoded actions keep the action's bounds.
-      squash_limit: with squash, actions beyond this share of the bound count as being at it.
-      padding: dummy dimensions joined to the action, dropped again when decoding.
-      padding_noise: standard deviation of the noise that fills the dummy dimensions in training.
       final_init: zeros starts the flow as the identity, uniform as the paper's code does.
     """
 
-    couplings: Annotated[int, Range(least=2, most=1_000)] = 4
-    conditioner_widths: tuple[Width, ...] = (256, 256)
     log_scale_bound: Limit | None = 2.0
-    squash: bool = False
-    squash_limit: InnerShare = 0.999
-    padding: FewOrZero = 0
-    padding_noise: Weight = 0.1
     final_init: Literal["zeros", "uniform"] = "zeros"
 
     @classmethod
@@ -109,18 +78,7 @@ class RealNVPConfig(FeaturesConfig):
 def make_real_nvp(
     config: RealNVPConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> Prior:
-    """A real-NVP behaviour prior; every function accepts any leading batch axes.
-
-    Latents have `action_spec.size + config.padding` dimensions and the prior `N(0, I)`; they and
-    actions broadcast against features. `decode` returns the flow's output: without `squash` that
-    may lie outside the action's bounds, and it is the environment that clips. With `padding`,
-    `decode` drops the dummy dimensions, `invert` takes them to be zero, and there is no `log_prob`,
-    because the dummy dimensions cannot be integrated out in closed form.
-
-    `log_prob` and the loss are in nats and in the measure of the action itself, the Jacobian of the
-    tanh included. The loss and its metric `nll` are the mean negative log-likelihood of an action,
-    with `padding` that of an action joined with its noise. With `squash`, an action beyond
-    `squash_limit` times the bound is taken to be at it, by `invert`, `log_prob` and the loss alike.
+    """A real-NVP behaviour prior, of actions `[..., size]`; see `make_coupling_flow`.
 
     Args:
       config: what the flow looks like.
@@ -130,114 +88,24 @@ def make_real_nvp(
     Raises:
       UserError: the config does not fit the specs or itself.
     """
-    _check(config, action_spec)
-    event_size = action_spec.size + config.padding
-    split = event_size // 2
     uniform = config.final_init == "uniform"
-    kernel_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.lecun_normal()
-    final_init = PYTORCH_LINEAR_INIT if uniform else nn.initializers.zeros
 
-    state_features = make_state_features(config, "the real-NVP", observation_spec, kernel_init)
-    swaps = [layer % 2 == 1 for layer in range(config.couplings)]
-    conditioners: list[Any] = [
-        MLP((*config.conditioner_widths, 2 * moved), kernel_init=kernel_init, final_init=final_init)
-        for moved in (split if swap else event_size - split for swap in swaps)
-    ]
-    squash = None
-    if config.squash and action_spec.bound is not None:
-        squash = distrax.Block(ScaledTanh(action_spec.bound, config.squash_limit), ndims=1)
-    base = distrax.MultivariateNormalDiag(jnp.zeros(event_size))
-
-    def init(key: PRNGKey) -> Params:
-        encoder_key, *conditioner_keys = jax.random.split(key, 1 + config.couplings)
-        encoder_params, features = state_features.init(encoder_key)
-        halves = [jnp.zeros(event_size - split if swap else split) for swap in swaps]
-        return {
-            "encoder": encoder_params,
-            "conditioners": [
-                conditioner.init(k, jnp.concatenate([features, half]))
-                for conditioner, k, half in zip(conditioners, conditioner_keys, halves, strict=True)
-            ],
-        }
-
-    def encode(params: Params, observation: Observation) -> Array:
-        return state_features.encode(params["encoder"], observation)
-
-    def shift_and_log_scale(
-        layer: int, params: Params, features: Array, half: Array
-    ) -> tuple[Array, Array]:
-        outputs = conditioners[layer].apply(
-            params["conditioners"][layer], jnp.concatenate([features, half], axis=-1)
-        )
+    def affine(outputs: Array) -> distrax.Bijector:
         shift, log_scale = jnp.split(outputs, 2, axis=-1)
         if config.log_scale_bound is not None:
             log_scale = config.log_scale_bound * jnp.tanh(log_scale / config.log_scale_bound)
-        return shift, log_scale
+        return distrax.ScalarAffine(shift, log_scale=log_scale)
 
-    def flow(params: Params, features: Array) -> distrax.Bijector:
-        """From latents to actions joined with the dummy dimensions."""
-        layers = [
-            HalfSplitCoupling(
-                split, functools.partial(shift_and_log_scale, layer, params, features), swap
-            )
-            for layer, swap in enumerate(swaps)
-        ]
-        if squash is not None:
-            layers.append(squash)
-        return distrax.Chain(layers[::-1])
-
-    def decode(params: Params, latent: Array, features: Array) -> Array:
-        latent, features = broadcast_batch(latent, features)
-        return flow(params, features).forward(latent)[..., : action_spec.size]
-
-    def invert(params: Params, action: Array, features: Array) -> Array:
-        dummy = jnp.zeros((*action.shape[:-1], config.padding))
-        event, features = broadcast_batch(jnp.concatenate([action, dummy], axis=-1), features)
-        return flow(params, features).inverse(event)
-
-    def distribution(params: Params, features: Array) -> distrax.Distribution:
-        # the base has the batch axes, so that samples do
-        zeros = jnp.zeros((*features.shape[:-1], event_size))
-        return distrax.Transformed(distrax.MultivariateNormalDiag(zeros), flow(params, features))
-
-    def log_prob(params: Params, event: Array, features: Array) -> Array:
-        event, features = broadcast_batch(event, features)
-        return distrax.Transformed(base, flow(params, features)).log_prob(event)
-
-    def loss(
-        params: Params, batch: Mapping[str, Any], key: PRNGKey, step: Array | None
-    ) -> tuple[Array, Metrics]:
-        action = batch["action"]
-        noise = jax.random.normal(key, (*action.shape[:-1], config.padding))
-        event = jnp.concatenate([action, config.padding_noise * noise], axis=-1)
-        nll = -log_prob(params, event, encode(params, batch["observation"])).mean()
-        return nll, {"nll": nll}
-
-    return Prior(
+    return make_coupling_flow(
+        config,
+        observation_spec,
+        action_spec,
+        Transform(2, affine),
         name="real_nvp",
-        latent_size=event_size,
-        action_size=action_spec.size,
-        init=init,
-        encode=encode,
-        decode=decode,
-        loss=loss,
-        invert=invert,
-        log_prob=None if config.padding else log_prob,
-        distribution=None if config.padding else distribution,
-        observation=config.observation,
+        who="the real-NVP",
+        kernel_init=PYTORCH_LINEAR_INIT if uniform else None,
+        final_init=PYTORCH_LINEAR_INIT if uniform else nn.initializers.zeros,
     )
-
-
-def _check(config: RealNVPConfig, action_spec: ActionSpec) -> None:
-    """Raises a `UserError` where the config does not fit the action or itself."""
-    check_ranges(config)
-    if action_spec.size + config.padding < 2:
-        raise UserError(
-            f"padding={config.padding} should be 1 here: a real-NVP halves the action, which has "
-            f"size {action_spec.size}"
-        )
-    if config.squash and action_spec.bound is None:
-        raise UserError("squash=True needs bounded actions; these have no bound")
 
 
 MODEL = Model(RealNVPConfig(), make_real_nvp)

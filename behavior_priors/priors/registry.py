@@ -14,6 +14,7 @@ from behavior_priors.system.own_modules import find_part
 
 MODELS = {
     "real_nvp": "behavior_priors.priors.real_nvp",
+    "spline": "behavior_priors.priors.spline",
     "gaussian": "behavior_priors.priors.gaussian",
     "mixture": "behavior_priors.priors.mixture",
     "conditional_vae": "behavior_priors.priors.conditional_vae",

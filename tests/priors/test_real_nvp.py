@@ -12,23 +12,22 @@ import numpy as np
 import pytest
 
 from behavior_priors.networks import MLP
-from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
-from behavior_priors.types import ActionSpec, Params
+from behavior_priors.priors.real_nvp import RealNVPConfig
+from behavior_priors.types import Params
 from tests.priors.flows import (
     BOUND,
     SHAPES,
     SMALL,
-    SPEC,
     TINY,
+    check_against_autodiff_jacobians,
     identity_params,
     make_observation,
     make_params,
     make_prior,
     normal,
     stack,
+    total_probability,
 )
-
-HALF_LOG_2PI = 0.9189385
 
 
 @pytest.mark.parametrize(
@@ -40,36 +39,9 @@ HALF_LOG_2PI = 0.9189385
     ],
 )
 def test_inverse_and_likelihood_against_autodiff_jacobians(shape: str, size: int) -> None:
-    prior = make_prior(SHAPES[shape], size, BOUND)
-
-    @jax.jit
-    @jax.vmap
-    def check(params: Params, observation: Any, z: jax.Array) -> dict[str, jax.Array]:
-        features = prior.encode(params, observation)
-        action = prior.decode(params, z, features)
-        jacobian = jax.jacfwd(lambda latent: prior.decode(params, latent, features))(z)
-        latent = prior.invert(params, action, features)
-        return {
-            "action": action,
-            "latent": latent,
-            "restored": prior.decode(params, latent, features),
-            "log_prob": prior.log_prob(params, action, features),
-            "jacobian": jacobian,
-        }
-
-    seeds = range(12)
-    params = stack([make_params(prior, seed) for seed in seeds])
-    z = 0.5 * normal(0, len(seeds), size)
-    found = check(params, make_observation(1, len(seeds)), z)
-    assert found["action"].shape == (12, size)
-    assert not np.allclose(found["action"], z, atol=0.1)
-    np.testing.assert_allclose(found["latent"], z, atol=2e-3)
-    np.testing.assert_allclose(found["restored"], found["action"], atol=1e-4)
-    log_base = -0.5 * (z**2).sum(-1) - size * HALF_LOG_2PI
-    log_det = np.linalg.slogdet(np.asarray(found["jacobian"], np.float64))[1]
-    np.testing.assert_allclose(found["log_prob"], log_base - log_det, atol=5e-3)
+    action = check_against_autodiff_jacobians(make_prior(SHAPES[shape], size, BOUND), size)
     if SHAPES[shape].squash:
-        assert jnp.abs(found["action"]).max() < BOUND
+        assert jnp.abs(action).max() < BOUND
 
 
 def _distrax_only(config: RealNVPConfig, params: Params, features: jax.Array, size: int) -> Any:
@@ -154,15 +126,7 @@ def test_squash_is_a_scaled_tanh_with_its_jacobian() -> None:
 @pytest.mark.parametrize("squash", [False, True])
 def test_likelihood_integrates_to_one(squash: bool) -> None:
     config = dataclasses.replace(TINY, squash=squash, squash_limit=1 - 1e-6)
-    prior = make_prior(config, 2)
-    params = make_params(prior, 2)
-    end = 1.0 if squash else 12.0
-    edges = np.linspace(-end, end, 801)
-    middles = jnp.asarray(0.5 * (edges[1:] + edges[:-1]), jnp.float32)
-    grid = jnp.stack(jnp.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
-    features = prior.encode(params, make_observation(0))
-    log_prob = prior.log_prob(params, grid, features)
-    total = np.exp(np.asarray(log_prob, np.float64)).sum() * (edges[1] - edges[0]) ** 2
+    total = total_probability(make_prior(config, 2), 1.0 if squash else 12.0)
     assert total == pytest.approx(1.0, abs=5e-3)
 
 
@@ -185,21 +149,3 @@ def test_bounded_log_scales_bound_the_likelihood() -> None:
 
     wild = stack([jax.tree.map(lambda x: 20.0 * x, make_params(prior, s)) for s in range(16)])
     assert (nll(wild) >= least - 1e-4).all()
-
-
-def test_networks_run_once_for_value_and_likelihood() -> None:
-    prior = make_real_nvp(SMALL, SPEC, ActionSpec(7))
-    params = make_params(prior, 0)
-    observation, action = make_observation(0, 5), normal(0, 5, 7)
-    features = prior.encode(params, observation)
-
-    def products(function: Any, *arguments: Any) -> int:
-        return str(jax.make_jaxpr(function)(*arguments)).count("dot_general")
-
-    # One layer encodes. Each of four couplings has two.
-    batch = {"observation": observation, "action": action}
-    assert products(prior.encode, params, observation) == 1
-    assert products(prior.decode, params, action, features) == 8
-    assert products(prior.invert, params, action, features) == 8
-    assert products(prior.log_prob, params, action, features) == 8
-    assert products(prior.loss, params, batch, jax.random.key(0), None) == 9

@@ -1,4 +1,4 @@
-"""What the flow sees, its batch axes, padding, squashing, presets and errors."""
+"""What the real-NVP sees, the noise of its padding, its presets and its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from behavior_priors.networks import count_parameters
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.types import ActionSpec, ArraySpec, UserError
 from tests.priors.flows import (
-    BOUND,
     SMALL,
     SPEC,
     TINY,
@@ -80,50 +79,6 @@ def test_sees_named_arrays_only_and_all_without_names() -> None:
         assert np.allclose(before, after) != is_seen
 
 
-def test_leading_axes() -> None:
-    prior = make_prior(TINY, 5)
-    params = make_params(prior, 1)
-    observation, z = make_observation(2, 3, 4), normal(3, 3, 4, 5)
-    features = prior.encode(params, observation)
-    action = prior.decode(params, z, features)
-    assert action.shape == (3, 4, 5)
-    assert prior.log_prob(params, action, features).shape == (3, 4)
-    one = jax.tree.map(lambda x: x[1, 2], (observation, z, action))
-    one_features = prior.encode(params, one[0])
-    np.testing.assert_allclose(prior.decode(params, one[1], one_features), one[2], atol=1e-5)
-
-
-def test_latents_broadcast_against_features() -> None:
-    prior = make_prior(TINY, 5)
-    params = make_params(prior, 1)
-    z = normal(3, 6, 5)
-    features = prior.encode(params, make_observation(2, 3))
-    actions = prior.decode(params, z, features[:, None])
-    assert actions.shape == (3, 6, 5)
-    repeated = jnp.broadcast_to(features[2], (6, features.shape[-1]))
-    np.testing.assert_allclose(actions[2], prior.decode(params, z, repeated), atol=1e-5)
-    # One action under many observations.
-    assert prior.log_prob(params, z[0], features).shape == (3,)
-
-
-@pytest.mark.parametrize("size", [1, 2, 7])
-def test_padding(size: int) -> None:
-    config = dataclasses.replace(TINY, padding=2)
-    prior = make_prior(config, size)
-    assert (prior.latent_size, prior.action_size) == (size + 2, size)
-    with pytest.raises(UserError, match="needs a prior with a log_prob; real_nvp has none"):
-        prior.require("log_prob", "this test")
-
-    params = make_params(prior, 4)
-    features = prior.encode(params, make_observation(0, 6))
-    action = normal(1, 6, size)
-    latent = prior.invert(params, action, features)
-    assert latent.shape == (6, size + 2)
-    np.testing.assert_allclose(prior.decode(params, latent, features), action, atol=1e-4)
-    # Other dummy values would have come from other latents.
-    assert not np.allclose(prior.invert(params, action + 0.1, features), latent)
-
-
 def test_padding_is_filled_with_noise_in_the_loss() -> None:
     batch = {"observation": make_observation(0, 20_000), "action": jnp.ones((20_000, 7))}
 
@@ -140,19 +95,6 @@ def test_padding_is_filled_with_noise_in_the_loss() -> None:
     noisy = losses(1.0)
     assert noisy == pytest.approx([11.351508, 11.351508], abs=0.02)
     assert noisy[0] != noisy[1]
-
-
-def test_squash_takes_actions_beyond_the_limit_to_be_at_it() -> None:
-    config = dataclasses.replace(TINY, squash=True, squash_limit=0.9)
-    prior = make_prior(config, 3, BOUND)
-    params = make_params(prior, 5)
-    features = prior.encode(params, make_observation(0))
-    limit = jnp.array([0.9 * BOUND, -0.9 * BOUND, 0.1])
-    beyond = jnp.array([BOUND, -BOUND, 0.1])
-    for function in (prior.log_prob, prior.invert):
-        found = function(params, beyond, features)
-        assert jnp.isfinite(found).all()
-        np.testing.assert_allclose(found, function(params, limit, features), rtol=1e-5)
 
 
 def test_preset_sizes_by_hand() -> None:
