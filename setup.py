@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent
 
 def read_version() -> str:
     """Version as the package states it, read without importing the package (and JAX with it)."""
-    source = (ROOT / "behavior_priors" / "__init__.py").read_text(encoding="utf-8")
+    source = (ROOT / "behavior_priors" / "version.py").read_text(encoding="utf-8")
     match = re.search(r'^__version__ = "([^"]+)"$', source, flags=re.MULTILINE)
     if match is None:
-        raise RuntimeError("behavior_priors/__init__.py states no __version__")
+        raise RuntimeError("behavior_priors/version.py states no __version__")
     return match.group(1)
 
 

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from behavior_priors.system import docstrings, xla
+from behavior_priors.version import __version__
 
 if TYPE_CHECKING:
     from behavior_priors.data.collect import collect
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
     from behavior_priors.training.loop import LoopConfig, make_loop
     from behavior_priors.types import UserError
 
-__version__ = "0.1.0"
-
 __all__ = [
     "FitConfig",
     "LoopConfig",
     "RealNVPConfig",
     "SACConfig",
     "UserError",
+    "__version__",
     "collect",
     "decode_action",
     "fit",

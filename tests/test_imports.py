@@ -13,6 +13,7 @@ PACKAGES = ("behavior_priors", "experiments", "launch", "benchmarks")
 
 BASE = {
     "types",
+    "version",
     "system",
     "config",
     "keys",
@@ -30,6 +31,7 @@ LIBRARY = BASE | {"objectives", "priors", "learners", "envs", "data"}
 # Rooms of the package and outside it, and the rooms that each may import besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
+    "version": set(),
     "system": {"types"},
     "config": {"types", "system"},
     "keys": {"types", "config"},
@@ -45,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "priors": BASE | {"objectives"},
     "learners": BASE | {"objectives"},
     "envs": {"types", "system", "config", "keys", "observations", "history"},
-    "data": {"types", "system", "config", "keys", "observations", "envs"},
+    "data": {"types", "version", "system", "config", "keys", "observations", "envs"},
     "training": LIBRARY,
     "evaluation": LIBRARY | {"training"},
     "programs": {"types", "system", "config"},

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-import behavior_priors
 from behavior_priors.data.names import check_name
 from behavior_priors.data.shards import write_atomically
 from behavior_priors.system.foreign_files import MEGABYTE, find_complaint, read_json
 from behavior_priors.system.trust import FromFile
 from behavior_priors.types import ArraySpec, ObservationSpec, UserError
+from behavior_priors.version import __version__
 
 FORMAT = "behavior_priors.episodes"
 VERSION = 1
@@ -26,7 +26,7 @@ METADATA_FILE = "metadata.json"
 
 def installed_versions() -> dict[str, str]:
     """Versions of this package and of those that decide what a simulation computes."""
-    versions = {"behavior_priors": behavior_priors.__version__}
+    versions = {"behavior_priors": __version__}
     for package in ("mujoco", "jax", "numpy"):
         versions[package] = importlib.metadata.version(package)
     return versions

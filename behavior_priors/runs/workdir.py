@@ -20,12 +20,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import behavior_priors
 from behavior_priors.config.flag_file import OWNER, read_flag_file
 from behavior_priors.system import locks
 from behavior_priors.system.files import reason, write_atomically
 from behavior_priors.system.foreign_files import check_folder, read_text
 from behavior_priors.types import UserError
+from behavior_priors.version import __version__
 
 FLAGS_FILE = "flags.txt"
 SUMMARY_FILE = "summary.json"
@@ -170,7 +170,7 @@ def versions() -> dict[str, str]:
     packages = {name: metadata.version(name) for name in ("jax", "jaxlib", "mujoco", "numpy")}
     return {
         "python": platform.python_version(),
-        "behavior_priors": behavior_priors.__version__,
+        "behavior_priors": __version__,
         **packages,
     }
 
