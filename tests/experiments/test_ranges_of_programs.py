@@ -14,7 +14,8 @@ NO_INTEGERS = ("1.5", "4294967296", "99999999999999999999999", "-4294967296")
 MAY_BE_ZERO = {
     *("seed", "seeds", "noise", "action_low", "action_high"),
     *("video_episodes", "report_episodes", "test", "oracle_episodes"),
-    *("target_entropy", "min_log_std", "anneal_steps"),
+    *("target_entropy", "min_log_std", "anneal_steps", "history"),
+    *("share", "end_share", "decay_steps"),
     *("max_log_std", "policy_decay", "weight_decay", "entropy_weight", "divergence_weight"),
     *("discount", "gae_lambda", "policy_delay", "padding", "padding_noise", "warmup_steps"),
     *("prior_steps", "posterior_steps", "extra_steps", "eval_every", "exploration", "target"),

@@ -219,8 +219,8 @@ def test_policies_start_as_the_prior_though_they_see_more(method: str, starts: b
 
 def test_the_reference_squashes_skills_that_it_did_not_learn_squashed() -> None:
     """[6] With a bound of 2 a chosen `u` is executed as `2 tanh(u)`: 0.5 as 0.92, 10 as 2."""
-    (env, learner, _), _ = small("--skill_bound=2")
-    (free_env, free, _), _ = small()
+    (env, learner, *_), _ = small("--skill_bound=2")
+    (free_env, free, *_), _ = small()
     assert (env.action_spec.bound, free_env.action_spec.bound) == (2.0, None)
     state, key = env.reset(jax.random.key(1)), jax.random.key(3)
     policy = learner.init(jax.random.key(0)).policy
