@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,11 @@ from pathlib import Path
 import jax
 import pytest
 
-# Before any backend starts. One device would hide whatever goes wrong between two.
+from tests.compiler import fast_flags
+
+# Both before any backend starts.
+os.environ["XLA_FLAGS"] = fast_flags(os.environ.get("XLA_FLAGS", ""))
+# One device would hide whatever goes wrong between two.
 jax.config.update("jax_num_cpu_devices", 2)
 
 # Whatever was started in the background ignores Ctrl-C, and so would the programs that are tested.

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from behavior_priors.runs.checkpoint import Checkpointer
+from tests.compiler import UNOPTIMIZED, fast_flags
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 300.0
@@ -82,7 +83,7 @@ def environment(*, writes_cache: bool = True) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+        "XLA_FLAGS": fast_flags(UNOPTIMIZED),
         "JAX_COMPILATION_CACHE_DIR": str(compiled()),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0" if writes_cache else "1e9",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

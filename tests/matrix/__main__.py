@@ -29,9 +29,6 @@ from tests.matrix.worker import MARK
 DEADLINE = 1200.0
 """Seconds after which a cell counts as stuck."""
 
-FAST_COMPILER = {"0.10": "--xla_cpu_use_fusion_emitters=false"}
-"""By releases of jaxlib: what halves the time of compiling. XLA stops at flags unknown to it."""
-
 
 class Outcome(NamedTuple):
     """What became of a cell.
@@ -96,8 +93,6 @@ def _environment() -> dict[str, str]:
     # what compiles once in a process is of no use to another
     for name in [name for name in variables if "CACHE" in name]:
         del variables[name]
-    release = ".".join(version("jaxlib").split(".")[:2])
-    variables["XLA_FLAGS"] += f" {FAST_COMPILER.get(release, '')}"
     return variables
 
 

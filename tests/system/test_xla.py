@@ -1,13 +1,19 @@
-"""Programs that jaxlib 0.10.2 gets wrong by itself."""
+"""Programs that jaxlib 0.10.2 gets wrong by itself, and what is compiled as users have it."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from behavior_priors.system.xla import FLAG, is_in_use, mended_flags, sums_are_right
+from tests.system.numbers import logarithms, numbers, squares
 
 
 @pytest.mark.parametrize(
@@ -28,16 +34,34 @@ def test_the_flag_is_set_where_it_is_known_and_needed(
 
 
 def test_logarithms_of_a_number_and_of_its_negative_are_two() -> None:
-    half = jnp.full((1024, 4), 0.5)
-    sums = jax.jit(lambda y: (jnp.log1p(y) - jnp.log1p(-y)).sum(-1))(half)
-    np.testing.assert_allclose(sums, 4 * np.log(3.0), rtol=1e-6)
+    np.testing.assert_allclose(logarithms(), 4 * np.log(3.0), rtol=1e-6)
 
 
 def test_sums_of_squares_of_products_are_complete() -> None:
-    count = jnp.arange(32_769, dtype=jnp.float32)
-    rows = jnp.stack([count, 0 * count, 0 * count], axis=1)
-    squares = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2)))(rows)
-    assert squares[-1] == 32_768.0**2
+    assert squares()[-1] == 32_768.0**2
+
+
+def test_what_the_tests_compile_computes_what_users_have() -> None:
+    """The suite compiles with flags of its own; here is what it would hide."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("XLA_", "JAX_"))}
+    said = subprocess.run(
+        [sys.executable, "-m", "tests.system.numbers"],
+        cwd=Path(__file__).parents[2],
+        env=variables | {"JAX_PLATFORMS": "cpu"},
+        check=True,
+        capture_output=True,
+    ).stdout
+    theirs = json.loads(said)
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            ours = numbers()
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+    assert ours.keys() == theirs.keys()
+    for name, expected in theirs.items():
+        assert len(expected) > 3
+        np.testing.assert_allclose(ours[name], expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_a_device_that_was_used_is_noticed_and_nothing_changed() -> None:
