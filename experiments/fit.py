@@ -25,7 +25,8 @@ from behavior_priors.config.sections import peek, with_sections
 from behavior_priors.data.dataset import observation_spec_from_data
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.keys import named_key
-from behavior_priors.methods.models import load_for_fit
+from behavior_priors.methods.demonstrations import read_all
+from behavior_priors.methods.models import as_one, load_for_fit
 from behavior_priors.networks import count_parameters
 from behavior_priors.priors.model import Model
 from behavior_priors.priors.real_nvp import RealNVPConfig
@@ -50,7 +51,7 @@ class FitProgramConfig:
     """The program's flags, besides those of each prior.
 
     Attributes:
-      data: folder of a dataset.
+      data: folder of a dataset, or of several that are learned from as if they were one.
       priors: what to train, of real_nvp, gaussian, and MODULE:NAME for one of yours.
       seed: of everything random.
       workdir: folder of the run; none for runs/fit/PRESET/seedN.
@@ -58,7 +59,7 @@ class FitProgramConfig:
       run: what is written, and when.
     """
 
-    data: str
+    data: tuple[str, ...]
     priors: tuple[str, ...] = PRIORS
     seed: Seed = 0
     workdir: str | None = None
@@ -127,15 +128,16 @@ def main() -> None:
     config = flags.read(config_class(config))
     with flags.naming("run", config.run):
         check_run_config(config.run)
-    reader = EpisodeReader(config.data)
-    spec = observation_spec_of(reader)
-    size = reader.metadata.action_size
+    readers = read_all(config.data)
+    spec = observation_spec_of(readers[0])
+    size = readers[0].metadata.action_size
     priors = {n: make_prior(n, config, model, spec, size) for n, model in models.items()}
     with flags.naming("fit", config.fit):
         for prior in priors.values():
             make_fit(prior, config.fit)
-    data = load_for_fit(
-        spec, ActionSpec(size), reader, (), config.fit.validation_fraction, config.seed
+    fraction = config.fit.validation_fraction
+    data = as_one(
+        [load_for_fit(spec, ActionSpec(size), x, (), fraction, config.seed) for x in readers]
     )
     workdir = open_workdir(
         config.workdir or default_workdir("fit", flags.preset(), config.seed),
@@ -144,7 +146,7 @@ def main() -> None:
         may_differ=("workdir",),
     )
     watch = Stopwatch()
-    results: dict[str, float] = {}
+    results: dict[str, float] = {"data/episodes": sum(x.num_episodes for x in readers)}
     for name, prior in priors.items():
         with watch.span(name):
             state = run_fit(

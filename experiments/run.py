@@ -24,7 +24,8 @@ from behavior_priors.methods.agent import build
 from behavior_priors.methods.command_line import Preset, declare
 from behavior_priors.methods.demonstrations import (
     check_demonstrator,
-    get_demonstrations,
+    get_all_demonstrations,
+    read_all,
     related_env,
 )
 from behavior_priors.methods.plan import Plan, prepare
@@ -35,7 +36,7 @@ from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
 from behavior_priors.reports import method_pictures, pictures
 from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
-from behavior_priors.types import Env
+from behavior_priors.types import Env, UserError
 
 
 def main(preset: Preset = RUN) -> None:
@@ -44,7 +45,7 @@ def main(preset: Preset = RUN) -> None:
     # everything that can be refused is refused before anything is written
     env = task_env(config)
     plan = prepare(config, env)
-    data_env, report_env = places(config, env, plan)
+    data_envs, report_env = places(config, env, plan)
     workdir = open_workdir(
         config.workdir or _workdir(config, preset),
         experiment=preset.owner,
@@ -54,7 +55,7 @@ def main(preset: Preset = RUN) -> None:
     if plan.tasks is not None:
         plan = plan._replace(tasks=keep_tasks(workdir, plan.tasks))
     watch = Stopwatch()
-    fitted, results = learn_from_data(config, env, data_env, plan, workdir, watch)
+    fitted, results = learn_from_data(config, env, data_envs, plan, workdir, watch)
     results |= judge_models(config, env, report_env, plan, fitted, workdir, watch)
     trained = {}
     for name, method in plan.methods.items():
@@ -76,7 +77,7 @@ def main(preset: Preset = RUN) -> None:
 class Places(NamedTuple):
     """Where demonstrations are collected, if any are, and where chance is judged."""
 
-    data_env: Env | None
+    data_envs: list[Env]
     report_env: Env
 
 
@@ -87,19 +88,25 @@ def places(config: ExperimentConfig, env: Env, plan: Plan) -> Places:
       UserError: one does not go with it, or nothing demonstrates there.
     """
     seen = [stage.model.observation for stage in plan.stages.values()]
-    data_env, report_env = None, env
+    data_envs: list[Env] = []
+    report_env = env
     if plan.learned() and config.data is None:
-        data_env = related_env(env, "data_env", config.data_env, config.engine, *seen)
-        check_demonstrator(data_env)
+        names = (None,) if config.data_env is None else config.data_env
+        if not names or len(set(names)) < len(names):
+            given = ",".join(config.data_env or ())
+            raise UserError(f"--data_env={given} names none, or one twice; give others")
+        data_envs = [related_env(env, "data_env", n, config.engine, *seen) for n in names]
+        for data_env in data_envs:
+            check_demonstrator(data_env)
     if plan.through() and config.report_episodes:
         report_env = related_env(env, "report_env", config.report_env, config.engine, *seen)
-    return Places(data_env, report_env)
+    return Places(data_envs, report_env)
 
 
 def learn_from_data(
     config: ExperimentConfig,
     env: Env,
-    data_env: Env | None,
+    data_envs: Sequence[Env],
     plan: Plan,
     workdir: Path,
     watch: Stopwatch,
@@ -113,11 +120,11 @@ def learn_from_data(
     }
     if plan.learned():
         with watch.span("collect"):
-            reader = _demonstrations(config, data_env, workdir)
-        results["data/episodes"] = reader.num_episodes
+            readers = _demonstrations(config, data_envs, workdir)
+        results["data/episodes"] = sum(reader.num_episodes for reader in readers)
     for name, stage in plan.learned().items():
         with watch.span(stage.name):
-            fitted[name], facts = models.learn_model(stage, env, reader, workdir, config)
+            fitted[name], facts = models.learn_model(stage, env, readers, workdir, config)
         results |= facts
     return fitted, results
 
@@ -158,11 +165,12 @@ def _workdir(config: ExperimentConfig, preset: Preset) -> Path:
     return default.parent / "+".join(config.methods) / default.name if preset.by_method else default
 
 
-def _demonstrations(config: ExperimentConfig, data_env: Env | None, workdir: Path) -> EpisodeReader:
+def _demonstrations(
+    config: ExperimentConfig, data_envs: Sequence[Env], workdir: Path
+) -> list[EpisodeReader]:
     if config.data is not None:
-        return EpisodeReader(config.data)
-    assert data_env is not None
-    return get_demonstrations(data_env, workdir / "data", config.data_episodes, config.seed)
+        return read_all(config.data)
+    return get_all_demonstrations(data_envs, workdir / "data", config.data_episodes, config.seed)
 
 
 def _report(

@@ -76,8 +76,16 @@ class Kind:
 
 
 def _split(text: str) -> list[str]:
-    """The parts of a list, in which a comma of a part has a backslash before it."""
-    parts = re.split(r"(?<!\\),", text) if text else []
+    """The parts of a list: a comma of a part has a backslash before it, or stands in brackets."""
+    are_pairs = text.count("[") == text.count("]")
+    parts, depth = [""] if text else [], 0
+    for token in re.split(r"(\\,|[,\[\]])", text) if text else ():
+        if are_pairs:
+            depth = max(0, depth + (token == "[") - (token == "]"))
+        if token == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += token
     return [part.strip().replace(ESCAPED_COMMA, ",") for part in parts]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,6 +136,24 @@ def load_episodes(reader: EpisodeReader, length: int, episodes: EpisodeSelection
         length=length,
         steps=np.minimum(lengths, length).astype(np.int32),
     )
+
+
+def join(parts: Sequence[Any]) -> Any:
+    """Several datasets as one, with the rows of one after those of the other.
+
+    Args:
+      parts: of one kind and with the same names: what `load_transitions` gives, or `Windows` of
+        equal lengths.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    if isinstance(parts[0], Windows):
+        rows = np.cumsum([0, *(len(part.action) for part in parts)])
+        parts = [
+            dataclasses.replace(part, start=(part.start + first).astype(part.start.dtype))
+            for part, first in zip(parts, rows[:-1], strict=True)
+        ]
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
 
 def split_by_episode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,13 @@ import numpy as np
 from behavior_priors.data.collect import collect
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
+from behavior_priors.keys import named_generator
 from behavior_priors.programs import termination
 from behavior_priors.programs.progress import format_seconds
 from behavior_priors.types import Env, UserError
+
+LONGEST_FOLDER = 80
+"""Letters of a folder's name that are taken from an environment's."""
 
 
 def related_env(env: Env, kind: str, name: str | None, engine: str, *seen: Sequence[str]) -> Env:
@@ -67,6 +72,47 @@ def check_demonstrator(env: Env) -> None:
             f"{env.name} has no demonstrator; give --data=FOLDER, a dataset that "
             "experiments.collect or experiments.convert wrote, or another --data_env"
         )
+
+
+def read_all(folders: Sequence[str]) -> list[EpisodeReader]:
+    """The datasets that `--data` names.
+
+    Raises:
+      UserError: it names none, or something else.
+    """
+    if not folders:
+        raise UserError("--data names no dataset; give a folder, or several with commas")
+    return [EpisodeReader(folder) for folder in folders]
+
+
+def shares(episodes: int, names: Sequence[str]) -> list[int]:
+    """The demonstrations of each environment: as many as of the others, or one less."""
+    each, more = divmod(episodes, len(names))
+    return [each + (number < more) for number in range(len(names))]
+
+
+def get_all_demonstrations(
+    envs: Sequence[Env], folder: Path, episodes: int, seed: int
+) -> list[EpisodeReader]:
+    """Collects in a folder what several environments demonstrate, a folder in it for each of them.
+
+    Args:
+      envs: whose demonstrators act; one alone gets the whole folder.
+      folder: for the datasets.
+      episodes: of all environments together.
+      seed: of everything random. The second environment and those after it have seeds of their own,
+        which follow from this one and which their datasets name.
+    """
+    if len(envs) == 1:
+        return [get_demonstrations(envs[0], folder, episodes, seed)]
+    readers = []
+    for number, (env, share) in enumerate(
+        zip(envs, shares(episodes, [env.name for env in envs]), strict=True)
+    ):
+        own = int(named_generator(seed, f"collect/{number}").integers(2**31)) if number else seed
+        place = folder / re.sub(r"[^\w.=-]+", "_", env.name)[:LONGEST_FOLDER]
+        readers.append(get_demonstrations(env, place, share, own))
+    return readers
 
 
 def get_demonstrations(env: Env, folder: Path, episodes: int, seed: int) -> EpisodeReader:

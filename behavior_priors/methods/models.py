@@ -15,6 +15,7 @@ import numpy as np
 from behavior_priors.config import flags
 from behavior_priors.data.dataset import (
     check_compatible,
+    join,
     load_episodes,
     load_transitions,
     load_windows,
@@ -135,12 +136,24 @@ def untrained(stage: Stage) -> Fitted:
     return Fitted(stage.model, params, stage.config)
 
 
-def load_data(stage: Stage, env: Env, reader: EpisodeReader, seed: int) -> tuple[Data, Data]:
-    """What a model learns from, and what it is judged by: different episodes.
+def load_data(
+    stage: Stage, env: Env, readers: Sequence[EpisodeReader], seed: int
+) -> tuple[Data, Data]:
+    """What a model learns from, and what it is judged by: different episodes of each dataset.
 
     Raises:
-      UserError: the dataset does not fit the environment, or is too small.
+      UserError: a dataset does not fit the environment, or is too small.
     """
+    return as_one([_load(stage, env, reader, seed) for reader in readers])
+
+
+def as_one(parts: Sequence[tuple[Data, Data]]) -> tuple[Data, Data]:
+    """Data for training and for validation of several datasets as those of one, for the device."""
+    train, validation = (jax.tree.map(jnp.asarray, join(x)) for x in zip(*parts, strict=True))
+    return train, validation
+
+
+def _load(stage: Stage, env: Env, reader: EpisodeReader, seed: int) -> tuple[Data, Data]:
     model, spec = stage.model, env.observation_spec
     names = model.observation or tuple(spec)
     if not isinstance(model, SkillModel):
@@ -152,13 +165,13 @@ def load_data(stage: Stage, env: Env, reader: EpisodeReader, seed: int) -> tuple
     parts = split_by_episode(reader.num_episodes, stage.fit.validation_fraction, seed)
     if model.is_whole:
         train, validation = (load_episodes(reader, model.horizon, part) for part in parts)
-        return jax.tree.map(jnp.asarray, train), jax.tree.map(jnp.asarray, validation)
+        return train, validation
     # no two pieces of the validation data overlap
     train, validation = (
         load_windows(reader, names, model.horizon, part, stride)
         for part, stride in zip(parts, (1, model.horizon), strict=True)
     )
-    return jax.tree.map(jnp.asarray, train), jax.tree.map(jnp.asarray, validation)
+    return train, validation
 
 
 def load_for_fit(
@@ -171,7 +184,7 @@ def load_for_fit(
     info: Mapping[str, Any] | None = None,
     history: History | None = None,
 ) -> tuple[Data, Data]:
-    """What a prior over single actions learns from, and what it is judged by.
+    """What a prior over single actions learns from, and what it is judged by; see `as_one`.
 
     Args:
       observation_spec: of what the prior is for.
@@ -197,7 +210,7 @@ def load_for_fit(
             lengths = reader.read_array("length", part)
             past = past_steps(history, observation_spec, **steps, lengths=lengths)
             steps["observation"][HISTORY] = past
-        return jax.tree.map(jnp.asarray, steps)
+        return steps
 
     train, validation = map(load, split_by_episode(reader.num_episodes, validation_fraction, seed))
     return train, validation
@@ -210,14 +223,18 @@ def warn_once(text: str) -> None:
 
 
 def learn_model(
-    stage: Stage, env: Env, reader: EpisodeReader, workdir: Path, config: ExperimentConfig
+    stage: Stage,
+    env: Env,
+    readers: Sequence[EpisodeReader],
+    workdir: Path,
+    config: ExperimentConfig,
 ) -> tuple[Fitted, dict[str, float]]:
     """Fits a model in its folder: the parameters that are kept, and how good they are."""
     state = run_fit(
         workdir / stage.name,
         stage.model,
         stage.fit,
-        *load_data(stage, env, reader, config.seed),
+        *load_data(stage, env, readers, config.seed),
         named_key(config.seed, "fit", KEYS.get(stage.name, stage.name)),
         run=config.run,
         flags=dataclasses.asdict(config),

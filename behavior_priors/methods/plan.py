@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from behavior_priors.config import flags
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.data.dataset import split_by_episode
-from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.learners.parts import resolve_names
 from behavior_priors.methods import learning, models, others
 from behavior_priors.methods.agent import build
+from behavior_priors.methods.demonstrations import read_all, shares
 from behavior_priors.methods.method import Method
 from behavior_priors.methods.settings import (
     ExperimentConfig,
@@ -113,9 +113,10 @@ def prepare(config: ExperimentConfig, env: Env) -> Plan:
     plan = Plan(methods, stages_of(methods, config, env), tasks)
     for stage in plan.learned().values():
         if config.data is not None:
-            models.load_data(stage, env, EpisodeReader(config.data), config.seed)
+            models.load_data(stage, env, read_all(config.data), config.seed)
         else:
-            split_by_episode(config.data_episodes, stage.fit.validation_fraction, config.seed)
+            for episodes in shares(config.data_episodes, config.data_env or ("",)):
+                split_by_episode(episodes, stage.fit.validation_fraction, config.seed)
     imagined = {
         name: models.restore_model(stage, stage.source) if stage.source else models.untrained(stage)
         for name, stage in plan.stages.items()

@@ -51,16 +51,17 @@ class ExperimentConfig:
       learner: what learns, a name or MODULE:NAME; method for the method's own.
       trust: modules that the flags of a run may name whose folder is given for a model; see
         docs/trust.md.
-      data_env: where demonstrations are collected; none for the training tasks of env's family, or,
-        where it has none, for env itself.
+      data_env: where demonstrations are collected, of several environments as many in each; none
+        for the training tasks of env's family, or, where it has none, for env itself.
       report_env: where policies that have learned nothing are judged; none for the family's test
         tasks, or env itself.
       engine: physics engine; auto takes the fastest one of this machine.
       reward: of the new task, sparse or dense in grasp/; none for the environment's own.
       seed: of everything random.
       workdir: folder of the run; none for a place of its own under runs/.
-      data: a dataset to use; none to collect one in the workdir.
-      data_episodes: demonstrations to collect.
+      data: a dataset to use, or several that are learned from as if they were one; none to collect
+        in the workdir.
+      data_episodes: demonstrations to collect, in all.
       report_episodes: episodes in which policies that have learned nothing are judged; 0 for no
         report.
       eval_episodes: episodes of the final evaluation; where methods infer tasks, adapt.repeats says
@@ -78,13 +79,13 @@ class ExperimentConfig:
     infer: str = AS_THE_METHOD
     learner: str = AS_THE_METHOD
     trust: tuple[str, ...] = ()
-    data_env: str | None = None
+    data_env: tuple[str, ...] | None = None
     report_env: str | None = None
     engine: str = "auto"
     reward: str | None = None
     seed: Seed = 0
     workdir: str | None = None
-    data: str | None = None
+    data: tuple[str, ...] | None = None
     data_episodes: TwoOrMore = 3_000
     report_episodes: EpisodesOrZero = 500
     eval_episodes: Episodes = 400

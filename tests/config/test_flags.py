@@ -130,6 +130,21 @@ def test_arguments_reach_their_fields() -> None:
     assert type(config.inner.rate) is float
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a?goals=[[0,1],[2,3]],b", ("a?goals=[[0,1],[2,3]]", "b")),
+        (r"a\,b,c[0],d", ("a,b", "c[0]", "d")),
+        ("a[b,c", ("a[b", "c")),
+        ("a]b,c[d", ("a]b", "c[d")),
+        ("", ()),
+    ],
+)
+def test_commas_in_brackets_are_of_the_part(text: str, names: tuple[str, ...]) -> None:
+    config = parse(f"--names={text}")
+    assert config.names == names
+
+
 @pytest.mark.parametrize("config", [Outer(), OTHER])
 @pytest.mark.parametrize("defaults", [Outer(), OTHER])
 def test_text_restores_the_config_over_any_defaults(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.data.dataset import load_episodes, load_windows
+from behavior_priors.data.dataset import join, load_episodes, load_windows
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.types import UserError
 from tests.data.test_dataset import METADATA, count
@@ -47,6 +47,19 @@ def test_pieces_without_overlap(reader: EpisodeReader) -> None:
     windows = load_windows(reader, ["time"], 2, stride=2)
     pieces = windows.take(np.arange(len(windows.start)))
     assert pieces["observation"]["time"][:, 0].tolist() == [0, 2, 20, 30, 32]
+
+
+def test_pieces_of_several_datasets_are_those_of_each(reader: EpisodeReader) -> None:
+    parts = [load_windows(reader, ["time"], 3, episodes) for episodes in ([0, 1], [2], [3])]
+    joined, whole = join(parts), load_windows(reader, ["time"], 3)
+    assert joined.start.dtype == np.int32
+    every = np.arange(len(whole.start))
+    jax.tree.map(np.testing.assert_array_equal, joined.take(every), whole.take(every))
+    # the pieces of whole episodes, too, with what is missing of the short ones
+    parts = [load_episodes(reader, 4, episodes) for episodes in ([0, 1], [2, 3])]
+    joined, whole = join(parts), load_episodes(reader, 4)
+    every = np.arange(4)
+    jax.tree.map(np.testing.assert_array_equal, joined.take(every), whole.take(every))
 
 
 def test_only_some_episodes(reader: EpisodeReader) -> None:

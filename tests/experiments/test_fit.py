@@ -98,6 +98,26 @@ def test_what_is_refused(
     refused(folder, "fit", *arguments, names=names)
 
 
+def test_several_datasets_are_learned_from_as_one(folder: Path, forks: Forks) -> None:
+    """Two halves are worth the whole."""
+    table = dict(np.load(folder / "table.npz"))
+    middle = EPISODES // 2 * STEPS
+    for name, rows in (("first", slice(middle)), ("second", slice(middle, None))):
+        np.savez(folder / f"{name}.npz", **{key: x[rows] for key, x in table.items()})
+        convert(open_recording(folder / f"{name}.npz"), folder / name)
+    found = {}
+    for data in ("data", "first,second", "first"):
+        workdir = f"runs/{data.replace(',', '_')}"
+        words = ("--priors=gaussian", "--fit.steps=200", "--fit.steps_per_epoch=20")
+        arguments = (f"--data={data}", f"--workdir={workdir}", *words, "--gaussian.widths=32")
+        result = forks.run("fit", *arguments, folder=folder)
+        assert result.status == 0, result
+        found[data] = runs.read_json(folder / workdir / "summary.json")
+    assert [found[data]["data/episodes"] for data in found] == [EPISODES, EPISODES, EPISODES // 2]
+    whole, halves = (found[x]["gaussian/validation_nll"] for x in ("data", "first,second"))
+    assert halves == pytest.approx(whole, abs=0.1)
+
+
 def test_a_prior_of_ones_own_has_flags_of_its_own(folder: Path, forks: Forks) -> None:
     words = ("--data=data", "--workdir=own", "--fit.steps=20", "--fit.steps_per_epoch=10")
     result = forks.run("fit", *words, f"--priors={OWN}line", "--line.slope", "3", folder=folder)

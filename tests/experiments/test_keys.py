@@ -41,6 +41,7 @@ LEARNING = (
 )
 PARROT = (
     "--env=examples.push.push_env:north_east",
+    "--data_env=examples.push.push_env:anywhere,examples.push.push_env:north_west",
     "--methods=parrot,bc_sac",
     "--flow.couplings=2",
     "--flow.encoder_widths=8",
