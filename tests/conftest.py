@@ -47,6 +47,7 @@ MIXES_RANKS = ("test_distributions", "priors", "envs", "data", *MIXES_DTYPES)
 # Rooms whose tests compile much and compute little, and ask for no bits that optimizing gives.
 COMPILES_FAST = (
     "benchmarks",
+    "envs",
     "evaluation",
     "experiments",
     "learners",
@@ -55,6 +56,8 @@ COMPILES_FAST = (
     "priors",
     "runs",
     "test_image_networks",
+    "test_networks",
+    "test_replay_rings",
     "training",
 )
 
