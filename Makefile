@@ -19,7 +19,7 @@ PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --no-input
 
 test: lint
 	.venv/bin/mypy
-	.venv/bin/pytest --numprocesses=$(WORKERS) --dist=loadfile --quiet $(ARGS)
+	.venv/bin/pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder --quiet $(ARGS)
 
 parrot: .venv/installed
 	.venv/bin/python -m experiments.parrot --flagfile=experiments/flags/parrot/quick.flags $(ARGS)

@@ -61,6 +61,26 @@ COMPILES_FAST = (
     "training",
 )
 
+# Files that take longest, in their order: begun last, one of them would be waited for in the end.
+LONGEST = (
+    "experiments/test_parrot.py",
+    "experiments/test_spirl.py",
+    "launch/test_sweep.py",
+    "experiments/test_pearl.py",
+    "training/meta/test_loop.py",
+    "test_examples.py",
+    "experiments/test_keys.py",
+    "test_readme.py",
+    "experiments/test_bc_sac.py",
+    "experiments/test_bad_inputs.py",
+    "envs/physics/test_mjx_engine.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+
 
 def room_of(request: pytest.FixtureRequest) -> str:
     return request.path.relative_to(TESTS).parts[0].removesuffix(".py")
