@@ -39,13 +39,24 @@ def write_arrays(path: Path, leaves: Mapping[str, jax.Array]) -> None:
       leaves: arrays by name.
 
     Raises:
-      OSError, ValueError: the system refuses; `system_error` has its words.
+      OSError: the system refuses; `system_error` has its words.
     """
     context = ocp.Context()
     # Floats hardly compress, and trying takes longer than writing them.
     context.array.saving.use_compression = False
-    with context:
-        ocp.save(path, {name: leaf for name, leaf in leaves.items() if leaf.size})
+    with _quiet_leftovers():
+        try:
+            with context:
+                ocp.save(path, {name: leaf for name, leaf in leaves.items() if leaf.size})
+            return
+        except (OSError, ValueError) as error:
+            reason = system_error(error)
+            if reason is None:
+                raise
+        gc.collect()
+    # Its threads may hold some still, which are collected at the process's end.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+    raise OSError(reason)
 
 
 def read_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
@@ -60,22 +71,26 @@ def read_arrays(path: Path, wanted: Mapping[str, Any]) -> dict[str, jax.Array]:
       UserError: they cannot be read.
     """
     reason = ""
-    with warnings.catch_warnings(), _silent_endings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+    with _quiet_leftovers():
         try:
             return _read_arrays(path, wanted)
         except Exception as error:  # whatever Orbax makes of them
             reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        gc.collect()  # coroutines that Orbax leaves behind, which would complain later
+        gc.collect()
     raise UserError(f"checkpoint {path.parent} cannot be read: {reason}")
 
 
 @contextlib.contextmanager
-def _silent_endings() -> Iterator[None]:
-    """Keeps objects that die in pieces from saying so."""
+def _quiet_leftovers() -> Iterator[None]:
+    """Keeps what Orbax leaves behind where it fails, such as coroutines, from complaining.
+
+    The failure's frames hold these things, so they can be collected once it has been caught.
+    """
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield
     finally:
         sys.unraisablehook = hook
 

@@ -116,6 +116,7 @@ def test_learning(make_disk: MakeDisk, begun: Path, forks: Forks) -> None:
     names = (f"{here}/{last.name} could not be saved", disk.reason, "that of step 240 is kept")
     one_line(result._replace(stderr=error), names)
     assert "Traceback" not in result.stderr
+    assert "Warning" not in result.stderr
     assert Checkpointer(disk.folder / here).steps() == [int(before.name)] == [240]
     assert runs.files(disk.folder / here / before.name) == runs.files(before)
 
