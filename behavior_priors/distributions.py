@@ -155,18 +155,24 @@ def policy_mode(mean: Array, bound: float | None) -> Array:
     return mean if bound is None else bound * jnp.tanh(mean)
 
 
-def mixture_distribution(logits: Array, mean: Array, log_std: Array) -> distrax.Distribution:
-    """A mixture of Gaussians over `[size]`.
+def mixture_distribution(
+    logits: Array, mean: Array, log_std: Array, bound: float | None
+) -> distrax.Distribution:
+    """A mixture of Gaussians over `[size]`, or one squashed into `(-bound, bound)`.
 
     Args:
       logits: `[..., components]`, unnormalised log-weights.
       mean: `[..., components, size]`.
       log_std: `[..., components, size]`.
+      bound: as for `policy_distribution`.
     """
-    return distrax.MixtureSameFamily(
+    mixture = distrax.MixtureSameFamily(
         distrax.Categorical(logits=logits),
         distrax.MultivariateNormalDiag(mean, jnp.exp(log_std)),
     )
+    if bound is None:
+        return mixture
+    return distrax.Transformed(mixture, distrax.Block(ScaledTanh(bound), ndims=1))
 
 
 def gaussian_divergence(

@@ -30,7 +30,8 @@ from behavior_priors.methods.models import as_one, load_for_fit
 from behavior_priors.networks import count_parameters
 from behavior_priors.priors.model import Model
 from behavior_priors.priors.real_nvp import RealNVPConfig
-from behavior_priors.priors.registry import find_model
+from behavior_priors.priors.registry import MODELS, find_model
+from behavior_priors.priors.spline import SplineConfig
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
 from behavior_priors.runs.run import RunConfig, check_run_config, run_fit
@@ -40,9 +41,12 @@ from behavior_priors.training.fit import FitConfig, make_fit
 from behavior_priors.types import ActionSpec, ObservationSpec, Prior, UserError
 
 PRIORS = ("real_nvp", "gaussian")
-"""Those of the registry whose actions have bounds, as a dataset's have."""
+"""What is compared by default."""
 
-DEFAULTS: Mapping[str, Any] = {"real_nvp": RealNVPConfig(squash=True)}
+DEFAULTS: Mapping[str, Any] = {
+    "real_nvp": RealNVPConfig(squash=True),
+    "spline": SplineConfig(squash=True),
+}
 """Of priors that by default are for another use."""
 
 
@@ -52,7 +56,8 @@ class FitProgramConfig:
 
     Attributes:
       data: folder of a dataset, or of several that are learned from as if they were one.
-      priors: what to train, of real_nvp, gaussian, and MODULE:NAME for one of yours.
+      priors: what to train: real_nvp, spline, gaussian, mixture, conditional_vae, flow_matching, or
+        MODULE:NAME for one of yours.
       seed: of everything random.
       workdir: folder of the run; none for runs/fit/PRESET/seedN.
       fit: the training, the same for each.
@@ -73,11 +78,11 @@ def models_of(config: FitProgramConfig) -> dict[str, Model]:
     Raises:
       UserError: there is none, an unknown one, or two of a name.
     """
-    models = {part_name(n): find_model(n, flag="priors", known=PRIORS) for n in config.priors}
+    models = {part_name(n): find_model(n, flag="priors") for n in config.priors}
     if not models or len(models) < len(config.priors):
         raise UserError(
             f"--priors={','.join(config.priors)} names none, or two that are called alike; use "
-            f"some of: {', '.join(PRIORS)}"
+            f"some of: {', '.join(MODELS)}"
         )
     return models
 

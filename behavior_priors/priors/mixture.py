@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.config.checks import check_observation, check_ranges, check_rules
-from behavior_priors.config.ranges import Few, LogStd, Width
-from behavior_priors.distributions import mixture_distribution
+from behavior_priors.config.ranges import Few, InnerShare, LogStd, Width
+from behavior_priors.distributions import mixture_distribution, policy_mode
 from behavior_priors.networks import MLP
 from behavior_priors.priors.model import Model
 from behavior_priors.torso import Sight
@@ -27,7 +27,6 @@ from behavior_priors.types import (
     Params,
     Prior,
     PRNGKey,
-    UserError,
 )
 
 
@@ -41,6 +40,7 @@ class MixtureConfig:
       widths: hidden layers of the network.
       min_log_std: lower limit of the log standard deviations.
       max_log_std: upper limit of the log standard deviations.
+      squash_limit: actions beyond this share of their bound count as being at it.
     """
 
     observation: tuple[str, ...] = ()
@@ -48,6 +48,7 @@ class MixtureConfig:
     widths: tuple[Width, ...] = (256, 256)
     min_log_std: LogStd = -5.0
     max_log_std: LogStd = 2.0
+    squash_limit: InnerShare = 0.999
 
 
 def make_mixture(
@@ -57,20 +58,21 @@ def make_mixture(
 
     Features are the network's output `[components * (1 + 2 * size)]`. Latents have one dimension
     more than actions: the first, through the Gaussian's cumulative distribution, chooses the
-    component, the others are its noise, so that `N(0, I)` decodes to samples. The loss is the mean
-    negative log-likelihood, in nats, also its metric `nll`.
+    component, the others are its noise, so that `N(0, I)` decodes to samples. Where the action has
+    a bound, all of it is squashed by `bound * tanh`, as the Gaussian prior is. The loss is the mean
+    negative log-likelihood, in nats and in the measure of the action itself, also its metric `nll`.
 
     Args:
       config: what the mixture looks like.
       observation_spec: what observations look like.
-      action_spec: what actions look like, unbounded.
+      action_spec: what actions look like.
 
     Raises:
       UserError: the config does not fit the specs or itself.
     """
-    _check(config, observation_spec, action_spec)
+    _check(config, observation_spec)
     sight = Sight(observation_spec, config.observation or tuple(observation_spec))
-    size, components = action_spec.size, config.components
+    (size, bound), components = action_spec, config.components
     network: Any = MLP((*config.widths, components * (1 + 2 * size)), sight=sight)
 
     def init(key: PRNGKey) -> Params:
@@ -93,16 +95,20 @@ def make_mixture(
         return logits, mean, jnp.clip(log_std, config.min_log_std, config.max_log_std)
 
     def distribution(params: Params, features: Array) -> Any:
-        return mixture_distribution(*parts(features))
+        return mixture_distribution(*parts(features), bound)
 
     def decode(params: Params, latent: Array, features: Array) -> Array:
         logits, mean, log_std = parts(features)
         cumulative = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
         chosen = (cumulative < jax.scipy.stats.norm.cdf(latent[..., :1])).sum(axis=-1)
         one = jax.nn.one_hot(jnp.minimum(chosen, components - 1), components)[..., None]
-        return (one * mean).sum(axis=-2) + jnp.exp((one * log_std).sum(axis=-2)) * latent[..., 1:]
+        std = jnp.exp((one * log_std).sum(axis=-2))
+        return policy_mode((one * mean).sum(axis=-2) + std * latent[..., 1:], bound)
 
     def log_prob(params: Params, action: Array, features: Array) -> Array:
+        if bound is not None:
+            limit = config.squash_limit * bound
+            action = jnp.clip(action, -limit, limit)
         return distribution(params, features).log_prob(action)
 
     def loss(
@@ -126,13 +132,9 @@ def make_mixture(
     )
 
 
-def _check(
-    config: MixtureConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
-) -> None:
+def _check(config: MixtureConfig, observation_spec: ObservationSpec) -> None:
     """Raises a `UserError` where the config does not fit the specs or itself."""
     check_observation("observation", "the mixture", config.observation, observation_spec)
-    if action_spec.bound is not None:
-        raise UserError("a mixture of Gaussians is for unbounded actions; these have a bound")
     check_ranges(config)
     is_kept = config.min_log_std <= config.max_log_std
     check_rules(config, {"min_log_std": (is_kept, "at most max_log_std")})

@@ -6,8 +6,6 @@ of that name, and needs no line here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from behavior_priors.priors.context_encoder import Encoder
 from behavior_priors.priors.model import Model
 from behavior_priors.system.own_modules import find_part
@@ -31,9 +29,9 @@ ENCODERS = {
 """Modules with an `ENCODER`, likewise."""
 
 
-def find_model(name: str, *, flag: str, known: Sequence[str] | None = None) -> Model:
+def find_model(name: str, *, flag: str) -> Model:
     """The model of that name; see `own_modules.find_part`."""
-    return find_part(name, MODELS, "MODEL", Model, flag=flag, known=known)
+    return find_part(name, MODELS, "MODEL", Model, flag=flag)
 
 
 def find_encoder(name: str, *, flag: str) -> Encoder:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
@@ -68,7 +68,6 @@ def find_part(
     kind: type[Part],
     *,
     flag: str,
-    known: Sequence[str] | None = None,
 ) -> Part:
     """A part by its name in a registry, or by `module:name`.
 
@@ -78,7 +77,6 @@ def find_part(
       attribute: what a part is called in a module of the registry.
       kind: of the part.
       flag: what the user calls the name, for messages.
-      known: names of the registry that will do; None for all.
 
     Raises:
       UserError: no such part or module, or something that a file says and the user has not allowed.
@@ -92,10 +90,9 @@ def find_part(
                 f"{kind.__module__}.{kind.__name__}"
             )
         return part
-    known = tuple(table) if known is None else known
-    if name not in known:
+    if name not in table:
         raise UserError(
-            f"{given} is unknown; use one of: {', '.join(known)}; or MODULE:NAME with a module of "
+            f"{given} is unknown; use one of: {', '.join(table)}; or MODULE:NAME with a module of "
             "yours"
         )
     part = getattr(importlib.import_module(table[name]), attribute)

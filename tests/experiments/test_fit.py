@@ -66,7 +66,7 @@ def test_a_flow_finds_modes_that_a_gaussian_does_not(folder: Path, forks: Forks)
     [
         ((), ("--data",)),
         (("--data=nothing",), ("nothing", "experiments.collect")),
-        (("--data=data", "--priors=mixture"), ("--priors=mixture", "MODULE:NAME")),
+        (("--data=data", "--priors=skill_vae"), ("--priors=skill_vae", "over single actions")),
         (("--data=data", "--priors="), ("--priors=", "names none")),
         (("--data=data", "--priors=gaussian,gaussian"), ("--priors", "called alike")),
         (("--data=data", "--priors=nowhere:x"), ("--priors=nowhere:x", "no module nowhere")),

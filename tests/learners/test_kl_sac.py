@@ -112,7 +112,7 @@ def test_the_sampled_divergence_has_the_gradient_of_the_exact_one() -> None:
 def test_a_mixture_of_one_is_a_gaussian_and_has_to_be_sampled() -> None:
     ours = gaussian([1.0, 0.0], [0.0, 0.0])
     one = distributions.mixture_distribution(
-        jnp.zeros(1), jnp.array([[0.0, 0.0]]), jnp.array([[math.log(2.0), 0.0]])
+        jnp.zeros(1), jnp.array([[0.0, 0.0]]), jnp.array([[math.log(2.0), 0.0]]), None
     )
     _, sampled = distributions.divergence(ours, one, jax.random.key(0), samples=100_000)
     np.testing.assert_allclose(sampled, math.log(2.0) - 0.25, atol=0.02)

@@ -137,7 +137,6 @@ def test_a_prior_with_a_past_acts_where_it_is_remembered() -> None:
             ("--through=trajectory_vae", "--trajectory_vae.horizon=20"),
             "--trajectory_vae.horizon=20 should be at least 2",
         ),
-        (("--through=mixture",), "a mixture of Gaussians is for unbounded actions"),
         (
             ("--close_to=examples.own_parts.cvae_prior:cvae",),
             "staying close to it needs a prior with a distribution; cvae has none",

@@ -83,6 +83,7 @@ def test_a_method_is_what_its_paper_says(name: str) -> None:
         "own": {},
         "sac": {},
         "parrot": {"through": "real_nvp"},
+        "parrot_spline": {"through": "spline"},
         "hirl": {"through": "conditional_vae"},
         "dsrl": {"through": "flow_matching"},
         "prior_explore": {"explore_with": "real_nvp"},

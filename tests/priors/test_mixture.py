@@ -17,10 +17,12 @@ from behavior_priors.types import ActionSpec, ArraySpec, Prior, UserError
 SPEC = {"x": ArraySpec((1,))}
 
 
-def make_linear(weights: list[float], means: list[float], stds: list[float]) -> tuple[Prior, Any]:
+def make_linear(
+    weights: list[float], means: list[float], stds: list[float], bound: float | None = None
+) -> tuple[Prior, Any]:
     """One-dimensional components that do not look at the observation."""
     count = len(weights)
-    prior = make_mixture(MixtureConfig(components=count, widths=()), SPEC, ActionSpec(1, None))
+    prior = make_mixture(MixtureConfig(components=count, widths=()), SPEC, ActionSpec(1, bound))
     bias = [math.log(w) for w in weights]
     for mean, std in zip(means, stds, strict=True):
         bias += [mean, math.log(std)]
@@ -63,6 +65,34 @@ def test_standard_noise_decodes_to_samples() -> None:
     )
 
 
+def test_bounded_actions_are_squashed_by_hand() -> None:
+    """With `a = 2 tanh(x)` the density is that of `x` over the slope `2 - a^2 / 2`."""
+    prior, params = make_linear([0.25, 0.75], [-1.0, 2.0], [0.5, 1.0], bound=2.0)
+    features = prior.encode(params, {"x": jnp.zeros((3, 1))})
+    inner = (-1.0, 0.5, 3.0)
+    action = jnp.array([[2.0 * math.tanh(x)] for x in inner])
+    expected = [
+        math.log(0.25 * density(x, -1.0, 0.5) + 0.75 * density(x, 2.0, 1.0))
+        - math.log(2.0 * (1.0 - math.tanh(x) ** 2))
+        for x in inner
+    ]
+    np.testing.assert_allclose(prior.log_prob(params, action, features), expected, rtol=1e-4)
+    # one at the bound counts as one at 0.999 of it
+    at_bound, within = (
+        prior.log_prob(params, jnp.full((1, 1), a), features[:1]) for a in (2.0, 1.998)
+    )
+    np.testing.assert_allclose(at_bound, within, rtol=1e-4)
+    # the normal's 90 % quantile chooses the second component, at 2 + 1 * 0.3
+    decoded = prior.decode(params, jnp.array([[1.2815516, 0.3]]), features[:1])
+    np.testing.assert_allclose(decoded, [[2.0 * math.tanh(2.3)]], rtol=1e-5)
+    # the density is one in all
+    grid = jnp.linspace(-1.998, 1.998, 20_001)[:, None]
+    everywhere = jnp.broadcast_to(features[:1], (20_001, features.shape[-1]))
+    total = jnp.exp(prior.log_prob(params, grid, everywhere)).mean() * 3.996
+    # what lies beyond: x above atanh(0.999) = 3.8 is 0.75 * P(N > 1.8) = 0.027
+    np.testing.assert_allclose(total, 1.0 - 0.75 * 0.03593, atol=2e-3)
+
+
 def test_it_learns_both_of_two_modes() -> None:
     """Half of the actions are at 1, half at -1, whatever is seen; a Gaussian would sit between."""
     rng = np.random.default_rng(0)
@@ -83,7 +113,6 @@ def test_it_learns_both_of_two_modes() -> None:
 @pytest.mark.parametrize(
     ("changes", "bound", "message"),
     [
-        ({}, 1.0, "for unbounded actions"),
         ({"components": 0}, None, "components=0 should be at least 1"),
         ({"observation": ("y",)}, None, "the mixture is to see y"),
         ({"widths": (0,)}, None, "widths=.* should be at least 1"),
