@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.config import flags
+from behavior_priors.methods.presets import find_preset
 from launch import jobs
 from launch.sweep import SweepConfig, plan
 from tests.experiments import runs
 from tests.experiments.conftest import one_line
 from tests.experiments.runs import Result
+from tests.experiments.settings import config_of
 
 SECONDS = 200.0
 COUNTER = ("--experiment=tests.launch.counter", "--memory_gb_per_job=0.5", "--root=sweep")
@@ -261,6 +263,12 @@ def test_presets_can_be_planned(preset: Path, monkeypatch: pytest.MonkeyPatch) -
     planned = plan(config)
     assert {run.job.command[0] for run in planned} == {f"experiments.{config.experiment}"}
     assert len({run.workdir for run in planned}) == len(planned) >= 6
+    program = find_preset(config.experiment)
+    assert program is not None
+    # flags of each alternative once: all but the flagfile, the seed and the workdir
+    commands = {tuple(run.job.command[2:-2]): run.job.command for run in planned}
+    for command in commands.values():
+        config_of(program, *command[1:])
 
 
 def test_slots_share_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
