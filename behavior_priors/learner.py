@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-import jax
-
 from behavior_priors.types import (
     Array,
     Context,
@@ -56,23 +54,6 @@ class Learner(NamedTuple):
     init: Callable[[PRNGKey], LearnerState]
     update: Callable[[LearnerState, Transition], tuple[LearnerState, Metrics]]
     act: ActFn
-
-
-def scan_updates(
-    learner: Learner, state: LearnerState, batches: Transition
-) -> tuple[LearnerState, Metrics]:
-    """Updates once per leading element of `batches` and averages the metrics.
-
-    Args:
-      learner: whose `update` to run.
-      state: where to start.
-      batches: transitions with leading axes `[updates, batch, ...]`.
-
-    Returns:
-      The state after all updates, and the metrics' means over them.
-    """
-    state, metrics = jax.lax.scan(learner.update, state, batches)
-    return state, jax.tree.map(lambda x: x.mean(axis=0), metrics)
 
 
 class Actor(Protocol):

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.distributions import policy_distribution
-from behavior_priors.learner import Learner, scan_updates
+from behavior_priors.learner import Learner
 from behavior_priors.learners.kl_sac import DivergenceConfig, make_kl_sac
 from behavior_priors.learners.sac import SACConfig, SACState
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
@@ -160,7 +160,7 @@ def _trainer(learner: Learner, data: Arrays) -> Contestant:
     def train(state: Any, memory: Any, key: jax.Array) -> tuple[Any, jax.Array, Any]:
         key, sample_key = jax.random.split(key)
         batches = replay.sample(memory, sample_key, (UPDATES, BATCH_SIZE))
-        state, metrics = scan_updates(learner, state, batches)
+        state, metrics = jax.lax.scan(learner.update, state, batches)
         return state, key, metrics
 
     program = jax.jit(train, donate_argnums=0)

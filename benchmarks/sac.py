@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.learner import Learner, scan_updates
+from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.replay import Replay, ReplayState, make_replay
 from behavior_priors.types import ActionSpec, ArraySpec, Params, Transition
@@ -130,7 +130,7 @@ def _train(
 ) -> tuple[Any, jax.Array, Any]:
     key, sample_key = jax.random.split(key)
     batches = replay.sample(memory, sample_key, (UPDATES, BATCH_SIZE))
-    state, metrics = scan_updates(learner, state, batches)
+    state, metrics = jax.lax.scan(learner.update, state, batches)
     return state, key, metrics
 
 

@@ -6,7 +6,6 @@ The recipes of WORKSPACE.md are followed here too: `examples/own_parts` adds a p
 
 from __future__ import annotations
 
-import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from behavior_priors.envs import probes
 from behavior_priors.envs.probes import Probe
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.learner import Learner, scan_updates
+from behavior_priors.learner import Learner
 from behavior_priors.training.fit import FitConfig, fit
 from behavior_priors.types import ActionSpec, ArraySpec, State, Transition, UserError
 from examples.own_parts.cvae_prior import CVAEConfig, make_cvae
@@ -220,7 +219,7 @@ def trained_on(probe: Probe) -> tuple[Learner, Any, Transition]:
     rows = jax.random.randint(jax.random.key(1), (600, 128), 0, len(transitions.reward))
     batches = jax.tree.map(lambda x: x[rows], transitions)
     state = learner.init(jax.random.key(2))
-    state, _ = jax.jit(functools.partial(scan_updates, learner))(state, batches)
+    state, _ = jax.lax.scan(learner.update, state, batches)
     return learner, state, transitions
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from behavior_priors.config.checks import check_precision, check_ranges, check_rules
 from behavior_priors.config.ranges import INT32, Count, CountOrZero, Range, SideBySide
 from behavior_priors.envs.base import reset_many, step_and_reset
-from behavior_priors.learner import Learner, LearnerState, scan_updates
+from behavior_priors.learner import Learner, LearnerState
 from behavior_priors.replay import ReplayState, make_replay
 from behavior_priors.system.memory import check_room
 from behavior_priors.training.experience import (
@@ -153,21 +153,19 @@ def make_loop(
         )
         return state, episodes
 
-    def learn(state: LoopState, key: PRNGKey) -> tuple[LearnerState, Metrics]:
-        batches = replay.sample(state.replay, key, (updates, config.batch_size))
-        return scan_updates(learner, state.learner, batches)
-
     def iterate(state: LoopState, _: None) -> tuple[LoopState, tuple[Array, Metrics, Metrics]]:
         key, act_key, sample_key = jax.random.split(state.key, 3)
         state, episodes = interact(replace(state, key=key), act_key)
-        shapes = jax.eval_shape(learn, state, sample_key)[1]
+
+        def learn() -> tuple[LearnerState, Metrics]:
+            batches = replay.sample(state.replay, sample_key, (updates, config.batch_size))
+            learner_state, metrics = jax.lax.scan(learner.update, state.learner, batches)
+            return learner_state, jax.tree.map(lambda x: x.mean(axis=0), metrics)
+
+        shapes = jax.eval_shape(learn)[1]
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         is_learning = state.steps > config.warmup_steps
-        learner_state, metrics = jax.lax.cond(
-            is_learning,
-            lambda: learn(state, sample_key),
-            lambda: (state.learner, nothing),
-        )
+        learner_state, metrics = jax.lax.cond(is_learning, learn, lambda: (state.learner, nothing))
         return replace(state, learner=learner_state), (is_learning, metrics, episodes)
 
     def run_epoch(state: LoopState) -> tuple[LoopState, Metrics]:
