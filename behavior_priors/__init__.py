@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from behavior_priors.data.dataset import load_transitions, split_by_episode
     from behavior_priors.envs.registry import make_env
     from behavior_priors.envs.wrappers.decode import decode_action
+    from behavior_priors.errors import UserError
     from behavior_priors.evaluation.evaluate import make_evaluate
     from behavior_priors.learners.sac import make_sac
     from behavior_priors.learners.sac_config import SACConfig
     from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
     from behavior_priors.training.fit import FitConfig, fit
     from behavior_priors.training.loop import LoopConfig, make_loop
-    from behavior_priors.types import UserError
 
 __all__ = [
     "FitConfig",
@@ -49,7 +49,7 @@ _MODULES = {
     "LoopConfig": "training.loop",
     "RealNVPConfig": "priors.real_nvp",
     "SACConfig": "learners.sac_config",
-    "UserError": "types",
+    "UserError": "errors",
     "collect": "data.collect",
     "decode_action": "envs.wrappers.decode",
     "fit": "training.fit",

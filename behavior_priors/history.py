@@ -13,9 +13,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.errors import UserError
 from behavior_priors.observations import is_image
 from behavior_priors.torso import flatten_observation
-from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec, UserError
+from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec
 
 HISTORY = "history"
 """The name of the observation: past steps `[length, size]`, the latest last, each the standardised

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from behavior_priors.config.ranges import Seed, complaint
-from behavior_priors.types import PRNGKey, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import PRNGKey
 
 
 def named_key(seed: int, *name: str) -> PRNGKey:

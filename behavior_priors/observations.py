@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 UNNAMED = "observation"
 """An array that has no name."""

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from behavior_priors.types import Array, PRNGKey, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, PRNGKey
 
 Element = Any
 """A pytree of arrays: one element, or several along leading axes."""

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from behavior_priors.errors import UserError
+
 Array = jax.Array
 PRNGKey = jax.Array
 Params = Any
@@ -24,14 +26,6 @@ Observation = Mapping[str, Array]
 
 Metrics = Mapping[str, Array]
 """Named scalars."""
-
-
-class UserError(ValueError):
-    """What the user gave cannot be used.
-
-    The message is one line that names the flag or file and says what would be right; entry points
-    print it without a traceback and exit with status 2.
-    """
 
 
 class ArraySpec(NamedTuple):

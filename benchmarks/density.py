@@ -22,6 +22,7 @@ import numpy as np
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import Count, Positive
 from behavior_priors.data.dataset import Windows
+from behavior_priors.errors import UserError
 from behavior_priors.methods.demonstrations import read_all
 from behavior_priors.methods.models import load_data, restore_model, seen_by
 from behavior_priors.methods.others import read_experiment, stage_of
@@ -29,7 +30,7 @@ from behavior_priors.methods.tasks import task_env
 from behavior_priors.networks import count_parameters
 from behavior_priors.programs import entry
 from behavior_priors.reports.tables import read_run
-from behavior_priors.types import Array, Params, Prior, UserError
+from behavior_priors.types import Array, Params, Prior
 from benchmarks.harness import Plan, race
 from experiments.report import find_workdirs
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from behavior_priors.errors import UserError
 from behavior_priors.runs.workdir import versions
-from behavior_priors.types import UserError
 
 
 class BenchmarkError(ValueError):

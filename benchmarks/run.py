@@ -17,10 +17,10 @@ from typing import NamedTuple
 from behavior_priors.config import flags
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import Count, Positive
+from behavior_priors.errors import UserError
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import format_seconds
 from behavior_priors.runs.workdir import write_json_atomic
-from behavior_priors.types import UserError
 from benchmarks import (
     brax_vector,
     engines,

@@ -19,9 +19,10 @@ from behavior_priors.config.ranges import Count, Episodes, Seed
 from behavior_priors.data.collect import ROUND, collect, verify
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.programs import entry, termination
 from behavior_priors.programs.progress import format_seconds
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 from experiments.restore import as_demonstrator, restore_run
 
 

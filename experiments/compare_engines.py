@@ -26,10 +26,11 @@ from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.manipulation.poses import make_find_poses
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import PolicyFn
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
 from behavior_priors.programs import entry
 from behavior_priors.runs.workdir import write_json_atomic
-from behavior_priors.types import Env, State, UserError
+from behavior_priors.types import Env, State
 
 POSE_STEPS = 10
 """Control steps over which poses are compared."""

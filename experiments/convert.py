@@ -26,10 +26,10 @@ from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import format_seconds
 from behavior_priors.system.texts import printable
-from behavior_priors.types import UserError
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from behavior_priors.config.ranges import Count, Seed, Weight
 from behavior_priors.envs.manipulation.scripted import grasp_point_controller
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.statistics import Estimate, success_rate
 from behavior_priors.keys import named_key
 from behavior_priors.programs import entry
 from behavior_priors.reports import figures
 from behavior_priors.runs.workdir import write_json_atomic
-from behavior_priors.types import Array, Env, PRNGKey, State, UserError
+from behavior_priors.types import Array, Env, PRNGKey, State
 
 By = Literal["object", "container"]
 PolicyName = Literal["demonstrator", "controller"]

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import Episodes, Few, Seed
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
 from behavior_priors.methods.learning import evaluation_key
 from behavior_priors.programs import entry
 from behavior_priors.runs.workdir import write_json_atomic
 from behavior_priors.system.files import READ_ONLY
-from behavior_priors.types import UserError
 from experiments.restore import restore_run
 
 

@@ -24,6 +24,7 @@ from behavior_priors.config.ranges import Seed
 from behavior_priors.config.sections import peek, with_sections
 from behavior_priors.data.dataset import observation_spec_from_data
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
 from behavior_priors.methods.demonstrations import read_all
 from behavior_priors.methods.models import as_one, load_for_fit
@@ -38,7 +39,7 @@ from behavior_priors.runs.run import RunConfig, check_run_config, run_fit
 from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.training.fit import FitConfig, make_fit
-from behavior_priors.types import ActionSpec, ObservationSpec, Prior, UserError
+from behavior_priors.types import ActionSpec, ObservationSpec, Prior
 
 PRIORS = ("real_nvp", "gaussian")
 """What is compared by default."""

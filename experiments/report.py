@@ -22,6 +22,7 @@ import numpy as np
 from behavior_priors.config import flags
 from behavior_priors.config.flag_kinds import Kind
 from behavior_priors.data.shards import Shard
+from behavior_priors.errors import UserError
 from behavior_priors.methods.method import LABELS
 from behavior_priors.programs import entry
 from behavior_priors.reports import adaptation_figures, figures
@@ -38,7 +39,6 @@ from behavior_priors.runs.metrics import LARGEST, read_jsonl
 from behavior_priors.runs.workdir import ADAPTATION_FILE, FLAGS_FILE, ORACLE_FILE
 from behavior_priors.system.files import write_atomically
 from behavior_priors.system.texts import printable
-from behavior_priors.types import UserError
 
 _MOST_TASKS = 10_000
 """Of a run that adapts: intervals are drawn from ten thousand times as many numbers."""

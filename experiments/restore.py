@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import EvaluateFn, policy_of
 from behavior_priors.methods import learning, models
 from behavior_priors.methods.agent import build
@@ -17,7 +18,7 @@ from behavior_priors.methods.settings import ExperimentConfig, chosen_methods
 from behavior_priors.methods.tasks import SplitTasks, read_tasks, task_env
 from behavior_priors.reports import method_pictures
 from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
-from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State, UserError
+from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State
 
 
 class RestoredRun(NamedTuple):

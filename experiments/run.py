@@ -18,6 +18,7 @@ from typing import NamedTuple, NoReturn
 
 from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
 from behavior_priors.methods import adapting, learning, models, untaught
 from behavior_priors.methods.agent import build
@@ -36,7 +37,7 @@ from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
 from behavior_priors.reports import method_pictures, pictures
 from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 
 
 def main(preset: Preset = RUN) -> None:

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from behavior_priors.errors import UserError
 from behavior_priors.system import locks
-from behavior_priors.types import UserError
 
 PATIENCE = 20.0
 """Seconds in which an earlier process that was killed must have gone."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from behavior_priors.errors import UserError
 from behavior_priors.system import files
-from behavior_priors.types import UserError
 
 POLL = 0.1
 """Seconds between two looks at the jobs."""

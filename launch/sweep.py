@@ -27,13 +27,12 @@ from typing import Any, TypedDict
 
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import Count, Positive, Seed
+from behavior_priors.errors import UserError
 from behavior_priors.programs import entry, termination
 from behavior_priors.reports.tables import Run, make_table, read_run, to_markdown
 from behavior_priors.runs.workdir import FLAGS_FILE, write_json_atomic
 from behavior_priors.system import locks
 from behavior_priors.system.foreign_files import MEGABYTE, check_folder, read_json, read_text
-from behavior_priors.types import UserError
-from experiments.report import write_report
 from launch.jobs import Job, make_budget, run_jobs
 from launch.status import Planned, Status
 
@@ -165,6 +164,9 @@ def report(config: SweepConfig, planned: Sequence[Planned]) -> None:
     """Writes and shows the table of what is complete, if anything is."""
     if any(run.is_complete() for run in planned):
         table = make_table([_read_run(run.workdir) for run in planned], config.keys)
+        # figures and JAX's libraries, which a sweep does not want before its runs have ended
+        from experiments.report import write_report
+
         written = write_report(table, Path(config.root) / "report", config.curve)
         print(f"\n{to_markdown(table)}\nsee {', '.join(map(str, written))}")
 

@@ -20,9 +20,10 @@ from behavior_priors.envs import probes
 from behavior_priors.envs.probes import Probe
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.errors import UserError
 from behavior_priors.learner import Learner
 from behavior_priors.training.fit import FitConfig, fit
-from behavior_priors.types import ActionSpec, ArraySpec, State, Transition, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, State, Transition
 from examples.own_parts.cvae_prior import CVAEConfig, make_cvae
 from examples.own_parts.td3 import TD3Config, make_td3
 from tests.experiments import runs

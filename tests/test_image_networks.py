@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from behavior_priors.errors import UserError
 from behavior_priors.image_networks import IMAGE_FEATURES, Halve, ImageEncoder
 from behavior_priors.learners.parts import start_from_prior
 from behavior_priors.learners.ppo import make_ppo
@@ -23,7 +24,7 @@ from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.priors.registry import ENCODERS, find_encoder
 from behavior_priors.priors.skill_vae import SkillVAEConfig, make_skill_vae
 from behavior_priors.torso import Sight, Torso
-from behavior_priors.types import ActionSpec, ArraySpec, Context, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Context
 
 SPEC = {
     "a": ArraySpec((2,)),

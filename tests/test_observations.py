@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.observations import arrange, is_image, name_of
-from behavior_priors.types import UserError
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.replay import ReplayState, make_replay
-from behavior_priors.types import UserError
 
 
 class Element(NamedTuple):

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.replay import ReplayState, make_replay
-from behavior_priors.types import UserError
 
 
 def fill(state: ReplayState, replay, task: list[int], numbers: list[list[int]]) -> ReplayState:

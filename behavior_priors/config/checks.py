@@ -9,7 +9,8 @@ from typing import Any
 import jax
 
 from behavior_priors.config import ranges
-from behavior_priors.types import ObservationSpec, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ObservationSpec
 
 
 def check_observation(field: str, who: str, names: Sequence[str], spec: ObservationSpec) -> None:

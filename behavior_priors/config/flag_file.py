@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from behavior_priors.errors import UserError
 from behavior_priors.system.foreign_files import read_text
-from behavior_priors.types import UserError
 
 OWNER = "# experiment: "
 """The first line of a run's flags begins so, and ends with the experiment."""

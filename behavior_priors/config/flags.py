@@ -20,9 +20,9 @@ from absl import flags
 
 from behavior_priors.config.flag_file import named_flag_files, read_flag_file
 from behavior_priors.config.flag_kinds import Kind, kind_of, make_flag
+from behavior_priors.errors import UserError
 from behavior_priors.system import docstrings
 from behavior_priors.system.trust import FromFile
-from behavior_priors.types import UserError
 
 Config = TypeVar("Config")
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from absl import flags as absl_flags
 
 from behavior_priors.config import flags
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 Config = TypeVar("Config")
 

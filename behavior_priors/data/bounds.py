@@ -14,7 +14,8 @@ import numpy as np
 
 from behavior_priors.config.ranges import LARGEST
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.types import ActionSpec, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec
 
 KEY = "action_bounds"
 """Where a dataset's metadata keep bounds, in `extra`: `low`, `high`, and whose they are, `from`."""

@@ -16,8 +16,9 @@ from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import EpisodeBatch, pad
 from behavior_priors.data.metadata import EpisodeMetadata
 from behavior_priors.envs.rollout import Rollout, replay_actions, rollout
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
-from behavior_priors.types import Env, State, UserError
+from behavior_priors.types import Env, State
 
 ROUND = 256
 """Episodes tried at once, unless something else is asked for; the ones kept make a shard."""

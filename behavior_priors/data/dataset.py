@@ -12,8 +12,9 @@ import numpy as np
 
 from behavior_priors.data.bounds import check_units
 from behavior_priors.data.episodes import EpisodeReader, EpisodeSelection
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_generator
-from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, ObservationSpec
 
 
 def load_transitions(

@@ -29,9 +29,9 @@ from behavior_priors.data.metadata import (
 )
 from behavior_priors.data.paths import exists, system_said
 from behavior_priors.data.shards import TEMPORARY_PREFIX, Shard, write_shard
+from behavior_priors.errors import UserError
 from behavior_priors.system import locks
 from behavior_priors.system.trust import allow_path
-from behavior_priors.types import UserError
 
 __all__ = ["EpisodeBatch", "EpisodeMetadata", "EpisodeReader", "EpisodeSelection", "EpisodeWriter"]
 

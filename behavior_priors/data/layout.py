@@ -12,7 +12,7 @@ import numpy as np
 from behavior_priors.data.metadata import EpisodeMetadata
 from behavior_priors.data.names import check_name
 from behavior_priors.data.shards import StoredArray
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,9 +14,10 @@ import numpy as np
 
 from behavior_priors.data.names import check_name
 from behavior_priors.data.shards import write_atomically
+from behavior_priors.errors import UserError
 from behavior_priors.system.foreign_files import MEGABYTE, find_complaint, read_json
 from behavior_priors.system.trust import FromFile
-from behavior_priors.types import ArraySpec, ObservationSpec, UserError
+from behavior_priors.types import ArraySpec, ObservationSpec
 from behavior_priors.version import __version__
 
 FORMAT = "behavior_priors.episodes"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 MAX_LENGTH = 100
 """Letters of a name."""

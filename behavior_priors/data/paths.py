@@ -10,7 +10,7 @@ import errno
 import stat
 from pathlib import Path
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 def check_regular(path: Path) -> None:

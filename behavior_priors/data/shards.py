@@ -19,8 +19,8 @@ import numpy as np
 
 from behavior_priors.data.npy import UNREADABLE, members, read_header
 from behavior_priors.data.paths import check_member, remedy, system_said
+from behavior_priors.errors import UserError
 from behavior_priors.system import files
-from behavior_priors.types import UserError
 
 TEMPORARY_PREFIX = files.PARTIAL
 

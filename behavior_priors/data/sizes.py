@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 SMALL = 64 * 2**20
 """Bytes that an array may always claim: no harm is done by that much."""

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.errors import UserError
 from behavior_priors.observations import is_image
 from behavior_priors.system.faults import blaming
-from behavior_priors.types import ActionSpec, ArraySpec, Env, State, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Env, State
 
 _SCALARS = {
     "reward": jnp.floating,

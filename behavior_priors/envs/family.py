@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from behavior_priors.envs.options import check_options
-from behavior_priors.types import Env, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env
 
 
 class Family(NamedTuple):

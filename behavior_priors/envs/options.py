@@ -13,7 +13,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 LONGEST_EPISODE = 10_000_000
 """Steps; rollouts hold a key for each."""

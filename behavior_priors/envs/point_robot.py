@@ -15,16 +15,8 @@ import jax.numpy as jnp
 
 from behavior_priors.envs.base import first_state
 from behavior_priors.envs.family import Family, one_of, refuse_engine
-from behavior_priors.types import (
-    ActionSpec,
-    Array,
-    ArraySpec,
-    Env,
-    PRNGKey,
-    State,
-    Tasks,
-    UserError,
-)
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, PRNGKey, State, Tasks
 
 STEP = 0.1
 """Units along each axis at an action of 1."""

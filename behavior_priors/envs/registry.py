@@ -15,10 +15,11 @@ from behavior_priors.envs.contract import check_env
 from behavior_priors.envs.family import Family
 from behavior_priors.envs.options import read_options
 from behavior_priors.envs.packages import how_to_get
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import blaming
 from behavior_priors.system.own_modules import import_own, own_name
 from behavior_priors.system.trust import FromFile, check_options
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 
 FAMILIES = {
     "grasp": "behavior_priors.envs.manipulation.grasp",

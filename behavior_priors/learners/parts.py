@@ -9,19 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from behavior_priors.errors import UserError
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac_config import SACConfig
 from behavior_priors.networks import WIDTHS, GaussianPolicy
 from behavior_priors.torso import Sight
-from behavior_priors.types import (
-    Array,
-    Observation,
-    ObservationSpec,
-    Params,
-    PRNGKey,
-    Transition,
-    UserError,
-)
+from behavior_priors.types import Array, Observation, ObservationSpec, Params, PRNGKey, Transition
 
 
 def make_adam(rate: float, decay_updates: int | None) -> optax.GradientTransformation:

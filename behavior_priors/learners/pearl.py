@@ -17,6 +17,7 @@ import optax
 
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import LearningRate, Weight
+from behavior_priors.errors import UserError
 from behavior_priors.learner import Choice, MetaLearner
 from behavior_priors.learners.kind import MetaKind
 from behavior_priors.learners.parts import descend, make_adam
@@ -37,7 +38,6 @@ from behavior_priors.types import (
     PRNGKey,
     TaskBelief,
     Transition,
-    UserError,
 )
 
 DESCRIPTION = "task_description"

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 
 from behavior_priors import distributions
+from behavior_priors.errors import UserError
 from behavior_priors.learner import Choice, OnPolicyLearner
 from behavior_priors.learners.kind import Guidance, LearnerKind
 from behavior_priors.learners.parts import descend, make_policy, resolve_names
@@ -33,7 +34,6 @@ from behavior_priors.types import (
     Params,
     PRNGKey,
     Transition,
-    UserError,
 )
 
 

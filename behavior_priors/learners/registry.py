@@ -6,9 +6,9 @@ name, or a `MetaKind` where tasks are inferred, and needs no line here.
 
 from __future__ import annotations
 
+from behavior_priors.errors import UserError
 from behavior_priors.learners.kind import LearnerKind, MetaKind
 from behavior_priors.system.own_modules import find_part
-from behavior_priors.types import UserError
 
 LEARNERS = {
     "sac": "behavior_priors.learners.guided_sac",

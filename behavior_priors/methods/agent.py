@@ -12,6 +12,7 @@ from behavior_priors.config import flags
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.envs.wrappers.decode import decode_action, decoder
 from behavior_priors.envs.wrappers.skills import execute_skill
+from behavior_priors.errors import UserError
 from behavior_priors.learner import Learner, MetaLearner, OnPolicyLearner
 from behavior_priors.learners.kind import Guidance
 from behavior_priors.learners.kl_sac import check_divergence
@@ -22,13 +23,7 @@ from behavior_priors.methods.over import as_draw, as_function, as_start, find_ov
 from behavior_priors.priors.registry import find_encoder
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.training.exploring import ExploreFn, make_explore
-from behavior_priors.types import (
-    Array,
-    Env,
-    SkillModel,
-    State,
-    UserError,
-)
+from behavior_priors.types import Array, Env, SkillModel, State
 
 DecodeFn = Callable[[State, Array], Array]
 

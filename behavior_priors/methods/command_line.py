@@ -15,8 +15,8 @@ from absl import flags as absl_flags
 
 from behavior_priors.config import flags
 from behavior_priors.config.sections import peek, with_sections
+from behavior_priors.errors import UserError
 from behavior_priors.methods.settings import ExperimentConfig, config_class, every_section
-from behavior_priors.types import UserError
 
 
 class Preset(NamedTuple):

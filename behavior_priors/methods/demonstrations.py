@@ -12,10 +12,11 @@ import numpy as np
 from behavior_priors.data.collect import collect
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_generator
 from behavior_priors.programs import termination
 from behavior_priors.programs.progress import format_seconds
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 
 LONGEST_FOLDER = 80
 """Letters of a folder's name that are taken from an environment's."""

@@ -23,6 +23,7 @@ from behavior_priors.data.dataset import (
 )
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.wrappers.history import with_history
+from behavior_priors.errors import UserError
 from behavior_priors.history import HISTORY, History, past_steps
 from behavior_priors.keys import named_key
 from behavior_priors.methods.settings import ExperimentConfig
@@ -33,15 +34,7 @@ from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.run import run_fit
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.training.fit import Data, FitConfig, make_fit
-from behavior_priors.types import (
-    ActionSpec,
-    Env,
-    ObservationSpec,
-    Params,
-    Prior,
-    SkillModel,
-    UserError,
-)
+from behavior_priors.types import ActionSpec, Env, ObservationSpec, Params, Prior, SkillModel
 
 KEYS = {"real_nvp": "prior", "skill_vae": "skills", "gaussian": "clone"}
 """What the keys of models' training are called where that is not the model's name."""

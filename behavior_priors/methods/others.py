@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from behavior_priors.errors import UserError
 from behavior_priors.methods.command_line import read_run
 from behavior_priors.methods.models import Stage, make_stage
 from behavior_priors.methods.presets import find_preset
 from behavior_priors.methods.settings import ExperimentConfig, chosen_methods, is_folder
 from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
 from behavior_priors.system.trust import FromFile, allow_path
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 
 
 def stage_of(way: str, folder: str, env: Env, trust: Sequence[str] = ()) -> Stage:

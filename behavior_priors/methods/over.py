@@ -9,22 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.distributions import policy_distribution
+from behavior_priors.errors import UserError
 from behavior_priors.learners.kind import PriorFn
 from behavior_priors.learners.parts import start_from_prior
 from behavior_priors.methods.method import THROUGH_PRIOR
 from behavior_priors.methods.models import Fitted
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.training.exploring import DrawFn
-from behavior_priors.types import (
-    Array,
-    Env,
-    Observation,
-    Params,
-    Prior,
-    PRNGKey,
-    SkillModel,
-    UserError,
-)
+from behavior_priors.types import Array, Env, Observation, Params, Prior, PRNGKey, SkillModel
 
 
 class Over(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from behavior_priors.config import flags
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.data.dataset import split_by_episode
+from behavior_priors.errors import UserError
 from behavior_priors.learners.parts import resolve_names
 from behavior_priors.methods import learning, models, others
 from behavior_priors.methods.agent import build
@@ -22,7 +23,7 @@ from behavior_priors.methods.settings import (
 from behavior_priors.methods.tasks import SplitTasks, draw_tasks
 from behavior_priors.runs.run import check_run_config
 from behavior_priors.system.own_modules import part_name
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 
 
 class Plan(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 
 from behavior_priors.config.ranges import Episodes, EpisodesOrZero, FewOrZero, Seed, TwoOrMore
 from behavior_priors.config.sections import with_sections
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.adapt import AdaptConfig
 from behavior_priors.learners.kl_sac import DivergenceConfig
 from behavior_priors.learners.registry import (
@@ -28,7 +29,6 @@ from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig
 from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.training.on_policy import OnPolicyConfig
-from behavior_priors.types import UserError
 
 AS_THE_METHOD = "method"
 """How a command line says that a part is what the method has."""

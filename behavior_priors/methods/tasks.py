@@ -15,11 +15,12 @@ from behavior_priors.config.ranges import Episodes, EpisodesOrZero, Seed
 from behavior_priors.data.shards import Shard
 from behavior_priors.envs.guard import LARGEST_OBSERVATION
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.adapt import policy_returns
 from behavior_priors.keys import named_key
 from behavior_priors.system.files import write_npz
 from behavior_priors.training.meta.experience import tasks_of
-from behavior_priors.types import Env, PRNGKey, Task, UserError
+from behavior_priors.types import Env, PRNGKey, Task
 
 TASKS_FILE = "tasks.npz"
 

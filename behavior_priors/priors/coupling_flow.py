@@ -22,6 +22,7 @@ from flax import linen as nn
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import FewOrZero, InnerShare, Range, Weight, Width
 from behavior_priors.distributions import HalfSplitCoupling, ScaledTanh
+from behavior_priors.errors import UserError
 from behavior_priors.networks import MLP, Initializer
 from behavior_priors.priors.state_features import (
     FeaturesConfig,
@@ -37,7 +38,6 @@ from behavior_priors.types import (
     Params,
     Prior,
     PRNGKey,
-    UserError,
 )
 
 

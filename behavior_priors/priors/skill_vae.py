@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from behavior_priors.config.checks import check_observation, check_ranges
 from behavior_priors.config.ranges import Few, Limit, Positive, Width
 from behavior_priors.distributions import gaussian_divergence, policy_distribution
+from behavior_priors.errors import UserError
 from behavior_priors.networks import MLP
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
@@ -36,7 +37,6 @@ from behavior_priors.types import (
     Prior,
     PRNGKey,
     SkillModel,
-    UserError,
 )
 
 

@@ -15,17 +15,11 @@ from flax import linen as nn
 
 from behavior_priors.config.checks import check_observation
 from behavior_priors.config.ranges import FewOrZero, Width
+from behavior_priors.errors import UserError
 from behavior_priors.history import HISTORY, History
 from behavior_priors.networks import MLP, Initializer, SetEncoder
 from behavior_priors.torso import Sight, flatten_things
-from behavior_priors.types import (
-    Array,
-    Observation,
-    ObservationSpec,
-    Params,
-    PRNGKey,
-    UserError,
-)
+from behavior_priors.types import Array, Observation, ObservationSpec, Params, PRNGKey
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import Horizon
 from behavior_priors.distributions import policy_distribution
+from behavior_priors.errors import UserError
 from behavior_priors.priors.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -35,7 +36,6 @@ from behavior_priors.types import (
     Params,
     PRNGKey,
     SkillModel,
-    UserError,
 )
 
 

@@ -14,12 +14,12 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from behavior_priors.config.flag_file import check_flag_files, named_flag_files
+from behavior_priors.errors import UserError
 from behavior_priors.programs import streams, termination
 from behavior_priors.programs.mishaps import explain, prepare_jax
 from behavior_priors.system.faults import fault_behind
 from behavior_priors.system.files import NO_SPACE, reason
 from behavior_priors.system.texts import printable
-from behavior_priors.types import UserError
 
 _HELP_STATUS = 1
 _USAGE_STATUS = 2

@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
+from behavior_priors.errors import UserError
 from behavior_priors.system import xla
 from behavior_priors.system.files import NO_SPACE
-from behavior_priors.types import UserError
 
 _AVERAGES = "in metrics NaN says that there was nothing to average"
 

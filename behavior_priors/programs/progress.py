@@ -10,8 +10,8 @@ from typing import Any, SupportsFloat, TextIO
 
 from tqdm import tqdm
 
+from behavior_priors.errors import UserError
 from behavior_priors.system.foreign_files import find_complaint
-from behavior_priors.types import UserError
 
 Clock = Callable[[], float]
 """Seconds since some moment."""

@@ -18,11 +18,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.statistics import Estimate, summarize
 from behavior_priors.runs.metrics import LARGEST
 from behavior_priors.system.files import write_atomically
 from behavior_priors.system.texts import printable
-from behavior_priors.types import UserError
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")

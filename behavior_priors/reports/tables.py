@@ -14,12 +14,12 @@ import numpy as np
 
 from behavior_priors.config.flag_file import read_flag_file
 from behavior_priors.data.names import shown
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.statistics import Estimate, summarize
 from behavior_priors.runs.metrics import LARGEST
 from behavior_priors.runs.workdir import FLAGS_FILE, SUMMARY_FILE, WORKDIR_DEPTH
 from behavior_priors.system.foreign_files import check_folder, read_json
 from behavior_priors.system.texts import printable
-from behavior_priors.types import UserError
 
 SAME_RUN = ("seed", "workdir", "video_episodes")
 """Flags in which the runs of one row may differ."""

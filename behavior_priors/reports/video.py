@@ -13,8 +13,8 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from behavior_priors.errors import UserError
 from behavior_priors.system.files import replacing, write_atomically
-from behavior_priors.types import UserError
 
 BORDER_COLOR = 255
 _LARGEST_FONT = 16

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import jax
 from absl import logging
 
+from behavior_priors.errors import UserError
 from behavior_priors.runs.checkpoint_arrays import hush, read_arrays, system_error, write_arrays
 from behavior_priors.runs.checkpoint_files import (
     ARRAYS,
@@ -32,7 +33,6 @@ from behavior_priors.runs.checkpoint_files import (
     read_description,
     stored_bytes,
 )
-from behavior_priors.types import UserError
 
 _LEFTOVER = re.compile(r"\.\d{10,}(\.old)?\.tmp")
 _MAX_NAMED = 2

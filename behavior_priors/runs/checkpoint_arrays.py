@@ -16,7 +16,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 _LONGEST_REASON = 200
 

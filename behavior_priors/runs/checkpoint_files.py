@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from behavior_priors.data.paths import remedy
+from behavior_priors.errors import UserError
 from behavior_priors.system.foreign_files import MEGABYTE, check_folder, open_file, read_json
-from behavior_priors.types import UserError
 
 ARRAYS, METADATA, MANIFEST = "arrays", "metadata.json", "manifest.json"
 

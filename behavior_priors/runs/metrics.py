@@ -10,9 +10,9 @@ from types import ModuleType
 from typing import Any, Protocol, SupportsFloat
 
 from behavior_priors.data.names import shown
+from behavior_priors.errors import UserError
 from behavior_priors.system.files import append, reason, write_atomically
 from behavior_priors.system.foreign_files import parse_json, read_lines
-from behavior_priors.types import UserError
 
 LARGEST = 3.4028234663852886e38
 """Of single precision, in which runs compute. What is beyond it can neither be averaged nor drawn;

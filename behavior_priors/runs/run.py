@@ -20,6 +20,7 @@ from absl import logging
 
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import Count, CountOrZero, Episodes
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import EvaluateFn
 from behavior_priors.programs.progress import Progress, Stopwatch
 from behavior_priors.runs.metrics import (
@@ -39,7 +40,7 @@ from behavior_priors.training.experience import (
 from behavior_priors.training.finite import find_culprit, non_finite
 from behavior_priors.training.fit import Data, FitConfig, FitState, Trainable, fit, make_fit
 from behavior_priors.training.loop import Loop
-from behavior_priors.types import PRNGKey, UserError
+from behavior_priors.types import PRNGKey
 
 
 @dataclass(frozen=True)

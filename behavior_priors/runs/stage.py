@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from behavior_priors.errors import UserError
 from behavior_priors.programs import termination
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.system import locks
 from behavior_priors.system.files import reason
-from behavior_priors.types import UserError
 
 SAVING_SHARE = 0.1
 """Of the time of a long epoch, what saving it may take."""

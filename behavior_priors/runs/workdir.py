@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from behavior_priors.config.flag_file import OWNER, read_flag_file
+from behavior_priors.errors import UserError
 from behavior_priors.system import locks
 from behavior_priors.system.files import reason, write_atomically
 from behavior_priors.system.foreign_files import check_folder, read_text
-from behavior_priors.types import UserError
 from behavior_priors.version import __version__
 
 FLAGS_FILE = "flags.txt"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
+from behavior_priors.errors import UserError
 from behavior_priors.system.texts import printable
-from behavior_priors.types import UserError
 
 _LIBRARIES = tuple(
     str(Path(path)) for path in {*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 PARTIAL = ".partial-"
 """Files so named are what an interrupted write leaves; nobody reads them."""

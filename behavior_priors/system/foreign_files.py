@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 MEGABYTE = 1 << 20
 

@@ -16,7 +16,7 @@ import time
 import weakref
 from pathlib import Path
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 LOCK_FILE = ".lock"
 """Name of a folder's lock in it."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from behavior_priors.types import Env, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env
 
 
 def transition_bytes(env: Env) -> int:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import importing
 from behavior_priors.system.trust import FromFile
-from behavior_priors.types import UserError
 
 Part = TypeVar("Part")
 

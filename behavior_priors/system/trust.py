@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 _HARMLESS = (
     "control_mode",

@@ -14,6 +14,7 @@ import optax
 from behavior_priors.config.checks import check_precision, check_ranges, check_rules
 from behavior_priors.config.ranges import Count, InnerShare, LearningRate, Limit, SideBySide, Weight
 from behavior_priors.data.dataset import Windows
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
 from behavior_priors.types import (
     STATISTICS,
@@ -24,7 +25,6 @@ from behavior_priors.types import (
     PriorLossFn,
     PRNGKey,
     StatisticsFn,
-    UserError,
 )
 
 VALIDATION_CHUNK = 4096

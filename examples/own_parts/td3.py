@@ -23,6 +23,7 @@ from behavior_priors.config.ranges import (
     Weight,
     Width,
 )
+from behavior_priors.errors import UserError
 from behavior_priors.learner import Choice, Learner
 from behavior_priors.learners.kind import Guidance, LearnerKind
 from behavior_priors.networks import MLP, Critics
@@ -37,7 +38,6 @@ from behavior_priors.types import (
     Params,
     PRNGKey,
     Transition,
-    UserError,
 )
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from behavior_priors.config import flags
+from behavior_priors.errors import UserError
 from behavior_priors.methods.presets import RUN
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.runs.workdir import open_workdir, write_summary
-from behavior_priors.types import ActionSpec, ArraySpec, UserError
+from behavior_priors.types import ActionSpec, ArraySpec
 from benchmarks.density import (
     HELD_OUT,
     Learned,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from benchmarks.harness import (
     BenchmarkError,
     Plan,

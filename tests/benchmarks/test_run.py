@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from benchmarks import run, sac
 from benchmarks.harness import BenchmarkError, Plan, Row, seconds_row
 from benchmarks.run import Benchmark, RunConfig

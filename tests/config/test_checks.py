@@ -6,10 +6,10 @@ import pytest
 from behavior_priors.config.checks import check_precision
 from behavior_priors.envs import probes
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.training.fit import FitConfig, make_fit
 from behavior_priors.training.loop import LoopConfig, make_loop
-from behavior_priors.types import UserError
 
 
 def test_64_bits_are_refused_by_whatever_is_made_of_several_parts() -> None:

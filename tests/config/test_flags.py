@@ -9,7 +9,7 @@ from absl import flags as absl_flags
 
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import LearningRate, Limit, Range, Real, Width
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,8 +21,8 @@ from behavior_priors.config.ranges import (
     ShareBelowOne,
     SideBySide,
 )
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
-from behavior_priors.types import UserError
 
 
 @pytest.mark.parametrize(

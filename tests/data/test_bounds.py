@@ -16,7 +16,8 @@ from behavior_priors.data.episodes import (
     EpisodeReader,
     EpisodeWriter,
 )
-from behavior_priors.types import ActionSpec, ArraySpec, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec, ArraySpec
 
 STEPS = 200
 SPAN = np.linspace(-1, 1, STEPS)[:, None]

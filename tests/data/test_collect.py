@@ -13,7 +13,8 @@ import pytest
 
 from behavior_priors.data.collect import ROUND, collect, restore_states, verify
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
-from behavior_priors.types import Env, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env, State
 from tests.training.walk import LENGTH, make_walk, round_off
 
 EPISODES = 300

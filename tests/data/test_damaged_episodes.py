@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.examples import with_value
 
 

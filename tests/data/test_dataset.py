@@ -20,7 +20,8 @@ from behavior_priors.data.episodes import (
     EpisodeReader,
     EpisodeWriter,
 )
-from behavior_priors.types import ActionSpec, ArraySpec, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec, ArraySpec
 
 METADATA = EpisodeMetadata(
     observation={"time": ArraySpec(()), "image": ArraySpec((2, 2, 3), np.uint8)},

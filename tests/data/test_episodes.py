@@ -15,7 +15,8 @@ import pytest
 from behavior_priors.data.episodes import EpisodeBatch, EpisodeReader, EpisodeWriter
 from behavior_priors.data.layout import pad, unpad
 from behavior_priors.data.shards import Shard
-from behavior_priors.types import ArraySpec, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ArraySpec
 from tests.data.examples import METADATA, make_batch, with_value
 from tests.held import held
 

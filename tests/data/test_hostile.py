@@ -11,7 +11,7 @@ import pytest
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import open_recording
 from behavior_priors.data.readers.convert import convert
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.hostile import RECORDINGS, SECRET, Make
 from tests.data.hostile_datasets import DATASETS
 from tests.data.hostile_sizes import SIZES

@@ -14,7 +14,7 @@ import pytest
 
 from behavior_priors.data import shards
 from behavior_priors.data.shards import Shard, write_atomically, write_shard
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 ARRAYS = {
     "observation/x": np.arange(12, dtype=np.float32).reshape(4, 3),
@@ -139,7 +139,7 @@ def test_a_file_system_that_takes_no_more(tmp_path: Path) -> None:
     program = f"""
 import pathlib, resource
 from behavior_priors.data.shards import write_atomically
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 directory = pathlib.Path({str(tmp_path)!r})
 write_atomically(directory / "small", b"x" * 1000)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))

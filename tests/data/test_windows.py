@@ -11,7 +11,7 @@ import pytest
 
 from behavior_priors.data.dataset import join, load_episodes, load_windows
 from behavior_priors.data.episodes import EpisodeReader, EpisodeWriter
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.test_dataset import METADATA, count
 
 

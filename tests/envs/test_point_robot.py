@@ -9,7 +9,8 @@ import pytest
 
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.types import Env, Tasks, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env, Tasks
 
 
 def tasks_of(env: Env) -> Tasks:

@@ -6,7 +6,7 @@ import pytest
 
 from behavior_priors.envs.options import read_options
 from behavior_priors.envs.registry import make_env
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 OWN = "tests.envs.odd_family:"
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.adapt import (
     Adaptation,
     AdaptConfig,
@@ -20,7 +21,7 @@ from behavior_priors.evaluation.adapt import (
     make_meta_evaluate,
     policy_returns,
 )
-from behavior_priors.types import Context, TaskBelief, UserError
+from behavior_priors.types import Context, TaskBelief
 from tests.training.meta.tellers import KNOWN, LENGTH, numbered_tasks, teller
 
 CONFIG = AdaptConfig(trajectories=4, exploration=2, repeats=3)

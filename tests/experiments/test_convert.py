@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.episodes import EpisodeReader
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from experiments.convert import ConvertConfig, read_bounds
 from tests.data.readers.files import d4rl, ogbench, robomimic, write_hdf5, write_npz
 from tests.experiments.conftest import one_line

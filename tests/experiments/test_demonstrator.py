@@ -7,7 +7,8 @@ import pytest
 
 from behavior_priors.envs.manipulation.grasp import SLOTS
 from behavior_priors.envs.registry import make_env
-from behavior_priors.types import Array, PRNGKey, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, PRNGKey, State
 from experiments.demonstrator import judge, with_controller
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from behavior_priors.config import flags
 from behavior_priors.envs import probes
+from behavior_priors.errors import UserError
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.system import files
-from behavior_priors.types import UserError
 from experiments import evaluate
 from tests.experiments import runs
 from tests.experiments.conftest import Refused, one_line

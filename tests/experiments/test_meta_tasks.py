@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.methods.tasks import TasksConfig, draw_tasks, keep_tasks, read_tasks
-from behavior_priors.types import UserError
 
 FEW = TasksConfig(train=3, test=2)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.reports.tables import Table, make_table, read_run, to_csv, to_markdown
 from behavior_priors.runs.workdir import ADAPTATION_FILE
-from behavior_priors.types import UserError
 from experiments.report import find_adaptations, find_workdirs, with_workdirs, write_report
 from tests.experiments.conftest import one_line
 from tests.experiments.forks import Forks

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from behavior_priors.errors import UserError
 from behavior_priors.reports.tables import (
     Table,
     make_table,
@@ -22,7 +23,6 @@ from behavior_priors.reports.tables import (
 )
 from behavior_priors.runs.metrics import JsonlWriter
 from behavior_priors.runs.workdir import ADAPTATION_FILE, ORACLE_FILE, open_workdir, write_summary
-from behavior_priors.types import UserError
 from experiments.report import (
     find_adaptations,
     find_curves,

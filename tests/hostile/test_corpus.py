@@ -17,6 +17,7 @@ import pytest
 from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeWriter
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.methods import tasks
 from behavior_priors.methods.agent import build
 from behavior_priors.methods.method import METHODS
@@ -25,7 +26,6 @@ from behavior_priors.methods.tasks import task_env
 from behavior_priors.reports.tables import make_table, read_run
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.workdir import open_workdir
-from behavior_priors.types import UserError
 from experiments import collect
 from experiments.report import write_report
 from experiments.restore import restore_run

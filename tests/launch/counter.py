@@ -14,9 +14,9 @@ from pathlib import Path
 
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import Count, CountOrZero, Real, Seed, Weight
+from behavior_priors.errors import UserError
 from behavior_priors.programs import entry, termination
 from behavior_priors.runs.workdir import open_workdir, write_summary
-from behavior_priors.types import UserError
 
 
 @dataclass(frozen=True)

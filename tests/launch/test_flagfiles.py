@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from launch.sweep import SweepConfig, plan
 
 

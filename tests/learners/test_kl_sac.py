@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from behavior_priors import distributions
+from behavior_priors.errors import UserError
 from behavior_priors.learner import Learner
 from behavior_priors.learners.kl_sac import DivergenceConfig, make_kl_sac
 from behavior_priors.learners.parts import start_from_prior
@@ -19,7 +20,7 @@ from behavior_priors.learners.sac import SACConfig, entropy_penalty, make_sac, m
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
-from behavior_priors.types import ActionSpec, ArraySpec, Transition, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Transition
 from tests.learners.test_sac import SMALL, SPEC, compile_learner, make_batch
 
 

@@ -9,12 +9,13 @@ import jax
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.learners.parts import descend, make_adam
 from behavior_priors.learners.ppo import make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac import make_sac
 from behavior_priors.learners.sac_config import SACConfig
-from behavior_priors.types import ActionSpec, ArraySpec, UserError
+from behavior_priors.types import ActionSpec, ArraySpec
 
 SPEC = {"position": ArraySpec((3,)), "image": ArraySpec((16, 16, 1), np.uint8)}
 ACTIONS = ActionSpec(2, 1.0)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.learner import MetaLearner
 from behavior_priors.learners.pearl import (
     DESCRIPTION,
@@ -24,14 +25,7 @@ from behavior_priors.learners.sac_value import ValueSACConfig
 from behavior_priors.objectives.context import describe
 from behavior_priors.priors.context_encoder import ContextConfig
 from behavior_priors.priors.product_of_gaussians import make_product_of_gaussians
-from behavior_priors.types import (
-    ActionSpec,
-    ArraySpec,
-    Context,
-    TaskBelief,
-    Transition,
-    UserError,
-)
+from behavior_priors.types import ActionSpec, ArraySpec, Context, TaskBelief, Transition
 
 SPEC, ACTION = {"place": ArraySpec((1,))}, ActionSpec(1)
 CONTEXT = ContextConfig(latent_size=2, widths=(32, 32))

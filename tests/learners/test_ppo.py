@@ -13,11 +13,12 @@ import numpy as np
 import optax
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.learner import OnPolicyLearner
 from behavior_priors.learners.ppo import Draw, PPOState, make_ppo
 from behavior_priors.learners.ppo_config import PPOConfig
 from behavior_priors.learners.sac import SACConfig, make_sac
-from behavior_priors.types import ActionSpec, ArraySpec, Transition, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Transition
 
 SPEC = {"x": ArraySpec((3,)), "y": ArraySpec((2,))}
 SMALL = PPOConfig(policy_widths=(8,), value_widths=(8,), epochs=2, minibatches=4)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from behavior_priors.distributions import policy_distribution
+from behavior_priors.errors import UserError
 from behavior_priors.learner import Learner
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.networks import Critic, Critics, GaussianPolicy
-from behavior_priors.types import ActionSpec, ArraySpec, Transition, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Transition
 from tests.learners.compiled import compile_learner, quick_jit
 
 SPEC = {"x": ArraySpec((3,)), "y": ArraySpec((2,))}

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from absl import flags as absl_flags
 
 from behavior_priors.config import flags
+from behavior_priors.errors import UserError
 from behavior_priors.learners.registry import LEARNERS, META_LEARNERS
 from behavior_priors.methods.method import NONE
 from behavior_priors.methods.settings import ExperimentConfig, config_class
 from behavior_priors.priors.registry import ENCODERS, MODELS
-from behavior_priors.types import UserError
 
 
 class Place(NamedTuple):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.history import HISTORY
 from behavior_priors.methods.agent import Agent, build
 from behavior_priors.methods.models import untrained
@@ -16,7 +17,6 @@ from behavior_priors.methods.plan import stages_of
 from behavior_priors.methods.presets import RUN
 from behavior_priors.methods.settings import chosen_methods
 from behavior_priors.methods.tasks import task_env
-from behavior_priors.types import UserError
 from tests.experiments.settings import config_of
 
 SMALL = (

@@ -8,10 +8,10 @@ import pytest
 from absl import flags as absl_flags
 
 from behavior_priors.config import flags
+from behavior_priors.errors import UserError
 from behavior_priors.methods.command_line import Preset, read_run, renamed
 from behavior_priors.methods.presets import PARROT, RUN, SPIRL
 from behavior_priors.runs.workdir import open_workdir
-from behavior_priors.types import UserError
 from tests.experiments.settings import config_of
 
 FORMER = {r"a\.(.*)": r"b.\1", r"gone(=.*)?": "", r"one=(.*)": "x=\\1\ny=\\1"}

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.config import flags
+from behavior_priors.errors import UserError
 from behavior_priors.methods.others import stage_of
 from behavior_priors.methods.presets import RUN
 from behavior_priors.methods.tasks import task_env
 from behavior_priors.runs.workdir import open_workdir
 from behavior_priors.system.trust import FromFile
-from behavior_priors.types import UserError
 from tests.experiments.settings import config_of
 
 MODULE = "examples.own_parts.cvae_prior"

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.annealing import logistic
 from behavior_priors.priors.conditional_vae import ConditionalVAEConfig, make_conditional_vae
 from behavior_priors.training.fit import FitConfig, fit
-from behavior_priors.types import STATISTICS, Params, Prior, UserError
+from behavior_priors.types import STATISTICS, Params, Prior
 from tests.priors.modes import ACTION, SPEC, demonstrations, shares
 
 SMALL = ConditionalVAEConfig(

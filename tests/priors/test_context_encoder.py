@@ -10,17 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.context_encoder import ContextConfig
 from behavior_priors.priors.gru import GRUConfig
 from behavior_priors.priors.registry import ENCODERS, find_encoder
-from behavior_priors.types import (
-    ActionSpec,
-    ArraySpec,
-    Context,
-    ContextEncoder,
-    TaskBelief,
-    UserError,
-)
+from behavior_priors.types import ActionSpec, ArraySpec, Context, ContextEncoder, TaskBelief
 
 SPEC = {"position": ArraySpec((2,)), "speed": ArraySpec((1,), scale=2.0)}
 ACTION = ActionSpec(2)

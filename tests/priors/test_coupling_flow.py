@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.coupling_flow import CouplingFlowConfig
-from behavior_priors.types import UserError
 from tests.priors.flows import (
     BOUND,
     TINY,

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.flow_matching import FlowMatchingConfig, make_flow_matching
 from behavior_priors.training.fit import FitConfig, fit
-from behavior_priors.types import Params, Prior, UserError
+from behavior_priors.types import Params, Prior
 from tests.priors.modes import ACTION, SPEC, demonstrations, shares
 
 SMALL = FlowMatchingConfig(encoder_widths=(16,), widths=(32, 32))

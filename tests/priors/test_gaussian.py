@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
-from behavior_priors.types import ActionSpec, ArraySpec, Params, Prior, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Params, Prior
 from tests.priors.flows import SPEC, make_observation, make_params, normal
 
 HALF_LOG_2PI = 0.9189385

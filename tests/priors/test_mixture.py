@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.mixture import MixtureConfig, make_mixture
 from behavior_priors.training.fit import FitConfig, fit
-from behavior_priors.types import ActionSpec, ArraySpec, Prior, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Prior
 
 SPEC = {"x": ArraySpec((1,))}
 

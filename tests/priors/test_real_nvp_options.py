@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.networks import count_parameters
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
-from behavior_priors.types import ActionSpec, ArraySpec, UserError
+from behavior_priors.types import ActionSpec, ArraySpec
 from tests.priors.flows import (
     SMALL,
     SPEC,

@@ -12,6 +12,7 @@ import pytest
 
 from behavior_priors.data.dataset import Windows
 from behavior_priors.distributions import gaussian_divergence
+from behavior_priors.errors import UserError
 from behavior_priors.priors.skill_vae import (
     SkillVAEConfig,
     make_skill_prior,
@@ -19,7 +20,7 @@ from behavior_priors.priors.skill_vae import (
     summed_beta,
 )
 from behavior_priors.training.fit import FitConfig, fit
-from behavior_priors.types import ActionSpec, ArraySpec, Params, SkillModel, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Params, SkillModel
 
 SPEC = {"x": ArraySpec((3,), location=1.0, scale=2.0), "secret": ArraySpec((2,))}
 HORIZON, SIZE, LATENT = 4, 2, 3

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.spline import LEAST_SIZE, LEAST_SLOPE, SplineConfig, make_spline
 from behavior_priors.training.fit import FitConfig, fit
-from behavior_priors.types import ActionSpec, Params, Prior, UserError
+from behavior_priors.types import ActionSpec, Params, Prior
 from tests.priors import modes
 from tests.priors.flows import (
     BOUND,

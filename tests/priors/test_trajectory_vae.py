@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.dataset import Windows
+from behavior_priors.errors import UserError
 from behavior_priors.priors.trajectory_vae import TrajectoryVAEConfig, make_trajectory_vae
 from behavior_priors.training.fit import FitConfig, fit
-from behavior_priors.types import STATISTICS, ActionSpec, Params, SkillModel, UserError
+from behavior_priors.types import STATISTICS, ActionSpec, Params, SkillModel
 
 HORIZON = 5
 SMALL = TrajectoryVAEConfig(

@@ -18,7 +18,7 @@ import dataclasses, errno, os, signal
 from behavior_priors.config.ranges import Seed
 from behavior_priors.config import flags
 from behavior_priors.programs import entry
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Config:

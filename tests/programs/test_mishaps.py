@@ -9,9 +9,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.programs import mishaps
 from behavior_priors.system import xla
-from behavior_priors.types import UserError
 
 ROOT = Path(mishaps.__file__).parents[2]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from behavior_priors.config import flags
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Progress
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Config:

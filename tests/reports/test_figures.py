@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.statistics import success_rate
 from behavior_priors.reports import (
     adaptation_figures,
@@ -20,7 +21,6 @@ from behavior_priors.reports import (
     trajectory_figure,
     video,
 )
-from behavior_priors.types import UserError
 
 LOW, HIGH = np.array([0.1, -0.2, 0.0]), np.array([0.4, 0.2, 0.25])
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from behavior_priors.errors import UserError
 from behavior_priors.reports import video
 from behavior_priors.reports.video import tile_videos, write_video
-from behavior_priors.types import UserError
 
 
 def ramp(length: int = 12, height: int = 48, width: int = 64) -> np.ndarray:

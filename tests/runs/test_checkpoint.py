@@ -12,9 +12,9 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from behavior_priors.errors import UserError
 from behavior_priors.runs import checkpoint
 from behavior_priors.runs.checkpoint import Checkpointer
-from behavior_priors.types import UserError
 
 ROOT = Path(checkpoint.__file__).parents[2]
 

@@ -22,9 +22,9 @@ import numpy as np
 import pytest
 import tensorstore
 
+from behavior_priors.errors import UserError
 from behavior_priors.runs import checkpoint, checkpoint_arrays, checkpoint_files
 from behavior_priors.runs.checkpoint import Checkpointer
-from behavior_priors.types import UserError
 from tests.runs.test_checkpoint import make_state, newest, restore, save
 
 ROOT = Path(checkpoint.__file__).parents[2]

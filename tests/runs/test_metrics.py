@@ -13,8 +13,8 @@ import pytest
 from tensorboardX.proto import event_pb2
 from tensorboardX.record_writer import RecordWriter
 
+from behavior_priors.errors import UserError
 from behavior_priors.runs import metrics
-from behavior_priors.types import UserError
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.programs.progress import Stopwatch
 from behavior_priors.runs import run as run_module
 from behavior_priors.runs.checkpoint import Checkpointer
@@ -21,7 +22,7 @@ from behavior_priors.runs.run import RunConfig, check_run_config, run_fit, run_l
 from behavior_priors.training import fit as fit_module
 from behavior_priors.training.fit import FitConfig, FitState
 from behavior_priors.training.loop import Loop, LoopConfig, LoopState, make_loop
-from behavior_priors.types import Prior, UserError
+from behavior_priors.types import Prior
 from tests.training.walk import make_averager, make_walk
 
 CONFIG = LoopConfig(

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.programs import termination
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.run import RunConfig
 from behavior_priors.training.finite import find_culprit
 from behavior_priors.training.loop import Loop, LoopState, make_loop
-from behavior_priors.types import UserError
 from tests.held import held
 from tests.runs import test_run
 from tests.runs.test_run import CONFIG, EPOCHS, evaluate, learn, same

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.runs import workdir
-from behavior_priors.types import UserError
 from tests.held import held
 
 FLAGS = "--a=1\n--b=none\n--c.d=x = y\n"

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.system import files
-from behavior_priors.types import UserError
 
 
 def test_a_file_is_replaced(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any, NotRequired, TypedDict
 
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.system.foreign_files import check_folder, parse_json, read_lines, read_text
-from behavior_priors.types import UserError
 
 
 class Sample(TypedDict):

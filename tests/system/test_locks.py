@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.system import locks
-from behavior_priors.types import UserError
 
 HOLDER = """
 import pathlib, signal, sys
 from behavior_priors.system import locks
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 lock = locks.hold(pathlib.Path(sys.argv[1]))
 print(lock is not None, flush=True)
 signal.pause()
@@ -75,7 +75,7 @@ def test_a_fork_does_not_take_the_lock_away(tmp_path: Path) -> None:
     program = f"""
 import os, pathlib, sys
 from behavior_priors.system import locks
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 path = pathlib.Path({str(path)!r})
 lock = locks.hold(path)
 if (child := os.fork()) == 0:

@@ -8,8 +8,9 @@ import pytest
 from behavior_priors.envs import probes
 from behavior_priors.envs.base import step_and_reset
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.system import memory
-from behavior_priors.types import ArraySpec, UserError
+from behavior_priors.types import ArraySpec
 
 
 @pytest.mark.parametrize("name", ["point/dense", "maze/test"])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.config import flags
+from behavior_priors.errors import UserError
 from behavior_priors.system.trust import FromFile, allow_path, check_options
-from behavior_priors.types import UserError
 
 MARKED = FromFile("a:b", "flags.txt says --env=a:b, which", ("a",))
 

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.training.exploring import ExploreConfig, make_explore
 from behavior_priors.training.loop import LoopConfig, make_loop
-from behavior_priors.types import Array, Observation, PRNGKey, UserError
+from behavior_priors.types import Array, Observation, PRNGKey
 from tests.training import test_loop
 from tests.training.walk import make_averager, make_walk
 

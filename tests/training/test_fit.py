@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.priors.real_nvp import RealNVPConfig, make_real_nvp
 from behavior_priors.training.fit import VALIDATION_CHUNK, FitConfig, FitState, fit, make_fit
-from behavior_priors.types import STATISTICS, ActionSpec, ArraySpec, Prior, UserError
+from behavior_priors.types import STATISTICS, ActionSpec, ArraySpec, Prior
 
 PROBE = FitConfig(steps=40, steps_per_epoch=10, batch_size=4, learning_rate=0.05, keep="best")
 

@@ -12,9 +12,10 @@ import pytest
 
 from behavior_priors.envs import probes
 from behavior_priors.envs.wrappers.decode import decode_action
+from behavior_priors.errors import UserError
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.training.loop import Loop, LoopConfig, LoopState, make_loop
-from behavior_priors.types import Env, Prior, UserError
+from behavior_priors.types import Env, Prior
 from tests.training.walk import LENGTH, make_averager, make_walk
 
 CONFIG = LoopConfig(

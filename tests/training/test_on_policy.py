@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import make_evaluate
 from behavior_priors.learner import Choice, OnPolicyLearner
 from behavior_priors.learners.ppo import make_ppo
@@ -20,7 +21,6 @@ from behavior_priors.runs.metrics import read_jsonl
 from behavior_priors.runs.run import RunConfig, run_loop
 from behavior_priors.training.loop import Loop
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
-from behavior_priors.types import UserError
 from tests.runs.test_run import Killed, killer, same
 from tests.training.walk import AverageState, make_averager, make_walk
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.collect import collect
+from behavior_priors.errors import UserError
 from behavior_priors.programs.progress import Stopwatch
 from behavior_priors.runs.run import RunConfig, run_loop
 from behavior_priors.training.experience import drop_zeros, explain_diverged
 from behavior_priors.training.loop import make_loop
 from behavior_priors.training.meta.experience import make_live
 from behavior_priors.training.on_policy import make_on_policy_loop
-from behavior_priors.types import Array, Env, State, TaskBelief, UserError
+from behavior_priors.types import Array, Env, State, TaskBelief
 from tests.training import test_loop, test_on_policy
 from tests.training.meta.tellers import numbered_tasks, teller
 from tests.training.test_loop import filled, train

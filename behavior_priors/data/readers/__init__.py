@@ -15,7 +15,7 @@ from behavior_priors.data.readers import hdf5, maniskill, minari, npz, robomimic
 from behavior_priors.data.readers.base import ReadConfig, Recording, Tally, reading
 from behavior_priors.data.readers.kinds import describe_file, describe_folder
 from behavior_priors.data.readers.selection import Selection
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 __all__ = ["READERS", "ReadConfig", "Recording", "Selection", "Tally", "open_recording"]
 

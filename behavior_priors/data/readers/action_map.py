@@ -8,7 +8,7 @@ import numpy as np
 
 from behavior_priors.data.bounds import Bounds
 from behavior_priors.data.readers.base import Recording, Tally
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 class MapOptions(Protocol):

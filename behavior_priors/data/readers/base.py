@@ -17,7 +17,8 @@ from behavior_priors.data.layout import EpisodeBatch, Row, rows_per_episode
 from behavior_priors.data.paths import remedy, system_said
 from behavior_priors.data.readers.hdf5_guard import describe_filters
 from behavior_priors.data.readers.selection import Selection
-from behavior_priors.types import ArraySpec, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ArraySpec
 
 CHUNK_BYTES = 16 * 2**20
 

@@ -16,7 +16,7 @@ from behavior_priors.data.readers.action_map import ActionMap, action_map
 from behavior_priors.data.readers.base import Batches, Recording, Tally, join
 from behavior_priors.data.readers.unfinished import whole_or_nothing
 from behavior_priors.data.report import Report
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 SHARD_BYTES = 32 * 2**20
 

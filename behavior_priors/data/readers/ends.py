@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 class Ends(NamedTuple):

@@ -15,8 +15,8 @@ from behavior_priors.data.paths import system_said
 from behavior_priors.data.readers.base import ReadConfig, few
 from behavior_priors.data.readers.groups import GroupLayout, Groups, ReadFn, in_group
 from behavior_priors.data.readers.selection import Chosen
+from behavior_priors.errors import UserError
 from behavior_priors.observations import name_of
-from behavior_priors.types import UserError
 
 
 @dataclasses.dataclass(frozen=True)

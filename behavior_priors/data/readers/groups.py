@@ -24,7 +24,7 @@ from behavior_priors.data.readers.selection import (
     missing_key,
     split_numbers,
 )
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)

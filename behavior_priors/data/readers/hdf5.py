@@ -22,7 +22,7 @@ from behavior_priors.data.readers.groups import Found, Groups, ReadFn
 from behavior_priors.data.readers.hdf5_guard import check_file, register_filters
 from behavior_priors.data.readers.tables import read_table
 from behavior_priors.data.sizes import check_declared
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 def open_file(path: Path) -> Any:

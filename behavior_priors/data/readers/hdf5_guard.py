@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from behavior_priors.data.sizes import Declared, check_declared
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 _MAX_DEPTH = 32
 """Groups within groups."""

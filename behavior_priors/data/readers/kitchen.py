@@ -13,7 +13,7 @@ from pathlib import Path
 
 from behavior_priors.data.readers import ReadConfig, Selection, detect, open_recording
 from behavior_priors.envs.adapters.kitchen.columns import COLUMNS
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 _POSITIONS = {"robot": slice(0, 9), "objects": slice(9, 30)}
 

@@ -25,7 +25,7 @@ from behavior_priors.data.readers.minari_metadata import (
     read_metadata,
 )
 from behavior_priors.data.readers.selection import missing_key
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 LAYOUT = GroupLayout(
     name="minari",

@@ -21,7 +21,7 @@ from behavior_priors.data.readers import images
 from behavior_priors.data.readers.base import reading
 from behavior_priors.data.readers.groups import Found, Groups, ReadFn, in_group
 from behavior_priors.data.sizes import Declared
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 _ENDINGS = ("arrow", "parquet")
 

@@ -26,7 +26,7 @@ from behavior_priors.data.readers.kinds import describe_archive
 from behavior_priors.data.readers.selection import missing_key
 from behavior_priors.data.readers.tables import read_table
 from behavior_priors.data.sizes import check_declared
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 def read(path: Path, config: ReadConfig) -> Recording:

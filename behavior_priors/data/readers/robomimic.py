@@ -20,7 +20,7 @@ from behavior_priors.data.readers.groups import GroupLayout
 from behavior_priors.data.readers.hdf5 import groups_of, numbered, open_file
 from behavior_priors.data.readers.json_text import as_mapping, text_in
 from behavior_priors.data.readers.selection import missing_key
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 LAYOUT = GroupLayout(
     name="robomimic", observation="obs", following="next_obs", ended="dones", states="states"

@@ -11,8 +11,9 @@ import numpy as np
 
 from behavior_priors.data.layout import Row
 from behavior_priors.data.names import check_name, listed, shown
+from behavior_priors.errors import UserError
 from behavior_priors.observations import NUMBERS, Arrangement, arrange, name_of
-from behavior_priors.types import ArraySpec, UserError
+from behavior_priors.types import ArraySpec
 
 OBSERVATION_GROUPS = ("observations", "observation", "obs")
 """Groups of observations in files; their names are no part of an array's name."""

@@ -33,7 +33,7 @@ from behavior_priors.data.readers.selection import (
     specs,
     split_numbers,
 )
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 def read_table(

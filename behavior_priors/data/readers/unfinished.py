@@ -15,8 +15,8 @@ from pathlib import Path
 
 from behavior_priors.data.paths import kind_of, system_said
 from behavior_priors.data.shards import TEMPORARY_PREFIX
+from behavior_priors.errors import UserError
 from behavior_priors.system import locks
-from behavior_priors.types import UserError
 
 MARK = f"{TEMPORARY_PREFIX}conversion"
 """A file in a folder that a conversion has made, and may remove."""

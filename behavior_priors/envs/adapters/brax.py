@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from behavior_priors.envs.adapters.foreign import adapt, quiet
 from behavior_priors.envs.family import Family, one_of
-from behavior_priors.types import Array, Env, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, Env
 
 ENGINES = ("generalized", "spring", "positional", "mjx")
 """What brax calls backends. Each is a physics of its own: numbers from two are two tasks'."""

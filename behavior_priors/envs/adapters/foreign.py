@@ -20,18 +20,10 @@ import mujoco
 import numpy as np
 
 from behavior_priors.envs.base import first_state
+from behavior_priors.errors import UserError
 from behavior_priors.observations import Arrangement, arrange, name_of
 from behavior_priors.system.faults import blaming
-from behavior_priors.types import (
-    ActionSpec,
-    Array,
-    ArraySpec,
-    Env,
-    Observation,
-    PRNGKey,
-    State,
-    UserError,
-)
+from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, Observation, PRNGKey, State
 
 
 class Foreign(Protocol):

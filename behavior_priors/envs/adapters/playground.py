@@ -8,7 +8,8 @@ from typing import Any
 
 from behavior_priors.envs.adapters.foreign import adapt, quiet
 from behavior_priors.envs.family import Family, one_of
-from behavior_priors.types import Array, Env, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, Env
 
 IMPLEMENTATIONS = {"mjx": "jax", "warp": "warp"}
 """What Playground calls our engines."""

@@ -38,7 +38,8 @@ from behavior_priors.envs.family import Family, one_of
 from behavior_priors.envs.physics import make_physics
 from behavior_priors.envs.physics.base import initial_physics_state
 from behavior_priors.envs.rendering import render_scene
-from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State
 
 SUBSTEPS = 6
 STEP = 0.04  # metres at an action of 1

@@ -18,7 +18,8 @@ import mujoco
 import numpy as np
 
 from behavior_priors.envs.physics.base import PhysicsState
-from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec, PRNGKey, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec, PRNGKey
 
 BeginFn = Callable[[PhysicsState, PRNGKey], PhysicsState]
 """A first state, from the model's own at rest; the key is consumed."""

@@ -30,7 +30,8 @@ from behavior_priors.envs.locomotion.parameters import draw_numbers, random_mode
 from behavior_priors.envs.physics import make_physics
 from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
 from behavior_priors.envs.rendering import render_scene
-from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, Task, Tasks, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, Task, Tasks
 
 CAMERA = "track"
 """Of all of gymnasium's models; it moves along with the body."""

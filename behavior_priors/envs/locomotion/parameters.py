@@ -12,7 +12,8 @@ import jax
 import mujoco
 import numpy as np
 
-from behavior_priors.types import Array, SampleTasksFn, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, SampleTasksFn
 
 BASES = {"body_mass": 1.5, "body_inertia": 1.5, "geom_friction": 1.5, "dof_damping": 1.3}
 """Of the powers that multiply the fields of a model."""

@@ -18,7 +18,8 @@ from behavior_priors.envs.manipulation.task import (
     held,
     sparse_reward,
 )
-from behavior_priors.types import Array, Env, Observation, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, Env, Observation
 
 DATA_SCENES = 256
 SLOTS = 3

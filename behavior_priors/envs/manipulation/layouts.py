@@ -12,7 +12,8 @@ import numpy as np
 
 from behavior_priors.envs.manipulation import objects
 from behavior_priors.envs.manipulation.containers import CONTAINERS, Container
-from behavior_priors.types import Array, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array
 
 PLACEMENT = np.array([[0.25, -0.18], [0.45, 0.18]], np.float32)  # of objects, metres
 PLACEMENT_GAP = 0.012  # between objects, metres

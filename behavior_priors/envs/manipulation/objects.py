@@ -19,7 +19,7 @@ import numpy as np
 from behavior_priors.envs.manipulation import compositions as c
 from behavior_priors.envs.manipulation import held_out
 from behavior_priors.envs.manipulation.primitives import Draft, Primitive, Vector
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 Split = Literal["train", "validation", "test"]
 

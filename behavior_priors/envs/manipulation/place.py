@@ -14,7 +14,8 @@ from behavior_priors.envs.family import Family
 from behavior_priors.envs.manipulation import containers, objects, scripted, tabletop
 from behavior_priors.envs.manipulation.layouts import Layout
 from behavior_priors.envs.manipulation.task import Task, sparse_reward
-from behavior_priors.types import Array, Env, Observation, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, Env, Observation
 
 DATA_SCENES = 256
 SLOTS = 2

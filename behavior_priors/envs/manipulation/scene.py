@@ -19,7 +19,7 @@ import mujoco
 from behavior_priors.envs.manipulation.containers import MAX_BOXES, Container
 from behavior_priors.envs.manipulation.objects import DENSITY, Object
 from behavior_priors.envs.manipulation.primitives import Primitive
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 ARM_DOFS = 6
 FINGERS = ("left_pad", "right_pad")

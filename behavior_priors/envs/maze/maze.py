@@ -19,6 +19,7 @@ from behavior_priors.envs.family import Family, one_of, refuse_engine
 from behavior_priors.envs.maze import layout, point, view
 from behavior_priors.envs.maze.maps import FIXED, FIXED_SIZE
 from behavior_priors.envs.maze.tasks import RANDOM_SIZE, Map, fixed_task, random_task
+from behavior_priors.errors import UserError
 from behavior_priors.keys import named_child
 from behavior_priors.types import (
     ActionSpec,
@@ -29,7 +30,6 @@ from behavior_priors.types import (
     ObservationSpec,
     PRNGKey,
     State,
-    UserError,
 )
 
 TRAIN_LENGTH, TEST_LENGTH = 1000, 2000

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.envs.maze import layout, maps
-from behavior_priors.types import Array, PRNGKey, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, PRNGKey
 
 RANDOM_SIZE = 20
 """Cells along each side."""

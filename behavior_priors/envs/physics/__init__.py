@@ -9,7 +9,7 @@ import jax
 import mujoco
 
 from behavior_priors.envs.physics.base import Physics
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 ENGINES = ("c", "mjx", "warp")
 """MuJoCo in C, for the CPU; MJX, for any accelerator; MJX on Warp, for GPUs of NVIDIA."""

@@ -29,7 +29,8 @@ from behavior_priors.envs.physics.base import (
 )
 from behavior_priors.envs.physics.mjx_line_search import sound_line_search
 from behavior_priors.envs.physics.rays import Shapes, cast_rays
-from behavior_priors.types import Array, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array
 
 with contextlib.redirect_stdout(io.StringIO()):  # it prints that Warp is not there
     from mujoco import mjx

@@ -7,8 +7,9 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from behavior_priors.errors import UserError
 from behavior_priors.history import HISTORY, History, history_spec, latest_step
-from behavior_priors.types import Array, Env, PRNGKey, State, Task, UserError
+from behavior_priors.types import Array, Env, PRNGKey, State, Task
 
 
 def with_history(env: Env, history: History) -> Env:

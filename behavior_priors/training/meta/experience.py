@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from behavior_priors.envs.base import advance, begin_many, same_task, step_and_reset
+from behavior_priors.errors import UserError
 from behavior_priors.learner import MetaLearner
 from behavior_priors.objectives.context import describe
 from behavior_priors.types import (
@@ -23,7 +24,6 @@ from behavior_priors.types import (
     TaskBelief,
     Tasks,
     Transition,
-    UserError,
 )
 
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from behavior_priors.config.checks import check_ranges, check_rules
 from behavior_priors.config.ranges import INT32, Count, CountOrZero, SideBySide
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pytest
 
 from behavior_priors.data.readers import ReadConfig, Selection, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import (
     Arrays,
     d4rl,

@@ -12,7 +12,7 @@ from behavior_priors.data.dataset import load_transitions
 from behavior_priors.data.readers import ReadConfig, Tally, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.report import Report, Statistics, lines
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import d4rl, minari, ogbench, robomimic, write_hdf5, write_npz
 
 

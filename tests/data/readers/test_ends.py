@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.readers import ReadConfig, Tally
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import d4rl, minari, ogbench, read, write_hdf5, write_npz
 
 LENGTHS = (4, 2, 4, 4)

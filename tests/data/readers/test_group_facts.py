@@ -14,7 +14,7 @@ from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import ReadConfig, Selection, Tally, open_recording
 from behavior_priors.data.readers.convert import convert
 from behavior_priors.data.report import lines
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import minari, read, robomimic, write_hdf5
 
 

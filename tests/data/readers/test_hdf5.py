@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.data.readers import ReadConfig, Selection, Tally
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import action, d4rl, read, write_hdf5
 
 

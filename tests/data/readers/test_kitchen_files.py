@@ -15,7 +15,7 @@ from behavior_priors.data.readers.base import join
 from behavior_priors.data.readers.convert import convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.envs.adapters.kitchen.columns import COLUMNS
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import Arrays, write_hdf5, write_npz
 from tests.experiments.runs import Program
 

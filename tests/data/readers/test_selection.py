@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from behavior_priors.data.readers import ReadConfig, Selection, open_recording
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import (
     d4rl,
     minari,

@@ -13,7 +13,7 @@ from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.data.readers import open_recording
 from behavior_priors.data.readers.convert import convert
 from behavior_priors.data.readers.unfinished import whole_or_nothing
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.data.readers.files import ogbench, write_npz
 from tests.held import held
 

@@ -20,10 +20,11 @@ from behavior_priors.envs.adapters.brax import brax_members, make_brax, wrap_bra
 from behavior_priors.envs.adapters.foreign import quiet
 from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import make_evaluate
 from behavior_priors.learners.sac import SACConfig, make_sac
 from behavior_priors.training.loop import LoopConfig, make_loop
-from behavior_priors.types import ActionSpec, Env, State, UserError
+from behavior_priors.types import ActionSpec, Env, State
 from tests.envs.adapters.counting import Counting, run
 from tests.learners.test_sac_probes import DISCOUNT, learn, values
 

@@ -17,7 +17,8 @@ from flax import struct
 
 from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.registry import make_env
-from behavior_priors.types import ActionSpec, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec
 from tests.envs.adapters.counting import run
 
 

@@ -13,7 +13,8 @@ from behavior_priors.envs.blocks.scene import FINGER_OPEN, HALF
 from behavior_priors.envs.blocks.state import NEAR_BLOCKS, StackState
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.types import Env, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env, State
 
 Step = Callable[[State, jax.Array], State]
 

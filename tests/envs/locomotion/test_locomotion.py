@@ -12,7 +12,8 @@ import pytest
 
 from behavior_priors.envs.base import same_task, step_and_reset
 from behavior_priors.envs.registry import make_env
-from behavior_priors.types import State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import State
 
 gymnasium = pytest.importorskip("gymnasium")
 

@@ -13,7 +13,7 @@ from behavior_priors.envs.locomotion.parameters import BASES, random_models
 from behavior_priors.envs.physics import make_physics
 from behavior_priors.envs.physics.base import initial_physics_state
 from behavior_priors.envs.registry import make_env
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 pytest.importorskip("gymnasium")
 

@@ -8,7 +8,7 @@ import pytest
 
 from behavior_priors.envs.manipulation import layouts, objects, scene
 from behavior_priors.envs.manipulation.primitives import Primitive
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 
 def shape_of(item: objects.Object) -> dict[str, np.ndarray]:

@@ -15,7 +15,8 @@ from behavior_priors.envs.manipulation import containers, layouts, objects, plac
 from behavior_priors.envs.manipulation.containers import CONTAINERS
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.types import Env, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env
 
 
 @pytest.fixture(scope="module")

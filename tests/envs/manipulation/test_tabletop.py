@@ -10,7 +10,8 @@ from behavior_priors.envs.manipulation import layouts, objects, tabletop
 from behavior_priors.envs.manipulation.task import SUCCESS_HEIGHT
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.types import Env, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from behavior_priors.envs.maze import layout, maps, point, view
 from behavior_priors.envs.maze.tasks import fixed_task
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.types import Env, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env, State
 
 
 def grid(*rows: str) -> jax.Array:

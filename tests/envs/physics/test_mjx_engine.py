@@ -23,7 +23,8 @@ from behavior_priors.envs.physics.base import Physics, PhysicsState
 from behavior_priors.envs.physics.mjx_engine import make_mjx_physics, mjx
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rendering import camera_rays
-from behavior_priors.types import Env, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Env, State
 
 COUNT = 8
 CHUNK = 5

@@ -12,8 +12,9 @@ import pytest
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.envs.rollout import rollout
 from behavior_priors.envs.wrappers.history import with_history
+from behavior_priors.errors import UserError
 from behavior_priors.history import HISTORY, History, past_steps
-from behavior_priors.types import ActionSpec, ArraySpec, Env, UserError
+from behavior_priors.types import ActionSpec, ArraySpec, Env
 from tests.training.walk import LENGTH, make_walk
 
 SPEC = {"time": ArraySpec((1,), location=1.0, scale=2.0), "action": ArraySpec((1,))}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from behavior_priors.envs.registry import make_env
+from behavior_priors.errors import UserError
 from behavior_priors.training.meta.experience import make_live
 from behavior_priors.training.meta.loop import MetaLoopState, make_meta_loop
 from behavior_priors.training.meta.schedule import (
@@ -23,7 +24,7 @@ from behavior_priors.training.meta.schedule import (
     stretches_of,
     waves_of,
 )
-from behavior_priors.types import TaskBelief, UserError
+from behavior_priors.types import TaskBelief
 from tests.training.meta.tellers import KNOWN, LENGTH, numbered_tasks, teller
 
 TASKS = 5

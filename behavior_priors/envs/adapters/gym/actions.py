@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from behavior_priors.envs.adapters.gym.leaves import show
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 
 LARGEST_BOUND = 1e9
 """Of an action. No motor's torque in N m comes near it: a bound beyond says that there is none, and

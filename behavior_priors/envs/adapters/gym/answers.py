@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import text_of
-from behavior_priors.types import UserError
 
 SUCCESS_KEYS = ("success", "is_success")
 """Where `info` says that the task's condition holds; the first one that is not None counts."""

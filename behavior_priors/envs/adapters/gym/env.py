@@ -25,7 +25,8 @@ from behavior_priors.envs.base import first_state, select
 from behavior_priors.envs.family import Family, refuse_engine
 from behavior_priors.envs.guard import check_step
 from behavior_priors.envs.host_calls import call_host
-from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State
 
 
 class Handle(NamedTuple):

@@ -19,8 +19,8 @@ from behavior_priors.envs.adapters.gym.instance import Instance, draw, draw_seed
 from behavior_priors.envs.adapters.gym.reports import Reports
 from behavior_priors.envs.adapters.gym.spaces import Layout
 from behavior_priors.envs.guard import LARGEST_REWARD
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import blaming
-from behavior_priors.types import UserError
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ import numpy as np
 from behavior_priors.envs.adapters.gym.answers import Stepped, read_reset, read_step
 from behavior_priors.envs.adapters.gym.leaves import show
 from behavior_priors.envs.adapters.gym.look import say
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import blaming, fault
-from behavior_priors.types import UserError
 
 _UNSTABLE = slice(
     mujoco.mjtWarning.mjWARN_BADQPOS.value, mujoco.mjtWarning.mjWARN_BADQACC.value + 1

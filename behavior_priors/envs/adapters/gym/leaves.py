@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from behavior_priors.errors import UserError
 from behavior_priors.observations import Arrangement, name_of
-from behavior_priors.types import UserError
 
 _NARROW = 1e3
 """A range of values below which a space's bounds say what is typical, in the array's units."""

@@ -12,8 +12,8 @@ import importlib
 from typing import Any
 
 from behavior_priors.envs.packages import how_to_get
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import importing
-from behavior_priors.types import UserError
 
 
 def require_gymnasium() -> Any:

@@ -13,8 +13,8 @@ from behavior_priors.envs.adapters.gym.look import Look, look
 from behavior_priors.envs.adapters.gym.reports import Reports
 from behavior_priors.envs.adapters.gym.spaces import Layout
 from behavior_priors.envs.options import LONGEST_EPISODE
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import blaming, describe, is_theirs
-from behavior_priors.types import UserError
 
 
 def prepare(

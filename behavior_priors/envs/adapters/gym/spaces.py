@@ -12,8 +12,9 @@ import numpy as np
 
 from behavior_priors.envs.adapters.gym.leaves import agreed, leaves_of, names_in, show, typical
 from behavior_priors.envs.guard import LARGEST_REWARD, limits_of
+from behavior_priors.errors import UserError
 from behavior_priors.observations import Arrangement, arrange, name_of
-from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec, UserError
+from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec
 
 WORD = 4
 """Bytes of a word; a row is a vector of int32 words, whatever they stand for."""

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from behavior_priors.envs.adapters.gym.env import wrap_gym
 from behavior_priors.envs.family import Family, refuse_engine
-from behavior_priors.types import Array, Env, State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import Array, Env, State
 
 SUBTASKS = (
     "microwave",

@@ -12,7 +12,8 @@ from behavior_priors.envs.adapters.gym.env import episode_seed, wrap_gym
 from behavior_priors.envs.base import step_and_reset
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
-from behavior_priors.types import State, UserError
+from behavior_priors.errors import UserError
+from behavior_priors.types import State
 from tests.envs.adapters.gym.counting import GONE, LIMIT, NUM_ENVS, Counting, make_counting, run
 
 

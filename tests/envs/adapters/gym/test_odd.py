@@ -18,9 +18,10 @@ from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.envs.guard import check_step, checked
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.errors import UserError
 from behavior_priors.programs import entry, termination
 from behavior_priors.system.faults import fault_behind
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 from tests.envs.adapters.gym import odd
 from tests.envs.adapters.gym.counting import make_counting, run
 from tests.envs.adapters.gym.odd import LIMIT, ODD, Odd

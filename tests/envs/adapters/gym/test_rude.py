@@ -17,8 +17,9 @@ from behavior_priors.envs.adapters.gym import instance, look, reports
 from behavior_priors.envs.base import reset_many, step_and_reset
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.errors import UserError
 from behavior_priors.system.faults import blaming, describe, fault_behind
-from behavior_priors.types import Env, UserError
+from behavior_priors.types import Env
 from tests.envs.adapters.gym.counting import run
 from tests.envs.adapters.gym.rude import LIMIT, RUDE, MuteError, Rude
 

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from behavior_priors.envs.adapters.gym.actions import read_action
 from behavior_priors.envs.adapters.gym.spaces import Layout
 from behavior_priors.envs.registry import make_env
-from behavior_priors.types import UserError
+from behavior_priors.errors import UserError
 from tests.envs.adapters.gym.counting import COUNTING, Counting
 
 MODULE = "gym/tests.envs.adapters.gym.counting"

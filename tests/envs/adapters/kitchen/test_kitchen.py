@@ -20,8 +20,9 @@ from behavior_priors.envs.adapters.kitchen import host
 from behavior_priors.envs.adapters.kitchen.kitchen import MEMBERS, SUBTASKS, complaint, wrap_kitchen
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rollout import rollout
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import summarize_rollout
-from behavior_priors.types import Env, State, UserError
+from behavior_priors.types import Env, State
 from tests.envs.adapters.gym.counting import run
 
 LIMIT = 6
