@@ -10,6 +10,7 @@ episodes that each run has held out.
 from __future__ import annotations
 
 import csv
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from behavior_priors.errors import UserError
 from behavior_priors.methods.demonstrations import read_all
 from behavior_priors.methods.models import load_data, restore_model, seen_by
 from behavior_priors.methods.others import read_experiment, stage_of
+from behavior_priors.methods.settings import chosen_methods
 from behavior_priors.methods.tasks import task_env
 from behavior_priors.networks import count_parameters
 from behavior_priors.programs import entry
@@ -65,6 +67,7 @@ class Learned(NamedTuple):
 
     Attributes:
       name: of the model.
+      method: that acts through it.
       prior: the model.
       params: those that were kept.
       held_out: observations and actions, `[N, ...]`.
@@ -72,6 +75,7 @@ class Learned(NamedTuple):
     """
 
     name: str
+    method: str
     prior: Prior
     params: Params
     held_out: Mapping[str, Any]
@@ -92,6 +96,9 @@ def read_learned(workdir: Path, data: Sequence[str]) -> Learned:
     if run.summary is None:
         raise UserError(f"{workdir} is not complete; the same command that began it goes on")
     config = read_experiment(workdir, f"--workdirs={workdir}", ())
+    methods = list(chosen_methods(config))
+    if len(methods) != 1:
+        raise UserError(f"{workdir} has {', '.join(methods)}; give runs of one method each")
     env = task_env(config)
     stage = stage_of("through", str(workdir), env)
     if not isinstance(stage.model, Prior):
@@ -100,7 +107,7 @@ def read_learned(workdir: Path, data: Sequence[str]) -> Learned:
     held_out = load_data(stage, seen_by(env, stage.config), readers, config.seed)[1]
     assert not isinstance(held_out, Windows)  # which are of models of several actions
     params = restore_model(stage, workdir).params
-    return Learned(stage.name, stage.model, params, held_out, run.summary)
+    return Learned(stage.name, methods[0], stage.model, params, held_out, run.summary)
 
 
 def log_likelihood(learned: Learned) -> float | None:
@@ -171,7 +178,6 @@ def line(runs: Sequence[Learned], one: Sequence[float], many: Sequence[float]) -
     """
     shapes = jax.eval_shape(runs[0].prior.init, jax.random.key(0))
     back = [x for x in map(way_back, runs) if x is not None]
-    success = _key(runs[0].summary, "/success_rate", ("prior", "random"))
     return {
         "model": runs[0].name,
         "runs": len(runs),
@@ -181,17 +187,18 @@ def line(runs: Sequence[Learned], one: Sequence[float], many: Sequence[float]) -
         "actions_per_second": MANY / statistics.median(many),
         "inversion_rms": max((x for x, _ in back), default=None),
         "inversion_largest": max((x for _, x in back), default=None),
-        **_spread("prior_success_rate", [x.summary["prior/success_rate"] for x in runs]),
-        **_spread("success_rate", [x.summary[success] for x in runs]),
+        **_spread("prior_success_rate", [_random(x.summary) for x in runs]),
+        **_spread("success_rate", [x.summary[f"{x.method}/success_rate"] for x in runs]),
     }
 
 
-def _key(summary: Mapping[str, Any], ending: str, others: Sequence[str]) -> str:
-    """The key of the method's own results, which is the one that is no other's."""
-    found = [x for x in summary if x.endswith(ending) and x.partition("/")[0] not in others]
-    if len(found) != 1:
-        raise UserError(f"a run has results of {len(found)} methods; give runs of one method each")
-    return found[0]
+def _random(summary: Mapping[str, Any]) -> float:
+    """The share of episodes of random latents that end in success, by whatever name that has."""
+    return next(
+        value
+        for key, value in summary.items()
+        if re.fullmatch(r"prior/(?!ever_|interaction).*_rate", key)
+    )
 
 
 def _spread(name: str, values: Sequence[float]) -> dict[str, float | None]:

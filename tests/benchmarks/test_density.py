@@ -37,7 +37,7 @@ NORMAL = jax.tree.map(jnp.zeros_like, PRIOR.init(jax.random.key(0)))
 
 def learned(actions: Any, prior: Any = PRIOR, **summary: float) -> Learned:
     data = {"observation": {"x": jnp.zeros((len(actions), 1))}, "action": jnp.asarray(actions)}
-    return Learned("gaussian", prior, NORMAL, data, summary)
+    return Learned("gaussian", "own", prior, NORMAL, data, summary)
 
 
 def test_likelihoods_are_means_over_all_that_was_held_out() -> None:
@@ -67,7 +67,15 @@ def test_a_line_holds_all_runs() -> None:
     scores = [(0.125, 0.5), (0.25, 1.0)]
     runs = [
         learned(
-            actions, **{"prior/success_rate": a, "random/success_rate": 0.0, "own/success_rate": b}
+            actions,
+            **{
+                "prior/ever_grasp_rate": 0.9,
+                "prior/interaction_rate": 0.9,
+                "prior/grasp_rate": a,
+                "prior_mode/grasp_rate": 0.9,
+                "random/grasp_rate": 0.0,
+                "own/success_rate": b,
+            },
         )
         for a, b in scores
     ]
@@ -101,6 +109,5 @@ def test_runs_of_something_else_are_refused(tmp_path: Path) -> None:
         read_learned(run_of("skills", "--methods=spirl"), ())
     with pytest.raises(UserError, match="has no model"):
         read_learned(run_of("nothing", "--methods=sac"), ())
-    two = {"prior/success_rate": 0.0, "parrot/success_rate": 0.0, "sac/success_rate": 0.0}
-    with pytest.raises(UserError, match="results of 2 methods"):
-        line([learned(np.zeros((2, 2), np.float32), **two)], [1.0], [1.0])
+    with pytest.raises(UserError, match="has parrot, sac; give runs of one method each"):
+        read_learned(run_of("two", "--methods=parrot,sac"), ())
