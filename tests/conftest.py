@@ -55,8 +55,10 @@ COMPILES_FAST = (
     "objectives",
     "priors",
     "runs",
+    "test_examples",
     "test_image_networks",
     "test_networks",
+    "test_readme",
     "test_replay_rings",
     "training",
 )
