@@ -10,6 +10,7 @@ episodes that each run has held out.
 from __future__ import annotations
 
 import csv
+import io
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +26,14 @@ from behavior_priors.config.ranges import Count, Positive
 from behavior_priors.data.dataset import Windows
 from behavior_priors.errors import UserError
 from behavior_priors.methods.demonstrations import read_all
-from behavior_priors.methods.models import load_data, restore_model, seen_by
+from behavior_priors.methods.models import Stage, load_data, restore_model, seen_by
 from behavior_priors.methods.others import read_experiment, stage_of
 from behavior_priors.methods.settings import chosen_methods
 from behavior_priors.methods.tasks import task_env
 from behavior_priors.networks import count_parameters
 from behavior_priors.programs import entry
 from behavior_priors.reports.tables import read_run
+from behavior_priors.system.files import write_atomically
 from behavior_priors.types import Array, Params, Prior
 from benchmarks.harness import Plan, race
 from experiments.report import find_workdirs
@@ -68,7 +70,8 @@ class Learned(NamedTuple):
     Attributes:
       name: of the model.
       method: that acts through it.
-      prior: the model.
+      env: the task.
+      stage: the model and what it looks like.
       params: those that were kept.
       held_out: observations and actions, `[N, ...]`.
       summary: the run's results.
@@ -76,10 +79,16 @@ class Learned(NamedTuple):
 
     name: str
     method: str
-    prior: Prior
+    env: str
+    stage: Stage
     params: Params
     held_out: Mapping[str, Any]
     summary: Mapping[str, Any]
+
+    @property
+    def prior(self) -> Prior:
+        assert isinstance(self.stage.model, Prior)
+        return self.stage.model
 
 
 def read_learned(workdir: Path, data: Sequence[str]) -> Learned:
@@ -90,7 +99,8 @@ def read_learned(workdir: Path, data: Sequence[str]) -> Learned:
       data: folders of its dataset; empty for the one that it has collected.
 
     Raises:
-      UserError: there is none, not one of single actions, or the run is not complete.
+      UserError: there is none, not one of single actions, the run is not complete or has not what
+        the table wants, or the dataset is not the one that it learned from.
     """
     run = read_run(workdir)
     if run.summary is None:
@@ -103,11 +113,24 @@ def read_learned(workdir: Path, data: Sequence[str]) -> Learned:
     stage = stage_of("through", str(workdir), env)
     if not isinstance(stage.model, Prior):
         raise UserError(f"{workdir} acts through {stage.name}, which is no prior of single actions")
+    summary, method = run.summary, methods[0]
+    for name, flag in (("prior", "report"), (method, "eval")):
+        if success_of(summary, name) is None:
+            raise UserError(
+                f"{workdir} has no success of {name}; give runs of a task that measures success, "
+                f"with --{flag}_episodes"
+            )
     readers = read_all(data or (str(workdir / "data"),))
+    episodes = sum(x.num_episodes for x in readers)
+    if episodes != summary.get("data/episodes"):
+        raise UserError(
+            f"{workdir} has learned from {summary.get('data/episodes')} episodes, of which others "
+            f"would be held out than of these {episodes}; give its own dataset as --data"
+        )
     held_out = load_data(stage, seen_by(env, stage.config), readers, config.seed)[1]
     assert not isinstance(held_out, Windows)  # which are of models of several actions
     params = restore_model(stage, workdir).params
-    return Learned(stage.name, methods[0], stage.model, params, held_out, run.summary)
+    return Learned(stage.name, method, env.name, stage, params, held_out, summary)
 
 
 def log_likelihood(learned: Learned) -> float | None:
@@ -182,33 +205,31 @@ def line(runs: Sequence[Learned], one: Sequence[float], many: Sequence[float]) -
         "model": runs[0].name,
         "runs": len(runs),
         "parameters": count_parameters(shapes),
-        **_spread("log_likelihood", [x for x in map(log_likelihood, runs) if x is not None]),
+        **_spread("log_likelihood", [log_likelihood(x) for x in runs]),
         "one_action_us": statistics.median(one) * 1e6,
         "actions_per_second": MANY / statistics.median(many),
         "inversion_rms": max((x for x, _ in back), default=None),
         "inversion_largest": max((x for _, x in back), default=None),
-        **_spread("prior_success_rate", [_random(x.summary) for x in runs]),
-        **_spread("success_rate", [x.summary[f"{x.method}/success_rate"] for x in runs]),
+        **_spread("prior_success_rate", [success_of(x.summary, "prior") for x in runs]),
+        **_spread("success_rate", [success_of(x.summary, x.method) for x in runs]),
     }
 
 
-def _random(summary: Mapping[str, Any]) -> float:
-    """The share of episodes of random latents that end in success, by whatever name that has."""
-    return next(
-        value
-        for key, value in summary.items()
-        if re.fullmatch(r"prior/(?!ever_|interaction).*_rate", key)
-    )
+def success_of(summary: Mapping[str, Any], name: str) -> float | None:
+    """The share of episodes that end in success, which reports call by the task's name; or None."""
+    pattern = rf"{re.escape(name)}/(?!ever_|interaction)[^/]*_rate"
+    return next((x for key, x in summary.items() if re.fullmatch(pattern, key)), None)
 
 
-def _spread(name: str, values: Sequence[float]) -> dict[str, float | None]:
-    """Mean, least and largest."""
-    if not values:
+def _spread(name: str, values: Sequence[float | None]) -> dict[str, float | None]:
+    """Mean, least and largest of those that there are."""
+    found = [x for x in values if x is not None]
+    if not found:
         return {name: None, f"{name}_least": None, f"{name}_largest": None}
     return {
-        name: statistics.fmean(values),
-        f"{name}_least": min(values),
-        f"{name}_largest": max(values),
+        name: statistics.fmean(found),
+        f"{name}_least": min(found),
+        f"{name}_largest": max(found),
     }
 
 
@@ -259,19 +280,25 @@ def main() -> None:
     for workdir in find_workdirs(config.workdirs):
         x = read_learned(workdir, config.data)
         print(f"{workdir}: {x.name}", flush=True)
-        learned.setdefault(x.name, []).append(x)
+        runs = learned.setdefault(x.name, [])
+        if runs and (x.env, x.stage.config) != (runs[0].env, runs[0].stage.config):
+            raise UserError(
+                f"{workdir} has another {x.name} or task than those before; leave it out"
+            )
+        runs.append(x)
     plan = Plan(config.rounds, config.seconds)
     one, many = (
         race({name: sampler(runs[0], batch) for name, runs in learned.items()}, plan)
         for batch in (1, MANY)
     )
     lines = [line(runs, one[name], many[name]) for name, runs in learned.items()]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     output = Path(config.output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]))
-        writer.writeheader()
-        writer.writerows(lines)
+    write_atomically(output, text.getvalue())
     print(f"\n{as_markdown(lines)}\n\nsee {output}")
 
 

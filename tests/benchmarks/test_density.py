@@ -13,9 +13,11 @@ import pytest
 
 from behavior_priors.config import flags
 from behavior_priors.errors import UserError
+from behavior_priors.methods.models import Stage
 from behavior_priors.methods.presets import RUN
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.runs.workdir import open_workdir, write_summary
+from behavior_priors.training.fit import FitConfig
 from behavior_priors.types import ActionSpec, ArraySpec
 from benchmarks.density import (
     HELD_OUT,
@@ -27,6 +29,7 @@ from benchmarks.density import (
     sampler,
     way_back,
 )
+from tests.data.examples import write_dataset
 from tests.experiments.settings import config_of
 
 SPEC = {"x": ArraySpec((1,))}
@@ -37,7 +40,8 @@ NORMAL = jax.tree.map(jnp.zeros_like, PRIOR.init(jax.random.key(0)))
 
 def learned(actions: Any, prior: Any = PRIOR, **summary: float) -> Learned:
     data = {"observation": {"x": jnp.zeros((len(actions), 1))}, "action": jnp.asarray(actions)}
-    return Learned("gaussian", "own", prior, NORMAL, data, summary)
+    stage = Stage("gaussian", None, prior, FitConfig())
+    return Learned("gaussian", "own", "", stage, NORMAL, data, summary)
 
 
 def test_likelihoods_are_means_over_all_that_was_held_out() -> None:
@@ -95,12 +99,12 @@ def test_a_line_holds_all_runs() -> None:
 
 
 def test_runs_of_something_else_are_refused(tmp_path: Path) -> None:
-    def run_of(name: str, *arguments: str, complete: bool = True) -> Path:
+    def run_of(name: str, *arguments: str, complete: bool = True, **results: float) -> Path:
         config = config_of(RUN, "--env=maze/test?distance=3", *arguments)
         text = flags.to_text(config)
         folder = open_workdir(tmp_path / name, experiment="run", flags_text=text)
         if complete:
-            write_summary(folder, {}, seed=0, engine="none")
+            write_summary(folder, dict(results), seed=0, engine="none")
         return folder
 
     with pytest.raises(UserError, match="is not complete"):
@@ -111,3 +115,12 @@ def test_runs_of_something_else_are_refused(tmp_path: Path) -> None:
         read_learned(run_of("nothing", "--methods=sac"), ())
     with pytest.raises(UserError, match="has parrot, sac; give runs of one method each"):
         read_learned(run_of("two", "--methods=parrot,sac"), ())
+    with pytest.raises(UserError, match=r"has no success of prior; .* --report_episodes"):
+        read_learned(run_of("unreported", "--methods=parrot"), ())
+    reported = {"prior/ever_goal_rate": 0.5, "prior/goal_rate": 0.25}
+    with pytest.raises(UserError, match=r"has no success of parrot; .* --eval_episodes"):
+        read_learned(run_of("unjudged", "--methods=parrot", **reported), ())
+    data = str(write_dataset(tmp_path / "data"))  # three shards of one, two and three episodes
+    judged = reported | {"parrot/success_rate": 1.0, "data/episodes": 4}
+    with pytest.raises(UserError, match=r"learned from 4 episodes, .* of these 6"):
+        read_learned(run_of("other", "--methods=parrot", **judged), (data,))
