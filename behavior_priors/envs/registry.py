@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 
+import jax
+
 from behavior_priors.config.checks import check_precision
 from behavior_priors.envs.contract import check_env
 from behavior_priors.envs.family import Family
@@ -79,7 +81,21 @@ def make_env(name: str, *, flag: str = "env", **options: object) -> Env:
         env = family.make(member, **family.accept(options, name))
     if own is not None:
         check_env(env, name)
+    env = _traced_once(env)
     return env._replace(name=f"{env.name}?{query}") if mark else env
+
+
+def _traced_once(env: Env) -> Env:
+    """The environment with functions that JAX traces once per process, not once per program.
+
+    An environment that lives on the host is as it was: a reset of it is a deed.
+    """
+    if env.step_then_reset is not None:
+        return env
+    demonstrate = None if env.demonstrate is None else jax.jit(env.demonstrate)
+    return env._replace(
+        reset=jax.jit(env.reset), step=jax.jit(env.step), demonstrate=demonstrate
+    )
 
 
 def _own_family(module: str, given: str, source: str) -> Family:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import mujoco
 import numpy as np
 
 from behavior_priors.envs.physics import rotations
@@ -45,7 +46,10 @@ def chain_from_model(model: Any, num_joints: int, site: str) -> Chain:
     bodies = model.jnt_bodyid[:num_joints]
     end = model.site(site)
     offsets = model.body_pos[bodies].copy()
-    quaternions = np.vstack([model.body_quat[bodies], end.quat]).astype(np.float32)
+    quaternions = np.vstack([model.body_quat[bodies], end.quat])
+    turns = np.empty((len(quaternions), 9))
+    for turn, quaternion in zip(turns, quaternions, strict=True):
+        mujoco.mju_quat2Mat(turn, quaternion)
     # the first hinge's body hangs on fixed ones
     parent = model.body_parentid[bodies[0]]
     while parent:
@@ -53,7 +57,7 @@ def chain_from_model(model: Any, num_joints: int, site: str) -> Chain:
         parent = model.body_parentid[parent]
     return Chain(
         offsets=np.vstack([offsets, end.pos]).astype(np.float32),
-        rotations=np.asarray(rotations.to_matrix(jnp.asarray(quaternions))),
+        rotations=turns.reshape(-1, 3, 3).astype(np.float32),
         axes=model.jnt_axis[:num_joints].astype(np.float32),
         lower=model.jnt_range[:num_joints, 0].astype(np.float32),
         upper=model.jnt_range[:num_joints, 1].astype(np.float32),

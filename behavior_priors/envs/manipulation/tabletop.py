@@ -35,6 +35,10 @@ FINGER_CLOSED = -0.01  # beyond the stop, so that closed fingers press
 WORKSPACE = np.array([[0.20, -0.22, 0.025], [0.50, 0.22, 0.30]], np.float32)
 HOME = np.array([0.30, 0.0, 0.26], np.float32)
 HOME_ORIENTATION = np.array([np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0], np.float32)  # pointing down
+HOME_JOINTS = np.array(
+    [0.0, -0.19802865386009216, 0.1947181075811386, 0.0, 1.5741068124771118, 0.0], np.float32
+)
+"""What `kinematics.inverse` gives for the home pose: solving for it would take a second a start."""
 HOME_ROTATION = np.array([0.0, 0.0, -1.0, 0.0, 1.0, 0.0], np.float32)  # its first two columns
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32)
 MAX_YAW = 0.4  # of objects at a reset, radians
@@ -106,7 +110,6 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
     family = task.name.partition("/")[0]
     physics = make_physics(engine, models, SUBSTEPS)
     chain = kinematics.chain_from_model(models[0], scene.ARM_DOFS, "grip")
-    home_joints = _home_joints(chain)
     fingers = slice(scene.ARM_DOFS, scene.ARM_DOFS + 2)
 
     def observe(simulation: TabletopState) -> dict[str, Array]:
@@ -167,7 +170,7 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
         z = jnp.asarray(scenes.rest_height)[number, :count, None]
         yaw = MAX_YAW * (2.0 * uniform[2 : 2 + count] - 1.0)
         poses = jnp.concatenate([xy, z, rotations.from_yaw(yaw)], axis=-1)
-        joints = jnp.asarray(home_joints)
+        joints = jnp.asarray(HOME_JOINTS)
         qpos = jnp.concatenate([joints, jnp.full(2, FINGER_OPEN), poses.reshape(-1)])
         simulation = TabletopState(
             physics=initial_physics_state(models[0], qpos),
@@ -254,10 +257,3 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
         },
         tasks=Tasks(sample, begin, wanted_of) if task.random_slot and task.slot_counts else None,
     )
-
-
-def _home_joints(chain: kinematics.Chain) -> np.ndarray:
-    """Joints `[6]` of the home pose, on the CPU and once."""
-    start = jnp.array([0.0, -0.3, 0.6, 0.0, 1.2, 0.0])
-    rotation = rotations.to_matrix(jnp.asarray(HOME_ORIENTATION))
-    return np.asarray(kinematics.inverse(chain, start, jnp.asarray(HOME), rotation, iterations=100))

@@ -6,7 +6,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from behavior_priors.envs.manipulation import kinematics, objects, scene
+from behavior_priors.envs.manipulation import kinematics, objects, scene, tabletop
 from behavior_priors.envs.physics import rotations
 
 
@@ -47,6 +47,13 @@ def test_jacobian_is_the_derivative(chain: kinematics.Chain) -> None:
     skew = jnp.einsum("ijq,kj->qik", spin, rotation)
     angular = jnp.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]])
     np.testing.assert_allclose(jacobian[3:], angular, atol=1e-5)
+
+
+def test_the_home_joints_are_those_of_the_home_pose(chain: kinematics.Chain) -> None:
+    position, rotation, _ = kinematics.forward(chain, jnp.asarray(tabletop.HOME_JOINTS))
+    np.testing.assert_allclose(position, tabletop.HOME, atol=1e-6)
+    down = [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
+    np.testing.assert_allclose(rotation, down, atol=1e-6)
 
 
 def test_inverse_kinematics_reaches_nearby_poses(chain: kinematics.Chain) -> None:
