@@ -51,7 +51,7 @@ def main(preset: Preset = RUN) -> None:
         config.workdir or _workdir(config, preset),
         experiment=preset.owner,
         flags_text=flags.to_text(config),
-        may_differ=("workdir", "video_episodes", "trust"),
+        may_differ=("workdir", "figures", "video_episodes", "trust"),
     )
     if plan.tasks is not None:
         plan = plan._replace(tasks=keep_tasks(workdir, plan.tasks))
@@ -64,8 +64,9 @@ def main(preset: Preset = RUN) -> None:
         trained[name], scores = learning.learn(name, config, agent, plan.tasks, workdir, watch)
         results |= scores
     with watch.span("pictures"):
-        oracle = results.get("oracle/return_mean")
-        method_pictures.draw(workdir, config, env, plan.tasks, trained, oracle)
+        if config.figures:
+            oracle = results.get("oracle/return_mean")
+            method_pictures.draw(workdir, config, env, plan.tasks, trained, oracle)
         if config.video_episodes:
             key, folder = named_key(config.seed, "video"), workdir / "videos"
             method_pictures.film(folder, config, plan.tasks, trained, key, config.video_episodes)
@@ -187,9 +188,10 @@ def _report(
         for label, policy in untaught.untaught(fitted, env, report_env).items():
             policies[f"{fitted.model.name}/{label}" if number else label] = policy
     policies["random"] = (report_env, untaught.uniform_actions(report_env))
-    key = named_key(config.seed, "picture")
-    pictures.maze_paths(workdir / "figures", policies, key)
-    pictures.gripper_paths(workdir / "figures", env, through[0], key)
+    if config.figures:
+        key = named_key(config.seed, "picture")
+        pictures.maze_paths(workdir / "figures", policies, key)
+        pictures.gripper_paths(workdir / "figures", env, through[0], key)
     report_key = named_key(config.seed, "report")
     return untaught.report_policies(policies, report_key, config.report_episodes)
 

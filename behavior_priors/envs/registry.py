@@ -93,9 +93,7 @@ def _traced_once(env: Env) -> Env:
     if env.step_then_reset is not None:
         return env
     demonstrate = None if env.demonstrate is None else jax.jit(env.demonstrate)
-    return env._replace(
-        reset=jax.jit(env.reset), step=jax.jit(env.step), demonstrate=demonstrate
-    )
+    return env._replace(reset=jax.jit(env.reset), step=jax.jit(env.step), demonstrate=demonstrate)
 
 
 def _own_family(module: str, given: str, source: str) -> Family:

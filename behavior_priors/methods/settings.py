@@ -66,6 +66,8 @@ class ExperimentConfig:
         report.
       eval_episodes: episodes of the final evaluation; where methods infer tasks, adapt.repeats says
         how often each is met.
+      figures: learning curves, and the paths of policies where there is a way to draw them; a sweep
+        may do without, since metrics say what curves show.
       video_episodes: episodes in the video, or test tasks where these are inferred; 0 for no video.
       run: what is written, and when.
     """
@@ -89,6 +91,7 @@ class ExperimentConfig:
     data_episodes: TwoOrMore = 3_000
     report_episodes: EpisodesOrZero = 500
     eval_episodes: Episodes = 400
+    figures: bool = True
     video_episodes: FewOrZero = 4
     run: RunConfig = field(default_factory=RunConfig)
 

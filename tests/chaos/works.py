@@ -53,11 +53,11 @@ _PARROT = (
     "--video_episodes=0",
     "--workdir=run",
 )
-_SPIRL = (*test_spirl.TINY, "--workdir=run")
+_SPIRL = (*test_spirl.TINY, "--figures", "--workdir=run")
 
 EXPERIMENTS = (
     Work("parrot", "parrot", (*_PARROT, "--methods=parrot,bc_sac")),
     Work("spirl", "spirl", (*_SPIRL, "--method=spirl")),
     Work("spirl, on policy", "spirl", (*_SPIRL, "--method=bc_ppo")),
-    Work("pearl", "pearl", (*test_pearl.TINY, "--workdir=run")),
+    Work("pearl", "pearl", (*test_pearl.TINY, "--figures", "--workdir=run")),
 )

@@ -60,6 +60,7 @@ TINY = (
     f"--run.checkpoint_every={CHECKPOINT_EVERY}",
     "--report_episodes=16",
     f"--eval_episodes={EVALUATION_EPISODES}",
+    "--nofigures",
     "--video_episodes=0",
 )
 """Both methods, every stage, and nets that learn nothing in so short a time."""

@@ -76,7 +76,11 @@ def words(key: Any) -> bytes:
             ("collect", "report", "learn/parrot", "learn/bc_sac"),
         ),
         (presets.SPIRL, (*LEARNING, *SPIRL), ("collect", "report", "learn/spirl")),
-        (presets.PEARL, TINY_PEARL, ("oracle", "learn/pearl", "evaluate/training tasks")),
+        (
+            presets.PEARL,
+            (*TINY_PEARL, "--figures"),
+            ("oracle", "learn/pearl", "evaluate/training tasks"),
+        ),
     ],
     ids=["parrot", "spirl", "pearl"],
 )

@@ -44,7 +44,7 @@ def evaluate(workdir: Path, *more: str) -> Result:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
-    return Run(workdir, start(workdir, "--video_episodes=1").succeed())
+    return Run(workdir, start(workdir, "--figures", "--video_episodes=1").succeed())
 
 
 class Killed(NamedTuple):

@@ -55,6 +55,7 @@ TINY = (
     "--adapt.repeats=2",
     "--run.eval_every=2",
     "--run.checkpoint_every=1",
+    "--nofigures",
 )
 STEPS = 6 * 10 + 8 * 2 * 20
 
@@ -76,7 +77,7 @@ def start(workdir: Path, *more: str, may_be_killed: bool = False) -> Program:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("pearl")
     killed, whole = folder / "killed", folder / "whole"
-    start(whole).succeed()
+    start(whole, "--figures").succeed()
     program = start(killed, may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(killed / "pearl")) >= 3)
     program.kill()

@@ -26,7 +26,7 @@ from tests.experiments.settings import config_of
 
 HORIZON = 4
 SEEN = "velocity,patch"
-TASK = ("--env=maze/test?distance=3&episode_length=60", "--data_env=maze/train?episode_length=120")
+TASK = ("--env=maze/test?distance=3&episode_length=60", "--data_env=maze/train?episode_length=60")
 TINY = (
     *TASK,
     "--data_episodes=300",
@@ -65,6 +65,7 @@ TINY = (
     "--run.checkpoint_every=1",
     "--report_episodes=5",
     "--eval_episodes=7",
+    "--nofigures",
     "--video_episodes=0",
 )
 
@@ -87,7 +88,7 @@ def start(workdir: Path, *more: str, may_be_killed: bool = False) -> Program:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("spirl")
     killed, whole = folder / "killed", folder / "whole"
-    start(whole).succeed()
+    start(whole, "--figures").succeed()
     program = start(killed, may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(killed / "skill_vae")) >= 1)
     program.kill()
