@@ -54,7 +54,7 @@ class MixtureConfig:
 def make_mixture(
     config: MixtureConfig, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> Prior:
-    """A mixture prior over unbounded actions; every function accepts any leading batch axes.
+    """A mixture of Gaussians as a prior; every function accepts any leading batch axes.
 
     Features are the network's output `[components * (1 + 2 * size)]`. Latents have one dimension
     more than actions: the first, through the Gaussian's cumulative distribution, chooses the

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+
+import jax
+import jax.numpy as jnp
 import pytest
 
 from behavior_priors.envs.options import read_options
 from behavior_priors.envs.registry import make_env
+from behavior_priors.envs.rollout import rollout
 from behavior_priors.errors import UserError
+from behavior_priors.types import Array, State
+from tests.envs import odd_family
 
 OWN = "tests.envs.odd_family:"
 
@@ -45,6 +52,27 @@ def test_options_are_read(query: str, options: dict[str, object]):
 def test_options_that_are_none_are_refused(query: str, message: str):
     with pytest.raises(UserError, match=message):
         read_options(query, "--env=x")
+
+
+def test_an_environment_is_traced_once_whatever_programs_it_is_part_of(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    traced: list[int] = []
+
+    def step(state: State, action: Array) -> State:
+        traced.append(1)
+        return odd_family.walk.step(state, action)
+
+    monkeypatch.setitem(odd_family.MEMBERS, "right", lambda: odd_family.walk._replace(step=step))
+
+    def still(*_: object) -> Array:
+        return jnp.zeros(env.action_spec.size)
+
+    env = make_env(f"{OWN}right")
+    for episodes in (2, 3):
+        program = functools.partial(rollout, env, still, episodes=episodes)
+        jax.jit(program)(key=jax.random.key(0))
+    assert len(traced) == 1  # and that was the contract's look at it
 
 
 def test_options_come_as_their_types():
