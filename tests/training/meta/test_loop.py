@@ -109,9 +109,13 @@ def test_a_round_never_takes_a_task_twice() -> None:
     assert state.replay.size.tolist() == [8 * LENGTH] * TASKS
 
 
+MANY = {"tasks_per_iteration": TASKS, "context_size": 200, "batch_size": 200}
+"""Enough of a batch to meet everything that is remembered, in rounds of all tasks."""
+
+
 def test_contexts_belong_to_the_tasks_of_the_batch_and_tell_them_by_their_own_reward() -> None:
     for context in ("recent", "all", "batch"):
-        _, metrics = after(dataclasses.replace(CONFIG, context=context), epochs=3)
+        _, metrics = after(dataclasses.replace(CONFIG, context=context, **MANY), epochs=3)
         assert metrics["train/tasks_agree"] == metrics["train/one_task"] == 1
         assert metrics["train/counting"] == 1
         assert metrics["train/shown"] == pytest.approx(10)
@@ -120,9 +124,8 @@ def test_contexts_belong_to_the_tasks_of_the_batch_and_tell_them_by_their_own_re
 
 
 def test_recent_contexts_are_of_the_last_round_and_others_of_all_of_them() -> None:
-    many = {"tasks_per_iteration": TASKS, "context_size": 200, "batch_size": 200}
     for context, oldest in (("recent", 2), ("all", 0), ("batch", 0)):
-        _, metrics = after(dataclasses.replace(CONFIG, context=context, **many), epochs=3)
+        _, metrics = after(dataclasses.replace(CONFIG, context=context, **MANY), epochs=3)
         # actions tell how many updates had been made: none in the first round, two in the third
         assert (metrics["train/oldest"], metrics["train/newest"]) == (oldest, 2)
 
