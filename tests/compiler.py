@@ -6,7 +6,13 @@ Compiling is most of what the suite does, and what takes most of that is how XLA
 
 from __future__ import annotations
 
+import atexit
+import functools
+import os
+import shutil
+import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 _FLAGS = {
     "0.10": (
@@ -24,3 +30,34 @@ def fast_flags(*others: str) -> str:
     """A value of `XLA_FLAGS`: the others, and those with which this jaxlib compiles fast."""
     release = ".".join(version("jaxlib").split(".")[:2])
     return " ".join(x for x in (*others, _FLAGS.get(release, "")) if x)
+
+
+VARIABLE = "BEHAVIOR_PRIORS_TESTS_COMPILED"
+"""Tells a process that another has started where compiled programs are."""
+
+
+@functools.cache
+def compiled() -> Path:
+    """Folder of compiled programs, for all workers of a suite and all that they start.
+
+    The first process makes the folder, and removes it in the end.
+    """
+    if VARIABLE in os.environ:
+        return Path(os.environ[VARIABLE])
+    folder = Path(tempfile.mkdtemp(prefix="compiled-"))
+    os.environ[VARIABLE] = str(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def cache_settings(*, writes: bool = True) -> dict[str, str | float]:
+    """Settings of JAX with which what one process compiles is there for all.
+
+    Args:
+      writes: not for a process that may be killed while it writes a compiled program.
+    """
+    return {
+        "jax_compilation_cache_dir": str(compiled()),
+        "jax_persistent_cache_min_compile_time_secs": 0.0 if writes else 1e9,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }

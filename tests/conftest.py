@@ -11,12 +11,14 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests.compiler import fast_flags
+from tests.compiler import cache_settings, fast_flags
 
 # Both before any backend starts.
 os.environ["XLA_FLAGS"] = fast_flags(os.environ.get("XLA_FLAGS", ""))
 # One device would hide whatever goes wrong between two.
 jax.config.update("jax_num_cpu_devices", 2)
+for name, value in cache_settings().items():
+    jax.config.update(name, value)
 
 # Whatever was started in the background ignores Ctrl-C, and so would the programs that are tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

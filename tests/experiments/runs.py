@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +16,7 @@ import jax
 import numpy as np
 
 from behavior_priors.runs.checkpoint import Checkpointer
-from tests.compiler import UNOPTIMIZED, fast_flags
+from tests.compiler import UNOPTIMIZED, cache_settings, fast_flags
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 300.0
@@ -66,14 +62,6 @@ TINY = (
 """Both methods, every stage, and nets that learn nothing in so short a time."""
 
 
-@functools.cache
-def compiled() -> Path:
-    """Folder of compiled programs, for all that this process starts; it is removed in the end."""
-    folder = Path(tempfile.mkdtemp(prefix="compiled-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
 def environment(*, writes_cache: bool = True) -> dict[str, str]:
     """Of a program whose time goes into compiling: code that is compiled fast rather than fast.
 
@@ -85,9 +73,7 @@ def environment(*, writes_cache: bool = True) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": fast_flags(UNOPTIMIZED),
-        "JAX_COMPILATION_CACHE_DIR": str(compiled()),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0" if writes_cache else "1e9",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        **{name.upper(): str(x) for name, x in cache_settings(writes=writes_cache).items()},
     }
 
 
