@@ -38,7 +38,7 @@ HOME_ORIENTATION = np.array([np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0], np.float32) 
 HOME_JOINTS = np.array(
     [0.0, -0.19802865386009216, 0.1947181075811386, 0.0, 1.5741068124771118, 0.0], np.float32
 )
-"""What `kinematics.inverse` gives for the home pose: solving for it would take a second a start."""
+"""Joints of the home pose, radians, as `kinematics.inverse` finds them in seconds of compiling."""
 HOME_ROTATION = np.array([0.0, 0.0, -1.0, 0.0, 1.0, 0.0], np.float32)  # its first two columns
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32)
 MAX_YAW = 0.4  # of objects at a reset, radians
