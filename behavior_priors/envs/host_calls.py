@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +9,13 @@ import jax
 import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
 
+from behavior_priors.envs.named_calls import call_named, can_call_named, stay
 from behavior_priors.system.faults import remembered
 from behavior_priors.types import Array
 
-_thread = threading.local()
-
 
 def call_host(
-    function: Callable[[Any], np.ndarray], words: Array, result: Any, *, is_pure: bool = False
+    function: Callable[[Any], np.ndarray], words: Array, result: Any, *, name: str | None = None
 ) -> Array:
     """Calls a function of one array on the host, once for all rows under any `vmap`s.
 
@@ -28,8 +25,10 @@ def call_host(
       function: of an array with the leading axes of all `vmap`s.
       words: its argument.
       result: shape and dtype of what it returns, without those axes.
-      is_pure: whether two equal calls in one program may be made into one, or one that nobody needs
-        be left out; resets of gymnasium's environments may not.
+      name: of a function of float32 whose answer depends on its name and its argument only, as
+        `named_calls` has it: two equal calls in one program may then be made into one, or one that
+        nobody needs be left out, and JAX can keep the program on disk. None for all others, such
+        as resets of gymnasium's environments.
 
     Raises:
       JaxRuntimeError: when the program runs and the function raises; `faults.fault_behind` has a
@@ -40,22 +39,14 @@ def call_host(
     if jax.default_backend() != "cpu":
         return jax.pure_callback(function, result, words, vmap_method="broadcast_all")
 
+    if name is not None and can_call_named():
+        return call_named(name, function, words, result.shape)
+
     def fill(_: Any, out: Any, words: Any) -> None:
         stay()
         np.asarray(out)[...] = function(words)
 
-    return buffer_callback(fill, result, has_side_effect=not is_pure, vmap_method="broadcast_all")(
+    return buffer_callback(fill, result, has_side_effect=name is None, vmap_method="broadcast_all")(
         words
     )
 
-
-def stay() -> None:
-    """Makes Python remember the thread that it is called in, for as long as the program runs.
-
-    XLA's threads are foreign to Python, which makes a state for one whenever it calls, and drops it
-    when the call returns: 20 µs each time, most of what a call costs. One reference more, taken
-    once a thread and never given back, keeps the state.
-    """
-    if not getattr(_thread, "stays", False):
-        ctypes.pythonapi.PyGILState_Ensure()
-        _thread.stays = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -86,6 +87,16 @@ def _unpack(row: jax.Array, model: mujoco.MjModel) -> PhysicsState:
     return PhysicsState(time[0], *others)
 
 
+def _digest(models: Sequence[mujoco.MjModel]) -> str:
+    """A name for models: those with the same numbers in them have the same."""
+    digest = hashlib.blake2b(mujoco.__version__.encode(), digest_size=16)
+    for model in models:
+        content = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
+        mujoco.mj_saveModel(model, None, content)
+        digest.update(content)
+    return digest.hexdigest()
+
+
 def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     """Builds the `c` engine.
 
@@ -98,6 +109,7 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     """
     models = tuple(models)
     batches = _Batches(models)
+    content = functools.cache(lambda: _digest(models))
 
     model = models[0]
     # of a request: the fields of PhysicsState, the control, and the number of the scene
@@ -135,7 +147,8 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
     def step(state: PhysicsState, ctrl: jax.Array, scene: jax.Array) -> tuple[PhysicsState, Any]:
         request = ask(state, ctrl, scene)
         result = jax.ShapeDtypeStruct((size + 1,), jnp.float32)
-        answer = call_host(step_on_host, request, result, is_pure=True)
+        name = f"step/{substeps}/{content()}"
+        answer = call_host(step_on_host, request, result, name=name)
         return _unpack(answer[:-1], model), answer[-1] != 0
 
     def ray_on_host(state: PhysicsState, scene: Any, origins: Any, directions: Any) -> RayHits:
@@ -186,7 +199,8 @@ def make_c_physics(models: Sequence[mujoco.MjModel], substeps: int) -> Physics:
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes])
         result = jax.ShapeDtypeStruct((int(ends[-1]),), jnp.float32)
         on_host = functools.partial(read_on_host, names)
-        answer = call_host(on_host, ask(state, ctrl, scene), result, is_pure=True)
+        name = f"read/{','.join(names)}/{content()}"
+        answer = call_host(on_host, ask(state, ctrl, scene), result, name=name)
         fields = jnp.split(answer, ends[:-1])
         return {
             name: field.reshape(shape)
