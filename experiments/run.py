@@ -51,25 +51,15 @@ def main(preset: Preset = RUN) -> None:
         config.workdir or _workdir(config, preset),
         experiment=preset.owner,
         flags_text=flags.to_text(config),
-        may_differ=("workdir", "figures", "video_episodes", "trust"),
+        may_differ=("workdir", "figures", "video_episodes", "trust", "only_models"),
     )
     if plan.tasks is not None:
         plan = plan._replace(tasks=keep_tasks(workdir, plan.tasks))
     watch = Stopwatch()
     fitted, results = learn_from_data(config, env, data_envs, plan, workdir, watch)
     results |= judge_models(config, env, report_env, plan, fitted, workdir, watch)
-    trained = {}
-    for name, method in plan.methods.items():
-        agent = build(name, method, config, env, fitted)
-        trained[name], scores = learning.learn(name, config, agent, plan.tasks, workdir, watch)
-        results |= scores
-    with watch.span("pictures"):
-        if config.figures:
-            oracle = results.get("oracle/return_mean")
-            method_pictures.draw(workdir, config, env, plan.tasks, trained, oracle)
-        if config.video_episodes:
-            key, folder = named_key(config.seed, "video"), workdir / "videos"
-            method_pictures.film(folder, config, plan.tasks, trained, key, config.video_episodes)
+    if not config.only_models:
+        results |= learn_task(config, env, plan, fitted, workdir, watch, results)
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())
     path = write_summary(workdir, results, seed=config.seed, engine=env.info.get("engine", "none"))
@@ -115,11 +105,11 @@ def learn_from_data(
 ) -> tuple[dict[str, models.Fitted], dict[str, float]]:
     """The models that methods need, learned or restored, and how well that went."""
     results: dict[str, float] = {}
-    fitted = {
-        name: models.restore_model(stage, workdir)
-        for name, stage in plan.stages.items()
-        if stage.source is not None
-    }
+    fitted = {}
+    for name, stage in plan.stages.items():
+        if stage.source is not None:
+            fitted[name] = models.restore_model(stage, workdir)
+            print(f"{stage.name}  from {stage.source}", flush=True)
     if plan.learned():
         with watch.span("collect"):
             readers = _demonstrations(config, data_envs, workdir)
@@ -129,6 +119,32 @@ def learn_from_data(
             fitted[name], facts = models.learn_model(stage, env, readers, workdir, config)
         results |= facts
     return fitted, results
+
+
+def learn_task(
+    config: ExperimentConfig,
+    env: Env,
+    plan: Plan,
+    fitted: Mapping[str, models.Fitted],
+    workdir: Path,
+    watch: Stopwatch,
+    known: Mapping[str, float],
+) -> dict[str, float]:
+    """The scores of all methods, each of which learns the task; figures and videos of them."""
+    results: dict[str, float] = {}
+    trained = {}
+    for name, method in plan.methods.items():
+        agent = build(name, method, config, env, fitted)
+        trained[name], scores = learning.learn(name, config, agent, plan.tasks, workdir, watch)
+        results |= scores
+    with watch.span("pictures"):
+        if config.figures:
+            oracle = known.get("oracle/return_mean")
+            method_pictures.draw(workdir, config, env, plan.tasks, trained, oracle)
+        if config.video_episodes:
+            key, folder = named_key(config.seed, "video"), workdir / "videos"
+            method_pictures.film(folder, config, plan.tasks, trained, key, config.video_episodes)
+    return results
 
 
 def judge_models(

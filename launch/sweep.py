@@ -7,9 +7,11 @@ r"""Flagfiles x seeds x overrides as independent local processes, and one table 
     ROOT/logs/                       what the runs have said
     ROOT/report/                     table and figure of `experiments.report`
     ROOT/sweep.json                  what each run was started with
+    ROOT/compiled/                   programs that JAX has compiled, for all runs
 
 The same command continues a sweep that was killed: it skips runs that are complete and starts the
-others again, which go on from where they were.
+others again, which go on from where they were. `{seed}` in an override is the run's seed, as in
+`--models=runs/priors/seed{seed}`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from behavior_priors.reports.tables import Run, make_table, read_run, to_markdow
 from behavior_priors.runs.workdir import FLAGS_FILE, write_json_atomic
 from behavior_priors.system import locks
 from behavior_priors.system.foreign_files import MEGABYTE, check_folder, read_json, read_text
+from launch.compiled import share_compiled
 from launch.jobs import Job, make_budget, run_jobs
 from launch.status import Planned, Status
 
@@ -108,7 +111,8 @@ def plan(config: SweepConfig) -> list[Planned]:
                         "each differ in more than their folder or punctuation"
                     )
                 workdir = root / name
-                arguments = [*flagfile, *override, f"--seed={seed}"]
+                own = [argument.replace("{seed}", str(seed)) for argument in override]
+                arguments = [*flagfile, *own, f"--seed={seed}"]
                 command = [module, *arguments, f"--workdir={workdir}"]
                 log = root / "logs" / f"{name.replace('/', '.')}.log"
                 record = {"program": module, "arguments": arguments, "flagfile": text}
@@ -179,6 +183,7 @@ def main() -> None:
     root = Path(config.root)
     lock = open_root(root)
     record_plan(root, planned)
+    share_compiled(root)
     status = Status(planned)
     jobs = [run.job for run in planned if not run.is_complete()]
     with termination.deferred():

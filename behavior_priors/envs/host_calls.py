@@ -49,4 +49,3 @@ def call_host(
     return buffer_callback(fill, result, has_side_effect=name is None, vmap_method="broadcast_all")(
         words
     )
-

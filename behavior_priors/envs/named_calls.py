@@ -1,8 +1,8 @@
 """Calls from compiled programs to functions on the host that a program knows by name.
 
-A program with one of JAX's own callbacks holds on to a function of this process and is never kept on
-disk, so that every start compiles it again: half a minute for a learning run on the tabletop. Here
-a program holds a name, and XLA's interface for foreign functions brings the name and the buffers
+A program with one of JAX's own callbacks holds on to a function of this process and is never kept
+on disk, so that every start compiles it again: half a minute for a learning run on the tabletop.
+Here a program holds a name, and XLA's interface for foreign functions brings name and buffers
 (`jaxlib/include/xla/ffi/api/c_api.h`, whose structures the formats below follow).
 """
 
@@ -40,7 +40,7 @@ _VERSION_IN_METADATA = struct.Struct("ii")
 _BUFFER = struct.Struct("QQ i4x QqQ")
 _SPAN = struct.Struct("QQ")
 _POINTER = struct.Struct("Q")
-_ERROR = struct.Struct("QQ Q i4x")
+_ERROR = struct.Struct("QQ Q i")
 
 
 def stay() -> None:
@@ -63,12 +63,12 @@ def call_named(
     Args:
       name: of everything that the function's answer depends on but its argument, in this process
         and in others. Of several functions with a name the first is called.
-      function: of a float32 array with the leading axes of all `vmap`s, to another; without effects.
+      function: of a float32 array with the leading axes of all `vmap`s; without effects.
       words: its argument, float32.
-      shape: that of what it returns, without those axes.
+      shape: that of the float32 array that it returns, without those axes.
 
     Returns:
-      Its answer, float32; NaN where Ctrl-C has kept it from being called.
+      Its answer; NaN where Ctrl-C has kept it from being called.
 
     Raises:
       RuntimeError: this jaxlib takes no calls by name.
@@ -110,8 +110,8 @@ def _handler(frame: int) -> int | None:
     _, extension, api, _, stage, *_ = fields
     try:
         if extension:
-            return _tell_version(extension)
-        if stage == _EXECUTE:
+            _tell_version(extension)
+        elif stage == _EXECUTE:
             arguments, results, attributes = fields[9], fields[14], fields[20]
             (span,) = _read(_POINTER, attributes)
             function = _functions[ctypes.string_at(*_read(_SPAN, span))]
@@ -135,7 +135,8 @@ def _array(buffers: int) -> np.ndarray:
     size = 4
     for length in shape:
         size *= length
-    return np.ndarray(shape, np.float32, (ctypes.c_char * size).from_address(data))
+    memory: Any = (ctypes.c_char * size).from_address(data)
+    return np.ndarray(shape, np.float32, memory)
 
 
 def _tell_version(extension: int) -> None:
@@ -147,8 +148,10 @@ def _tell_version(extension: int) -> None:
 
 
 def _error(api: int, text: str) -> int:
+    """XLA's own copy of an error."""
     create = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(_read(_API, api)[-1])
-    message = text.replace("\0", "").encode("utf-8", "replace") + b"\0"
-    kept = ctypes.create_string_buffer(message)
-    arguments = _ERROR.pack(_ERROR.size, 0, ctypes.addressof(kept), _INTERNAL)
-    return create(ctypes.addressof(ctypes.create_string_buffer(arguments)))
+    # both names keep what they point to until the call is over
+    message = ctypes.create_string_buffer(text.replace("\0", "").encode("utf-8", "replace"))
+    fields = _ERROR.pack(_ERROR.size, 0, ctypes.addressof(message), _INTERNAL)
+    arguments = ctypes.create_string_buffer(fields, len(fields))
+    return create(ctypes.addressof(arguments))

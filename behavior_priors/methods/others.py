@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from behavior_priors.config import flags
 from behavior_priors.errors import UserError
 from behavior_priors.methods.command_line import read_run
 from behavior_priors.methods.models import Stage, make_stage
 from behavior_priors.methods.presets import find_preset
 from behavior_priors.methods.settings import ExperimentConfig, chosen_methods, is_folder
 from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
+from behavior_priors.system.own_modules import part_name
 from behavior_priors.system.trust import FromFile, allow_path
 from behavior_priors.types import Env
 
@@ -28,10 +30,7 @@ def stage_of(way: str, folder: str, env: Env, trust: Sequence[str] = ()) -> Stag
       UserError: there is no such run, it has no such model, or its model does not fit the task.
     """
     given, workdir = f"--{way}={folder}", allow_path(folder)
-    allowed = [name for name in trust if not isinstance(name, FromFile)]
-    if isinstance(folder, FromFile):
-        allowed += folder.trust
-    config = read_experiment(workdir, given, allowed)
+    config = read_experiment(workdir, given, _allowed(folder, trust))
     methods = chosen_methods(config).values()
     every = {name for method in methods for _, name in method.parts()}
     names = every
@@ -47,6 +46,67 @@ def stage_of(way: str, folder: str, env: Env, trust: Sequence[str] = ()) -> Stag
         return make_stage(name, config, env)._replace(source=workdir)
     except UserError as error:
         raise UserError(f"{given}: {str(error).removeprefix('--')}") from None
+
+
+def read_models(folder: str, trust: Sequence[str] = ()) -> ExperimentConfig:
+    """The flags of the run that `--models` names.
+
+    Args:
+      folder: of the run.
+      trust: modules that the run's flags may name; those that a file lists count for nothing.
+
+    Raises:
+      UserError: there is no such run, or it has its models from another.
+    """
+    given = f"--models={folder}"
+    config = read_experiment(allow_path(folder), given, _allowed(folder, trust))
+    if config.models is not None:
+        raise UserError(f"{given} has its models from {config.models}; give that")
+    return config
+
+
+def take(folder: str, known: Mapping[str, Stage], wanted: Mapping[str, Stage]) -> dict[str, Stage]:
+    """The models of a run, with those taken from another that it has learned.
+
+    Args:
+      folder: of the other run.
+      known: its models.
+      wanted: those of the run.
+
+    Raises:
+      UserError: it has none of them, or one that was learned with other flags.
+    """
+    given = f"--models={folder}"
+    shared = [x for x, it in wanted.items() if it.source is None and x in known]
+    if not shared:
+        raise UserError(
+            f"{given}: the run has {', '.join(known) or 'no model'}, and "
+            f"{', '.join(wanted) or 'no model'} is asked for; leave it out"
+        )
+    taken = dict(wanted)
+    for name in shared:
+        theirs, ours = known[name], wanted[name]
+        for here, there in zip(_flags_of(ours), _flags_of(theirs), strict=True):
+            if here != there:
+                raise UserError(
+                    f"{given}: the run's {name} was learned with {there}, and {here} is asked for; "
+                    "give the same flags, or leave it out"
+                )
+        taken[name] = ours._replace(source=Path(folder))
+    return taken
+
+
+def _flags_of(stage: Stage) -> list[str]:
+    """What a model was, or is to be, learned with."""
+    part = part_name(stage.name)
+    parts = ((part, stage.config), (f"{part}_fit", stage.fit))
+    return [x for prefix, config in parts for x in flags.to_text(config, prefix).splitlines()]
+
+
+def _allowed(folder: str, trust: Sequence[str]) -> list[str]:
+    """What the flags of a run may name that stands in a folder."""
+    allowed = [name for name in trust if not isinstance(name, FromFile)]
+    return [*allowed, *folder.trust] if isinstance(folder, FromFile) else allowed
 
 
 def read_experiment(workdir: Path, given: str, trust: Sequence[str]) -> ExperimentConfig:

@@ -68,6 +68,10 @@ def stages_of(
         for way, name in method.parts():
             if is_folder(name) and name not in stages:
                 stages[name] = others.stage_of(way, name, env, config.trust)
+    if config.models is not None:
+        theirs = others.read_models(config.models, config.trust)
+        known = stages_of(chosen_methods(theirs), theirs, env)
+        return others.take(config.models, known, stages)
     return stages
 
 

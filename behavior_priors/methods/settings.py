@@ -49,6 +49,10 @@ class ExperimentConfig:
       infer: what says which of many tasks it is, an encoder's name or MODULE:NAME; none where
         nothing does, method for the method's own.
       learner: what learns, a name or MODULE:NAME; method for the method's own.
+      models: a run whose models are taken where they were learned with the same flags, instead of
+        being learned again.
+      only_models: whether the run ends when models are learned and judged, before any method learns
+        the task; the same command without it goes on.
       trust: modules that the flags of a run may name whose folder is given for a model; see
         docs/trust.md.
       data_env: where demonstrations are collected, of several environments as many in each; none
@@ -80,6 +84,8 @@ class ExperimentConfig:
     explore_with: str = AS_THE_METHOD
     infer: str = AS_THE_METHOD
     learner: str = AS_THE_METHOD
+    models: str | None = None
+    only_models: bool = False
     trust: tuple[str, ...] = ()
     data_env: tuple[str, ...] | None = None
     report_env: str | None = None

@@ -21,7 +21,7 @@ from behavior_priors.runs.workdir import FLAGS_FILE, SUMMARY_FILE, WORKDIR_DEPTH
 from behavior_priors.system.foreign_files import check_folder, read_json
 from behavior_priors.system.texts import printable
 
-SAME_RUN = ("seed", "workdir", "figures", "video_episodes")
+SAME_RUN = ("seed", "workdir", "figures", "video_episodes", "models", "only_models")
 """Flags in which the runs of one row may differ."""
 
 

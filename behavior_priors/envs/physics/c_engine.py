@@ -93,7 +93,7 @@ def _digest(models: Sequence[mujoco.MjModel]) -> str:
     for model in models:
         content = np.zeros(mujoco.mj_sizeModel(model), np.uint8)
         mujoco.mj_saveModel(model, None, content)
-        digest.update(content)
+        digest.update(content.data)
     return digest.hexdigest()
 
 
