@@ -4,8 +4,11 @@
 
 Runs that differ in their seed alone make one row; the flags in which the rows differ are its first
 columns. Written are `report.md`, `report.csv` (one line a row and key), `runs.csv` (one line a run,
-with its seed and the versions that it ran with), `learning_curves.png` and, of runs that adapt to
-new tasks, `adaptation.png`.
+with its seed and the versions that it ran with), `curves.csv` (one line a point of a curve),
+`learning_curves.png` and, of runs that adapt to new tasks, `adaptation.png`. Curves that were kept
+can be drawn again without the runs:
+
+    python -m experiments.report --curves=report/curves.csv --panels=env --output=report
 """
 
 from __future__ import annotations
@@ -23,11 +26,9 @@ from behavior_priors.config import flags
 from behavior_priors.config.flag_kinds import Kind
 from behavior_priors.data.shards import Shard
 from behavior_priors.errors import UserError
-from behavior_priors.methods.method import LABELS
 from behavior_priors.programs import entry
-from behavior_priors.reports import adaptation_figures, figures
+from behavior_priors.reports import adaptation_figures, curves, figures
 from behavior_priors.reports.tables import (
-    Row,
     Table,
     make_table,
     read_run,
@@ -35,10 +36,9 @@ from behavior_priors.reports.tables import (
     to_csv_of_runs,
     to_markdown,
 )
-from behavior_priors.runs.metrics import LARGEST, read_jsonl
+from behavior_priors.runs.metrics import LARGEST
 from behavior_priors.runs.workdir import ADAPTATION_FILE, FLAGS_FILE, ORACLE_FILE
 from behavior_priors.system.files import write_atomically
-from behavior_priors.system.texts import printable
 
 _MOST_TASKS = 10_000
 """Of a run that adapts: intervals are drawn from ten thousand times as many numbers."""
@@ -53,14 +53,18 @@ class ReportConfig:
       output: folder of report.md, report.csv, runs.csv and the figures.
       keys: results to report, as in summary.json; a star stands for anything but a slash.
       curve: what learning_curves.png shows, of the metrics of each stage; none for no such figure.
+      panels: the flag for each of whose values learning_curves.png has a panel; none for one panel.
+      curves: a curves.csv that is drawn again, in place of workdirs; none for workdirs.
       ignore: flags in which the runs of one row may differ, besides seed and workdir; a star stands
         for anything.
     """
 
-    workdirs: tuple[str, ...]
+    workdirs: tuple[str, ...] = ()
     output: str = "."
     keys: tuple[str, ...] = ("*/success_rate", "*/return_mean")
     curve: str | None = "eval/success_rate"
+    panels: str | None = None
+    curves: str | None = None
     ignore: tuple[str, ...] = ()
 
 
@@ -92,43 +96,6 @@ def find_workdirs(names: Sequence[str]) -> list[Path]:
     return list({path.resolve(): path for path in found}.values())
 
 
-def find_curves(table: Table, metric: str) -> dict[str, list[figures.Run]]:
-    """Curves of every stage that has logged the metric, by stage and by what a row differs in.
-
-    Raises:
-      UserError: a stage's metrics are damaged.
-    """
-    curves: dict[str, list[figures.Run]] = {}
-    for row in table.rows:
-        for run in row.runs:
-            for path in sorted(run.workdir.glob("*/metrics.jsonl")):
-                points = [r for r in read_jsonl(path) if r.get(metric) is not None]
-                if points:
-                    label = _label(path.parent.name, row, table)
-                    steps, values = ([r[n] for r in points] for n in ("step", metric))
-                    curves.setdefault(label, []).append(
-                        (np.array(steps, float), np.array(values, float))
-                    )
-    return curves
-
-
-def _label(method: str, row: Row, table: Table) -> str:
-    """Of a line in a figure: the method, and what the row has that most of the others have not.
-
-    Names are without the groups of their flags, where that says which flag is meant.
-    """
-    names = [name for name in row.settings if name != "experiment"]
-    short = [name.rpartition(".")[2] for name in names]
-    differing = []
-    for name, last in zip(names, short, strict=True):
-        alike = sum(other.settings[name] == row.settings[name] for other in table.rows)
-        if 2 * alike <= len(table.rows):
-            differing.append(f"{last if short.count(last) == 1 else name}={row.settings[name]}")
-    if names and not differing:
-        differing = ["as most others"]
-    return printable(", ".join([LABELS.get(method, method), *differing]))
-
-
 class Adaptations(NamedTuple):
     """How the runs of each row went about new tasks.
 
@@ -154,6 +121,7 @@ def find_adaptations(table: Table) -> Adaptations:
     oracles: list[np.ndarray] = []
     explored: set[str] = set()
     envs: set[str | None] = set()
+    settings = [row.settings for row in table.rows]
     for row in table.rows:
         for run in row.runs:
             paths = sorted(run.workdir.glob(f"*/{ADAPTATION_FILE}"))
@@ -161,7 +129,8 @@ def find_adaptations(table: Table) -> Adaptations:
                 continue
             for path in paths:
                 kept = _read_returns(path, "test_returns", 3).mean(axis=1)
-                tables = returns.setdefault(_label(path.parent.name, row, table), [])
+                label = curves.label_of(path.parent.name, row.settings, settings)
+                tables = returns.setdefault(label, [])
                 if tables and tables[0].shape[1] != kept.shape[1]:
                     raise UserError(
                         f"{path} has {kept.shape[1]} trajectories, other runs of its row have "
@@ -208,13 +177,16 @@ def _read_returns(path: Path, name: str, axes: int) -> np.ndarray:
     return returns
 
 
-def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
+def write_report(
+    table: Table, folder: Path, curve: str | None, by: str | None = None
+) -> list[Path]:
     """Writes the report's files.
 
     Args:
       table: of the runs.
       folder: made where it is missing.
       curve: the metric in the figure of learning; None for no such figure.
+      by: the flag for whose values it has panels; None for one panel.
 
     Returns:
       What was written; no figure of what no run has kept.
@@ -223,25 +195,21 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
       UserError: a run's curves or returns are damaged, and nothing is written; or the folder cannot
         be written.
     """
-    curves = {} if curve is None else find_curves(table, curve)
+    found = [] if curve is None else curves.find_curves(table, curve)
+    panels = curves.in_panels(found, by) if found else {}
     adaptations = find_adaptations(table)
     texts = {
         "report.md": to_markdown(table),
         "report.csv": to_csv(table),
         "runs.csv": to_csv_of_runs(table),
+        **({"curves.csv": curves.to_csv(found)} if found else {}),
     }
     written = [folder / name for name in texts]
     for path, text in zip(written, texts.values(), strict=True):
         write_atomically(path, text, advice="give another --output, or free some space")
-    if curve is not None and curves:
+    if curve is not None and found:
         written.append(folder / "learning_curves.png")
-        is_rate = curve.endswith("_rate")
-        figures.learning_curves(
-            written[-1],
-            curves,
-            ylabel=curve.removeprefix("eval/").replace("_", " "),
-            ylim=(-0.02, 1.02) if is_rate else None,
-        )
+        draw_curves(written[-1], panels, curve)
     if adaptations.returns:
         written.append(folder / "adaptation.png")
         adaptation_figures.adaptation_curves(
@@ -254,12 +222,32 @@ def write_report(table: Table, folder: Path, curve: str | None) -> list[Path]:
     return written
 
 
+def draw_curves(
+    path: Path, panels: Mapping[str, Mapping[str, Sequence[figures.Run]]], curve: str
+) -> None:
+    """Draws a metric's curves, which `curves.in_panels` has sorted."""
+    ylabel = curve.removeprefix("eval/").replace("_", " ")
+    ylim = (-0.02, 1.02) if curve.endswith("_rate") else None
+    if list(panels) == [""]:
+        figures.learning_curves(path, panels[""], ylabel=ylabel, ylim=ylim)
+    else:
+        figures.curve_panels(path, panels, ylabel=ylabel, ylim=ylim)
+
+
 def main() -> None:
     """Writes the report, and shows the table."""
     config = flags.read(ReportConfig)
+    if config.curves is not None:
+        if config.workdirs or config.curve is None:
+            raise UserError("--curves draws what a file has; leave --workdirs and --curve=none out")
+        found = curves.read_csv(Path(config.curves))
+        path = Path(config.output) / "learning_curves.png"
+        draw_curves(path, curves.in_panels(found, config.panels), config.curve)
+        print(f"see {path}")
+        return
     runs = [read_run(workdir) for workdir in find_workdirs(config.workdirs)]
     table = make_table(runs, config.keys, config.ignore)
-    written = write_report(table, Path(config.output), config.curve)
+    written = write_report(table, Path(config.output), config.curve, config.panels)
     print(to_markdown(table))
     print(f"see {', '.join(map(str, written))}")
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
@@ -58,6 +59,8 @@ LEGEND_LINE = 0.28
 LINE_OF_A_LEGEND = 6
 """Letters that would stand where a piece of the line does."""
 
+PANELS_IN_A_ROW = 4
+
 Run = tuple[np.ndarray, np.ndarray]
 """Steps `[n]`, increasing, and values `[n]`."""
 
@@ -92,26 +95,94 @@ def learning_curves(
         height = 5.0 + LEGEND_LINE * max(0, len(curves) - 4)
         figure = Figure(figsize=(9.0, height), layout="constrained")
         axes = figure.add_subplot()
-        styles = zip(itertools.cycle(COLORS), itertools.cycle(LINE_STYLES))
-        for (label, runs), (color, line_style) in zip(curves.items(), styles, strict=False):
-            steps, values = _on_common_steps(label, runs)
-            estimates = [summarize(values[:, i]) for i in range(len(steps))]
-            value, low, high = np.array([estimate[:3] for estimate in estimates]).T
-            axes.plot(
-                steps,
-                value,
-                color=color,
-                linestyle=line_style,
-                label=as_label(f"{label} ({estimates[0].meaning})"),
-            )
-            if len(runs) > 1:
-                axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+        for (label, runs), style in zip(curves.items(), _styles(), strict=False):
+            meaning = _draw_curve(axes, label, runs, style)
+            axes.lines[-1].set_label(as_label(f"{label} ({meaning})"))
         axes.set(xlabel=xlabel, ylabel=printable(ylabel), title=printable(title), ylim=ylim)
-        axes.margins(x=0)
-        axes.set_xlim(0.0, max(axes.get_xlim()[1], 1.0))
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        _count_steps(axes)
         legend_below(figure, ncols=1)
         save_figure(figure, path)
+
+
+def curve_panels(
+    path: str | Path,
+    panels: Mapping[str, Mapping[str, Sequence[Run]]],
+    *,
+    ylabel: str,
+    title: str = "",
+    xlabel: str = "environment steps",
+    ylim: tuple[float, float] | None = None,
+) -> None:
+    """Draws several figures of `learning_curves` beside each other, with the same axes and lines.
+
+    Args:
+      path: the file to write.
+      panels: by title, the runs of each label; a panel may lack labels.
+      ylabel: what the values are.
+      title: above the figure.
+      xlabel: what the steps are.
+      ylim: range of the values shown; None to fit them.
+
+    Raises:
+      UserError: as `learning_curves`.
+    """
+    labels = dict.fromkeys(label for curves in panels.values() for label in curves)
+    styles = dict(zip(labels, _styles(), strict=False))
+    columns = min(PANELS_IN_A_ROW, len(panels))
+    rows = -(-len(panels) // columns)
+    lines = -(-len(labels) // PANELS_IN_A_ROW)
+    with mpl.rc_context(STYLE):
+        size = (3.6 * columns + 0.6, 3.0 * rows + 1.0 + LEGEND_LINE * lines)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        meanings: dict[str, None] = {}
+        shown: dict[str, Any] = {}
+        for axes, (name, curves) in zip(grid.flat, panels.items(), strict=False):
+            for label, runs in curves.items():
+                meanings[_draw_curve(axes, label, runs, styles[label])] = None
+                shown.setdefault(label, axes.lines[-1])
+            axes.set_title(printable(name), fontsize=14)
+            axes.set(ylim=ylim)
+            _count_steps(axes)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        figure.supylabel(printable(ylabel), fontsize=STYLE["axes.labelsize"])
+        figure.supxlabel(
+            printable(f"{xlabel} (lines: {'; '.join(meanings)})"), fontsize=STYLE["axes.labelsize"]
+        )
+        if title:
+            figure.suptitle(printable(title))
+        figure.legend(
+            [shown[label] for label in labels],
+            [as_label(label) for label in labels],
+            loc="outside lower center",
+            ncols=PANELS_IN_A_ROW,
+        )
+        save_figure(figure, path)
+
+
+def _styles() -> Iterator[tuple[str, str]]:
+    """Colours and dashes of lines, of which no two in a figure are alike."""
+    return zip(itertools.cycle(COLORS), itertools.cycle(LINE_STYLES), strict=False)
+
+
+def _draw_curve(axes: Axes, label: str, runs: Sequence[Run], style: tuple[str, str]) -> str:
+    """Draws a line, with a band where it has several runs, and says what they are."""
+    color, line_style = style
+    steps, values = _on_common_steps(label, runs)
+    estimates = [summarize(values[:, i]) for i in range(len(steps))]
+    value, low, high = np.array([estimate[:3] for estimate in estimates]).T
+    axes.plot(steps, value, color=color, linestyle=line_style)
+    if len(runs) > 1:
+        axes.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+    return estimates[0].meaning
+
+
+def _count_steps(axes: Axes) -> None:
+    """Steps from 0 on, in thousands and millions."""
+    axes.margins(x=0)
+    axes.set_xlim(0.0, max(axes.get_xlim()[1], 1.0))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def legend_below(figure: Figure, ncols: int) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from behavior_priors.errors import UserError
+from behavior_priors.reports import curves
 from behavior_priors.reports.tables import (
     Table,
     make_table,
@@ -25,7 +26,6 @@ from behavior_priors.runs.metrics import JsonlWriter
 from behavior_priors.runs.workdir import ADAPTATION_FILE, ORACLE_FILE, open_workdir, write_summary
 from experiments.report import (
     find_adaptations,
-    find_curves,
     find_workdirs,
     with_workdirs,
     write_report,
@@ -141,29 +141,78 @@ def test_keys_are_chosen_by_pattern(runs: Path) -> None:
 
 
 def test_curves_are_those_of_complete_runs(runs: Path) -> None:
-    curves = find_curves(table(runs), "eval/success_rate")
-    assert list(curves) == ["SAC, env=grasp/mug"]
-    ends = [(steps[-1], values[-1]) for steps, values in curves["SAC, env=grasp/mug"]]
-    assert ends == [(300.0, 0.25), (300.0, 0.75)]
-    np.testing.assert_array_equal(curves["SAC, env=grasp/mug"][1][1], [0.0, 0.375, 0.75])
-    assert find_curves(table(runs), "eval/nope") == {}
+    found = curves.find_curves(table(runs), "eval/success_rate")
+    assert [(x.method, x.seed, x.settings["env"]) for x in found] == [
+        ("sac", "0", "grasp/mug"),
+        ("sac", "1", "grasp/mug"),
+    ]
+    assert [(x.run[0][-1], x.run[1][-1]) for x in found] == [(300.0, 0.25), (300.0, 0.75)]
+    np.testing.assert_array_equal(found[1].run[1], [0.0, 0.375, 0.75])
+    assert curves.find_curves(table(runs), "eval/nope") == []
 
 
-def test_a_line_is_called_after_what_most_others_do_not_have(runs: Path) -> None:
+def found_in(path: Path, *settings: Mapping[str, str]) -> list[curves.Curve]:
+    """A short curve of each of these settings, which have been in a file."""
+    run = np.array([100.0, 200.0]), np.array([0.0, 0.125])
+    path.write_text(curves.to_csv([curves.Curve(x, "sac", "0", run) for x in settings]))
+    return curves.read_csv(path)
+
+
+def test_a_line_is_called_after_what_most_others_do_not_have(tmp_path: Path) -> None:
     settings: list[dict[str, str]] = [
         {"experiment": "pearl", "loop.order": "random", "context.size": "5", "loop.size": "1"},
         {"experiment": "pearl", "loop.order": "random", "context.size": "5", "loop.size": "2"},
         {"experiment": "pearl", "loop.order": "lived", "context.size": "9", "loop.size": "1"},
     ]
-    found = table(runs, "mug/*")
-    rows = [found.rows[0]._replace(settings=x) for x in settings]
-    curves = find_curves(found._replace(rows=rows), "eval/success_rate")
+    found = found_in(tmp_path / "curves.csv", *settings)
+    (panel,) = curves.in_panels(found, None).values()
     # two flags are called size
-    assert list(curves) == [
+    assert list(panel) == [
         "SAC, as most others",
         "SAC, loop.size=2",
         "SAC, order=lived, context.size=9",
     ]
+
+
+def test_panels_are_of_a_flag(tmp_path: Path) -> None:
+    settings = [
+        {"experiment": "parrot", "env": env, "loop.batch_size": size}
+        for env, size in (("cap", "1"), ("mug", "1"), ("mug", "2"))
+    ]
+    found = found_in(tmp_path / "curves.csv", *settings)
+    panels = curves.in_panels(found, "env")
+    assert {name: list(lines) for name, lines in panels.items()} == {
+        "cap": ["SAC, as most others"],
+        "mug": ["SAC, batch_size=1", "SAC, batch_size=2"],
+    }
+    with pytest.raises(UserError, match=r"--panels=seed: the runs differ in env, loop.batch_size"):
+        curves.in_panels(found, "seed")
+    alone = [x._replace(settings={"experiment": "parrot"}) for x in found[:1]]
+    with pytest.raises(UserError, match=r"--panels=env: the runs differ in nothing but their"):
+        curves.in_panels(alone, "env")
+
+
+def test_curves_that_are_kept_are_the_same_curves(tmp_path: Path) -> None:
+    settings = {"experiment": "parrot", "env": 'a,"b"'}
+    (found,) = found_in(tmp_path / "curves.csv", settings)
+    assert (found.settings, found.method, found.seed) == (settings, "sac", "0")
+    np.testing.assert_array_equal(found.run, [[100.0, 200.0], [0.0, 0.125]])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "has no curves"),
+        ("env,method,seed,step,value\n", "has no curves"),
+        ("a,b\n1,2\n", "has no curves"),
+        ("env,method,seed,step,value\nx,sac,0,1\n", "line 2 is no point"),
+        ("env,method,seed,step,value\nx,sac,0,1,2\nx,sac,0,1,two\n", "line 3 is no point"),
+    ],
+)
+def test_files_that_are_no_curves(text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "curves.csv").write_text(text)
+    with pytest.raises(UserError, match=f"curves.csv.*{complaint}"):
+        curves.read_csv(tmp_path / "curves.csv")
 
 
 def test_without_curves_there_is_no_figure(runs: Path) -> None:
@@ -275,3 +324,8 @@ def test_the_program(runs: Path) -> None:
         Program("experiments.report", ["mug/seed9"], folder=runs).finish(),
         ("--workdirs", "mug/seed9", "flags.txt"),
     )
+    # and drawn again from what was kept
+    drawn = (runs / "out" / "learning_curves.png").read_bytes()
+    again = ["--curves=out/curves.csv", "--output=again"]
+    assert "see again/" in Program("experiments.report", again, folder=runs).succeed().stdout
+    assert (runs / "again" / "learning_curves.png").read_bytes() == drawn

@@ -334,6 +334,6 @@ def test_a_real_experiment(tmp_path: Path) -> None:
     summary = runs.read_json(tmp_path / "sweep/tiny/seed3/summary.json")
     assert (summary["seed"], summary["sac/steps"]) == (3, 480)
     names = sorted(path.name for path in (tmp_path / "sweep/report").iterdir())
-    assert names == ["learning_curves.png", "report.csv", "report.md", "runs.csv"]
+    assert names == ["curves.csv", "learning_curves.png", "report.csv", "report.md", "runs.csv"]
     rate = summary["sac/success_rate"]
     assert f"| parrot | 1 | {rate:.3f} |" in (tmp_path / "sweep/report/report.md").read_text()

@@ -57,6 +57,29 @@ def test_learning_curves_show_means_and_ranges(tmp_path: Path, drawn: list[Any])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("environment steps", "success rate")
 
 
+def test_panels_have_the_same_lines_and_axes(tmp_path: Path, drawn: list[Any]) -> None:
+    steps = np.array([0, 100])
+    rising, flat = (steps, np.array([0.0, 0.5])), (steps, np.array([0.1, 0.1]))
+    path = tmp_path / "panels.png"
+    figures.curve_panels(
+        path,
+        {"cap": {"SAC": [flat]}, "mug": {"PARROT": [rising, flat], "SAC": [rising, rising]}},
+        ylabel="success rate",
+        ylim=(0.0, 1.0),
+    )
+    assert_is_picture(path, least_width=1000)
+    cap, mug = drawn[0].axes
+    assert [axes.get_title() for axes in (cap, mug)] == ["cap", "mug"]
+    parrot, sac = mug.get_lines()
+    np.testing.assert_allclose(parrot.get_xydata(), [[0, 0.05], [100, 0.3]])
+    assert cap.get_lines()[0].get_color() == sac.get_color() != parrot.get_color()
+    assert cap.get_ylim() == mug.get_ylim() == (0.0, 1.0)
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["SAC", "PARROT"]
+    below = drawn[0].get_supxlabel()
+    assert below == "environment steps (lines: one run; mean and range of 2 runs)"
+
+
 @pytest.mark.parametrize("letters", [3, 60, 120, 200])
 def test_a_legend_stays_within_its_figure_however_long_its_texts_are(
     tmp_path: Path, drawn: list[Any], letters: int
