@@ -155,7 +155,7 @@ def curve_panels(
         figure.legend(
             [shown[label] for label in labels],
             [as_label(label) for label in labels],
-            loc="outside lower center",
+            loc="outside upper center",
             ncols=PANELS_IN_A_ROW,
         )
         save_figure(figure, path)
