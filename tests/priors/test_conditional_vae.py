@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from behavior_priors.errors import UserError
+from behavior_priors.methods.models import Stage, restore_model
 from behavior_priors.priors.annealing import logistic
 from behavior_priors.priors.conditional_vae import ConditionalVAEConfig, make_conditional_vae
+from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.training.fit import FitConfig, fit
 from behavior_priors.types import STATISTICS, Params, Prior
 from tests.priors.modes import ACTION, SPEC, demonstrations, shares
@@ -103,6 +106,19 @@ def test_statistics_follow_the_data_and_acting_leaves_them(learned: tuple[Prior,
     # and their gradient is zero, by the loss of learning
     gradient = jax.jit(jax.grad(lambda p: prior.loss(p, batch, key, jnp.int32(0))[0]))(params)
     assert all(float(jnp.abs(x).max()) == 0 for x in jax.tree.leaves(gradient[STATISTICS]))
+
+
+def test_statistics_are_there_again_when_the_model_is(
+    learned: tuple[Prior, Params], tmp_path: Path
+) -> None:
+    prior, params = learned
+    Checkpointer(tmp_path / "conditional_vae" / "checkpoints").save(1, {"best_params": params})
+    stage = Stage("conditional_vae", SMALL, prior, FIT)
+    restored = restore_model(stage, tmp_path).params
+    means = restored[STATISTICS]["encoder"]["BatchNorm_0"]["mean"]
+    assert float(jnp.abs(means).max()) > 0.05
+    assert jax.tree.structure(restored) == jax.tree.structure(params)
+    jax.tree.map(np.testing.assert_array_equal, restored, params)
 
 
 def test_bad_configs() -> None:
