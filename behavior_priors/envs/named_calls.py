@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from behavior_priors.system import interrupts
 from behavior_priors.types import Array
 
 _TARGET = "behavior_priors_host"
@@ -68,7 +69,7 @@ def call_named(
       shape: that of the float32 array that it returns, without those axes.
 
     Returns:
-      Its answer; NaN where Ctrl-C has kept it from being called.
+      Its answer; NaN where Ctrl-C has kept it from being called, and comes again.
 
     Raises:
       RuntimeError: this jaxlib takes no calls by name.
@@ -94,6 +95,8 @@ def can_call_named() -> bool:
     new_capsule = ctypes.pythonapi.PyCapsule_New
     new_capsule.restype = ctypes.py_object
     new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    # an exception before the handler's first line comes out of nothing
+    interrupts.bring_back()
     address = ctypes.cast(_handler, ctypes.c_void_p).value
     try:
         jax.ffi.register_ffi_target(_TARGET, new_capsule(address, None, None), platform="cpu")
@@ -105,10 +108,10 @@ def can_call_named() -> bool:
 @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
 def _handler(frame: int) -> int | None:
     """XLA's call: nothing, or the address of an error."""
-    stay()
     fields = _read(_FRAME, frame)
     _, extension, api, _, stage, *_ = fields
     try:
+        stay()
         if extension:
             _tell_version(extension)
         elif stage == _EXECUTE:

@@ -85,8 +85,15 @@ def _guard(main: Callable[[], None]) -> None:
 
 
 def _is_ctrl_c(error: Exception) -> bool:
-    """Whether Ctrl-C fell into a call from the device, which on a GPU waits in the main thread."""
-    return type(error).__name__ == "JaxRuntimeError" and "\nKeyboardInterrupt" in str(error)
+    """Whether Ctrl-C fell into a call from the device, which may happen in the main thread.
+
+    A program that JAX runs there fails with a ValueError.
+    """
+    text = str(error)
+    is_of_device = type(error).__name__ == "JaxRuntimeError" or (
+        isinstance(error, ValueError) and text.startswith("INTERNAL:")
+    )
+    return is_of_device and "\nKeyboardInterrupt" in text
 
 
 def _exit_at_once(message: str, status: int) -> NoReturn:

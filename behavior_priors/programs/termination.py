@@ -21,6 +21,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from behavior_priors.system import interrupts
+
 STATUS = 128 + signal.SIGTERM
 """Exit status of a program that SIGTERM has ended, as a shell reports it."""
 
@@ -93,16 +95,12 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, _handle)
     os.register_at_fork(after_in_child=_uninstall)  # its end is not ours
+    interrupts.bring_back()
     report = sys.unraisablehook
 
     def look(unraisable: Any) -> None:
         if unraisable.exc_type is Terminated:
             _state.swallowed = True
-        elif unraisable.exc_type is KeyboardInterrupt:
-            # Ctrl-C has come in a callback out of which no exception comes: it comes again
-            again = threading.Timer(_POLL, os.kill, (os.getpid(), signal.SIGINT))
-            again.daemon = True
-            again.start()
         else:
             report(unraisable)
 

@@ -33,6 +33,7 @@ from behavior_priors.runs.checkpoint_files import (
     read_description,
     stored_bytes,
 )
+from behavior_priors.system import interrupts
 
 _LEFTOVER = re.compile(r"\.\d{10,}(\.old)?\.tmp")
 _MAX_NAMED = 2
@@ -97,6 +98,7 @@ class Checkpointer:
             (unfinished / METADATA).write_text(json.dumps(description), encoding="utf-8")
             manifest = json.dumps(make_manifest(unfinished))
             (unfinished / MANIFEST).write_text(manifest, encoding="utf-8")
+            interrupts.check()
             self._publish(unfinished, step)
         except (OSError, ValueError) as error:
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from behavior_priors.errors import UserError
+from behavior_priors.system import interrupts
 
 PARTIAL = ".partial-"
 """Files so named are what an interrupted write leaves; nobody reads them."""
@@ -51,6 +52,7 @@ def replacing(path: Path, *, advice: str = "", sync: bool = False) -> Iterator[P
                 yield partial
                 if sync:
                     os.fsync(file)
+                interrupts.check()
                 partial.replace(path)
             except BaseException:
                 partial.unlink(missing_ok=True)

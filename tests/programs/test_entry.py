@@ -50,6 +50,8 @@ def main():
     if config.act == "interrupt a call from the device":
         class JaxRuntimeError(RuntimeError): pass
         raise JaxRuntimeError("INTERNAL: Traceback\\n  File\\nKeyboardInterrupt: ")
+    if config.act == "interrupt a program in the main thread":
+        raise ValueError("INTERNAL: Traceback\\n  File\\nKeyboardInterrupt: ")
     if config.act == "defect":
         raise ZeroDivisionError
     print("seed", config.seed)
@@ -94,6 +96,7 @@ def start(
         (["--seed=4294967296"], 2, "flag --seed=4294967296: should be at most 4294967295"),
         (["--act=interrupt"], 130, "interrupted"),
         (["--act=interrupt a call from the device"], 130, "interrupted"),
+        (["--act=interrupt a program in the main thread"], 130, "interrupted"),
         (["--act=terminate"], 143, "terminated by SIGTERM"),
     ],
 )

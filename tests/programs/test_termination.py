@@ -20,6 +20,8 @@ PROGRAM = f"""
 import ctypes, dataclasses, os, signal, sys, time, weakref
 from behavior_priors.config import flags
 from behavior_priors.programs import entry, termination
+from behavior_priors.system.files import write_atomically
+from pathlib import Path
 
 termination.PATIENCE = {PATIENCE}
 
@@ -71,10 +73,14 @@ def main():
         reference = weakref.ref(gone, lambda _: time.sleep(30))
         del gone
         time.sleep(30)
-    if act == "interrupted":  # in the same place, and the program goes on
+    if act in ("interrupted", "spoiled"):  # in the same place, and the program goes on
         gone = Config()
         reference = weakref.ref(gone, lambda _: time.sleep(0.5))
         del gone
+        if act == "spoiled":
+            place = Path(__file__).with_name("spoiled")
+            place.write_text("as before")
+            write_atomically(place, "what was made meanwhile")
         time.sleep(30)
     if act == "fork":
         if (child := os.fork()) == 0:
@@ -155,6 +161,12 @@ def test_an_interruption_that_is_swallowed_comes_again(program: Path) -> None:
     status, out, err, seconds = Started(program, "interrupted").end(signal.SIGINT)
     assert (status, out, err) == (130, "", "error: interrupted\n")
     assert seconds < 5.0
+
+
+def test_nothing_is_written_between_an_interruption_and_its_return(program: Path) -> None:
+    status, out, err, _ = Started(program, "spoiled").end(signal.SIGINT)
+    assert (status, out, err) == (130, "", "error: interrupted\n")
+    assert (program.parent / "spoiled").read_text() == "as before"
 
 
 def test_the_end_of_a_fork_is_not_its_parents(program: Path) -> None:
