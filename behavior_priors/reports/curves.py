@@ -14,7 +14,7 @@ from behavior_priors.errors import UserError
 from behavior_priors.methods.method import LABELS
 from behavior_priors.reports.figures import Run
 from behavior_priors.reports.tables import Table
-from behavior_priors.runs.metrics import read_jsonl
+from behavior_priors.runs.metrics import LARGEST, read_jsonl
 from behavior_priors.system.foreign_files import read_text
 from behavior_priors.system.texts import printable
 
@@ -132,7 +132,10 @@ def read_csv(path: Path) -> list[Curve]:
     Raises:
       UserError: it cannot be read, or is no such file.
     """
-    rows = list(csv.reader(io.StringIO(read_text(path))))
+    try:
+        rows = list(csv.reader(io.StringIO(read_text(path))))
+    except csv.Error as error:
+        raise UserError(f"{path} has no curves: {error}") from None
     head = rows[0] if rows else []
     if tuple(head[-len(COLUMNS) :]) != COLUMNS or len(rows) < 2:
         raise UserError(f"{path} has no curves; give a curves.csv of experiments.report")
@@ -140,7 +143,7 @@ def read_csv(path: Path) -> list[Curve]:
     for number, row in enumerate(rows[1:], 2):
         try:
             step, value = (float(x) for x in row[-2:])
-            if len(row) != len(head):
+            if len(row) != len(head) or not 0 <= step <= LARGEST:
                 raise ValueError
         except ValueError:
             raise UserError(f"{path}: line {number} is no point of a curve") from None

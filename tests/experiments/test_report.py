@@ -207,6 +207,9 @@ def test_curves_that_are_kept_are_the_same_curves(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "has no curves"),
         ("env,method,seed,step,value\nx,sac,0,1\n", "line 2 is no point"),
         ("env,method,seed,step,value\nx,sac,0,1,2\nx,sac,0,1,two\n", "line 3 is no point"),
+        ("env,method,seed,step,value\nx,sac,0,nan,2\n", "line 2 is no point"),
+        ("env,method,seed,step,value\nx,sac,0,1e300,2\n", "line 2 is no point"),
+        (f"{'x' * 200_000},method,seed,step,value\n", "has no curves: field larger than"),
     ],
 )
 def test_files_that_are_no_curves(text: str, complaint: str, tmp_path: Path) -> None:
