@@ -11,11 +11,12 @@ from behavior_priors.config import flags
 from behavior_priors.errors import UserError
 from behavior_priors.methods.others import stage_of
 from behavior_priors.methods.plan import stages_of
-from behavior_priors.methods.presets import RUN
+from behavior_priors.methods.presets import PARROT, RUN
 from behavior_priors.methods.settings import chosen_methods
 from behavior_priors.methods.tasks import task_env
 from behavior_priors.runs.workdir import open_workdir
 from behavior_priors.system.trust import FromFile
+from tests.experiments.runs import ROOT
 from tests.experiments.settings import config_of
 
 MODULE = "examples.own_parts.cvae_prior"
@@ -71,6 +72,18 @@ def test_models_that_another_run_has_learned_with_the_same_flags_are_taken(tmp_p
     ):
         with pytest.raises(UserError, match=f"learned with {there}, and {here} is asked for"):
             sources("--methods=parrot,bc_sac", wide, given, ours)
+
+
+@pytest.mark.parametrize("task", ["place/can-in-pan", "grasp/cap"])
+def test_the_tasks_of_figure_3_take_their_models(task: str, tmp_path: Path) -> None:
+    presets = ROOT / "experiments/flags/parrot"
+    learned = config_of(PARROT, f"--flagfile={presets}/figure3_models.flags")
+    folder = open_workdir(tmp_path, experiment="parrot", flags_text=flags.to_text(learned))
+    flagfile = f"--flagfile={presets}/figure3_task.flags"
+    config = config_of(PARROT, flagfile, f"--env={task}", f"--models={folder}")
+    stages = stages_of(chosen_methods(config), config, task_env(config))
+    assert {stage.source for stage in stages.values()} == {folder}
+    assert len(stages) == 6
 
 
 def test_runs_that_have_no_models_to_take(tmp_path: Path) -> None:

@@ -25,8 +25,9 @@ def execute_skill(
 ) -> Env:
     """The environment whose action is a skill: SPiRL's way to act *through* a skill model.
 
-    A step executes the skill for `skills.horizon` steps of the environment, with rewards summed as
-    they are (Pertsch et al. 2020, section 3.3), and ends where they led. What would follow an
+    A step executes the skill for `skills.horizon` steps of the environment, or for as many as an
+    episode has if those are fewer, with rewards summed as they are (Pertsch et al. 2020, section
+    3.3), and ends where they led. What would follow an
     episode's end within a skill is masked: the state stays, and nothing is earned. So a transition
     is true, `(s_k, z_k, r_k + ... + r_{k+n-1}, s_{k+n})` with `n <= horizon`, and the last one of
     an episode holds its last reward. `State.time` goes on counting the environment's own steps.
@@ -45,7 +46,8 @@ def execute_skill(
     Returns:
       An environment with the same states and another action.
     """
-    horizon = skills.horizon
+    # steps that cannot be taken are not counted either
+    horizon = min(skills.horizon, env.episode_length)
     size = skills.latent_size + (0 if residual is None else skills.action_size)
 
     def begin(chosen: Array, state: State) -> tuple[Any, Array]:

@@ -217,6 +217,8 @@ def test_a_skill_that_is_an_episode_is_one_transition_after_which_nothing_comes(
     env = counting_env(4, terminates)
     acted = execute_skill(env, affine_skills(6)._replace(is_whole=True), PARAMS)
     assert acted.episode_length == 1
+    # of six that there are actions for
+    assert acted.steps_per_action == 4
     state, (first, second) = act(acted, 2)
     for transition in (first, second):
         assert transition.reward == 1 + 2 + 3 + 4
