@@ -22,7 +22,7 @@ import numpy as np
 from behavior_priors.distributions import policy_distribution
 from behavior_priors.learner import Learner
 from behavior_priors.learners.kl_sac import DivergenceConfig, make_kl_sac
-from behavior_priors.learners.sac import SACConfig, SACState
+from behavior_priors.learners.sac import SACConfig, SACState, update_keys
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.priors.skill_networks import LIMITS
 from behavior_priors.replay import make_replay
@@ -175,7 +175,7 @@ def _trainer(learner: Learner, data: Arrays) -> Contestant:
 
 def _noise_keys(state: SACState) -> tuple[jax.Array, jax.Array]:
     """What the next update draws with: the next action, then the action."""
-    _, next_key, key = jax.random.split(state.key, 3)
+    _, next_key, _, key = update_keys(state.key)
     return next_key, key
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from behavior_priors.distributions import policy_distribution
 from behavior_priors.learner import MetaLearner
-from behavior_priors.learners.pearl import PearlState, make_pearl
+from behavior_priors.learners.pearl import PearlState, make_pearl, update_keys
 from behavior_priors.priors.product_of_gaussians import make_product_of_gaussians
 from behavior_priors.types import (
     ActionSpec,
@@ -236,10 +236,10 @@ def _trainer(configs: Configs, data: Arrays) -> Contestant:
 
 def _noise(state: PearlState, configs: Configs, data: Arrays) -> list[np.ndarray]:
     """What the next update draws: of descriptions, next actions, actions."""
-    _, describe_key, *action_keys = jax.random.split(state.key, 4)
+    _, describe_key, next_key, _, key = update_keys(state.key)
     tasks, batch, size = data["action"].shape[1:]
     description = jax.random.normal(describe_key, (tasks, configs.context.latent_size))
-    actions = (standard_noise(key, tasks * batch, size) for key in action_keys)
+    actions = (standard_noise(x, tasks * batch, size) for x in (next_key, key))
     return [np.asarray(description), *actions]
 
 

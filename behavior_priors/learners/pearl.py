@@ -88,6 +88,11 @@ class PearlState:
     step: Array
 
 
+def update_keys(key: PRNGKey) -> Array:
+    """Keys `[5]` that an update makes of a state's: the next one, of descriptions, then SAC's."""
+    return jax.random.split(key, 5)
+
+
 def make_pearl(
     config: PearlConfig,
     sac: SACConfig,
@@ -141,7 +146,7 @@ def make_pearl(
     def update(
         state: PearlState, context: Context, batch: Transition
     ) -> tuple[PearlState, Metrics]:
-        key, describe_key, target_key, value_key, policy_key = jax.random.split(state.key, 5)
+        key, describe_key, target_key, value_key, policy_key = update_keys(state.key)
         step = state.step + 1
         before = dataclasses.replace(state.rest, policy=state.policy["actor"], step=step)
 

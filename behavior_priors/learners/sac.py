@@ -87,6 +87,11 @@ StepValueFn = Callable[[Any, Transition, PRNGKey], tuple[Any, Metrics]]
 """`(state, batch, key) -> (state, metrics)`; the key is consumed."""
 
 
+def update_keys(key: PRNGKey) -> Array:
+    """Keys `[4]` that an update makes of a state's: the next one, of target, values and policy."""
+    return jax.random.split(key, 4)
+
+
 class SACSteps(NamedTuple):
     """The steps of an update, each a function of the whole state.
 
@@ -165,7 +170,7 @@ def make_update(steps: SACSteps) -> Callable[[Any, Transition], tuple[Any, Metri
     """
 
     def update(state: Any, batch: Transition) -> tuple[Any, Metrics]:
-        key, critic_key, value_key, policy_key = jax.random.split(state.key, 4)
+        key, critic_key, value_key, policy_key = update_keys(state.key)
         state = dataclasses.replace(state, key=key, step=state.step + 1)
         target = steps.target(state, batch, critic_key)
         gradient, metrics = jax.grad(steps.critic_loss, has_aux=True)(state.critic, batch, target)
