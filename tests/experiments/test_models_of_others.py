@@ -13,29 +13,15 @@ from behavior_priors.runs.workdir import SUMMARY_FILE
 from experiments import run
 from tests.experiments import runs
 from tests.experiments.settings import config_of
+from tests.experiments.test_keys import LEARNING
 
 TINY = (
+    *LEARNING,
     "--methods=parrot",
     "--data_env=examples.push.push_env:anywhere",
-    "--data_episodes=12",
     "--flow.couplings=2",
     "--flow.encoder_widths=8",
     "--flow.conditioner_widths=8",
-    "--fit.steps=2",
-    "--fit.steps_per_epoch=1",
-    "--fit.batch_size=4",
-    "--sac.policy_widths=8",
-    "--sac.critic_widths=8",
-    "--loop.num_envs=2",
-    "--loop.steps=80",
-    "--loop.epoch_steps=40",
-    "--loop.warmup_steps=40",
-    "--loop.batch_size=4",
-    "--loop.updates_per_step=0.5",
-    "--run.eval_episodes=2",
-    "--report_episodes=2",
-    "--eval_episodes=2",
-    "--video_episodes=0",
     "--nofigures",
 )
 
