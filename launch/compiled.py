@@ -11,14 +11,19 @@ VARIABLE = "JAX_COMPILATION_CACHE_DIR"
 """JAX's own name for the folder; who has set it keeps it."""
 
 
-def share_compiled(root: Path) -> None:
+def share_compiled() -> None:
     """Has the processes that this one starts keep what they compile, and find it again.
 
-    Args:
-      root: of the sweep. Each kind of processor has a folder there, since one cannot run what was
-        compiled for another.
+    It is kept among the user's own caches and not in the folder of the sweep: that may come from
+    somebody else, and what is found there would be executed. Each kind of processor has a folder,
+    since one cannot run what was compiled for another.
     """
-    os.environ.setdefault(VARIABLE, str(root.absolute() / "compiled" / _processor()))
+    own = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        own = own if own.is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        return  # a user without a home compiles again
+    os.environ.setdefault(VARIABLE, str(own / "behavior_priors" / "compiled" / _processor()))
 
 
 def _processor() -> str:

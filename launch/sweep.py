@@ -7,11 +7,11 @@ r"""Flagfiles x seeds x overrides as independent local processes, and one table 
     ROOT/logs/                       what the runs have said
     ROOT/report/                     table and figure of `experiments.report`
     ROOT/sweep.json                  what each run was started with
-    ROOT/compiled/                   programs that JAX has compiled, for all runs
 
 The same command continues a sweep that was killed: it skips runs that are complete and starts the
 others again, which go on from where they were. `{seed}` in an override is the run's seed, as in
-`--models=runs/priors/seed{seed}`.
+`--models=runs/priors/seed{seed}`. What runs compile is kept for the others in
+`~/.cache/behavior_priors`, unless `JAX_COMPILATION_CACHE_DIR` says where.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def main() -> None:
     root = Path(config.root)
     lock = open_root(root)
     record_plan(root, planned)
-    share_compiled(root)
+    share_compiled()
     status = Status(planned)
     jobs = [run.job for run in planned if not run.is_complete()]
     with termination.deferred():

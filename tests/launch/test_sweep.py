@@ -37,6 +37,7 @@ class Sweep:
         environment = runs.environment(writes_cache=False)
         if keeps_compiled:
             del environment[VARIABLE]
+            environment["XDG_CACHE_HOME"] = str(folder / "caches")
         self._log = folder / f"{time.monotonic_ns()}.txt"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -174,8 +175,8 @@ def test_runs_share_what_they_compile(tmp_path: Path) -> None:
         line for log in tmp_path.glob("sweep/logs/*.log") for line in log.read_text().splitlines()
     }
     (folder,) = {Path(x.split(maxsplit=1)[1]) for x in told if x.startswith("compiled ")}
-    # a name for the processor, and nothing that the sweep takes for a run
-    assert folder.parent == tmp_path / "sweep/compiled"
+    # the user's, with a name for the processor: a sweep's folder may be a stranger's
+    assert folder.parent == tmp_path / "caches/behavior_priors/compiled"
     assert len(folder.name) == 12
     # who has a folder keeps it
     assert sweep(tmp_path, *COUNTER, "--root=other").status == 0
