@@ -23,7 +23,7 @@ from behavior_priors.methods.method import METHODS, NONE, WAYS, Method
 from behavior_priors.methods.tasks import TasksConfig
 from behavior_priors.priors.registry import ENCODERS, MODELS, find_encoder, find_model
 from behavior_priors.runs.run import RunConfig
-from behavior_priors.system.own_modules import part_name
+from behavior_priors.system.own_modules import own_name, part_name
 from behavior_priors.training.exploring import ExploreConfig
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import LoopConfig
@@ -138,7 +138,12 @@ def chosen_methods(config: ExperimentConfig) -> dict[str, Method]:
 
 
 def is_folder(model: str) -> bool:
-    """Whether a model's name is the folder of a run that has it."""
+    """Whether a model's name is the folder of a run that has it.
+
+    A model's own name never is: a run's folder has a folder that is called so.
+    """
+    if model in MODELS or own_name(model) is not None:
+        return False
     if "/" in model or model.startswith("."):
         return True
     try:

@@ -44,6 +44,19 @@ def test_the_model_that_is_meant_is_found(tmp_path: Path) -> None:
         stage_of("through", run_of(tmp_path / "none", "--methods=sac"), env)
 
 
+def test_a_models_name_is_no_folder_that_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the folder of a run, which has a folder for each of its models."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("real_nvp", f"{MODULE}:cvae", "mine"):
+        run_of(tmp_path / name, "--methods=parrot")
+    assert sources("--methods=own", "--through=real_nvp") == {"real_nvp": None}
+    own = f"{MODULE}:cvae"
+    assert sources("--methods=own", f"--through={own}") == {own: None}
+    assert sources("--methods=own", "--through=mine") == {"mine": Path("mine")}
+
+
 def sources(*arguments: str) -> dict[str, Path | None]:
     """Where a run would have its models from."""
     config = config_of(RUN, TASK, *arguments)
