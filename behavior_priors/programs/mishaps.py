@@ -6,8 +6,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from behavior_priors.errors import UserError
 from behavior_priors.system import xla
 from behavior_priors.system.files import NO_SPACE
@@ -31,6 +29,9 @@ def prepare_jax() -> None:
     Raises:
       UserError: JAX had used a device before `behavior_priors` was imported.
     """
+    jax = sys.modules.get("jax")
+    if jax is None:  # a program that has not imported JAX by now only starts others
+        return
     if xla.complaint is not None:
         raise UserError(xla.complaint)
     for name, (needed, reason) in SETTINGS.items():
@@ -82,6 +83,9 @@ def _of_path(error: OSError, flags: Mapping[str, Any]) -> str | None:
 
 def _of_devices() -> str | None:
     """Says which platform JAX does not have here, if that is so."""
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return None
     try:
         jax.devices()
     except Exception as error:

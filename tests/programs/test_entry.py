@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.config import flags
-from tests.programs import no_jax
 
 PROGRAM = """
 import dataclasses, errno, os, signal
@@ -67,7 +66,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("program")
     (folder / "program.py").write_text(textwrap.dedent(PROGRAM))
     (folder / "quick.flags").write_text("--seed=7\n")
-    no_jax.put_beside(folder / "program.py")
     return folder
 
 

@@ -76,6 +76,13 @@ def test_what_programs_cannot_run_with_is_set_back_and_said(
     assert line.startswith(f"note: {note}")
 
 
+def test_what_only_starts_others_imports_no_jax() -> None:
+    """It takes seconds, and a sweep's runs import it for themselves."""
+    look = "import sys, launch.sweep; sys.exit('jax' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", look], cwd=ROOT, check=False)
+    assert result.returncode == 0
+
+
 def test_settings_are_those_that_jax_has() -> None:
     for name, (needed, _) in mishaps.SETTINGS.items():
         assert getattr(jax.config, name) in (needed, None), name

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.programs import entry
-from tests.programs import no_jax
 
 PROGRAM = """
 import dataclasses, logging, os, sys
@@ -63,7 +62,6 @@ LINE = "sac  5/10 steps"
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("program") / "program.py"
     path.write_text(PROGRAM)
-    no_jax.put_beside(path)
     return path
 
 

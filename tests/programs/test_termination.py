@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from behavior_priors.programs import termination
-from tests.programs import no_jax
 
 PATIENCE = 0.8
 
@@ -99,7 +98,6 @@ entry.run(main)
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("program") / "program.py"
     path.write_text(textwrap.dedent(PROGRAM))
-    no_jax.put_beside(path)
     return path
 
 
