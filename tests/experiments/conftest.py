@@ -10,6 +10,8 @@ import pytest
 
 from tests.experiments.forks import Forks
 from tests.experiments.runs import Result, files
+from tests.inside.memory import remembered
+from tests.inside.programs import one_environment
 
 Refused = Callable[..., str]
 
@@ -48,3 +50,10 @@ def one_line(result: Result, names: tuple[str, ...]) -> None:
     assert result.stderr.endswith("\n"), result
     assert result.stderr.count("\n") == 1, result
     assert [name for name in names if name not in result.stderr] == [], result.stderr
+
+
+@pytest.fixture(scope="module")
+def inside() -> Iterator[None]:
+    """Programs of a module that run in this process make and compile the same once."""
+    with one_environment(), remembered():
+        yield

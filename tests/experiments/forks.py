@@ -7,6 +7,7 @@ its imports have happened before. Nothing but imports may: JAX's threads do not 
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -40,6 +41,10 @@ PROGRAMS = (
     "launch.sweep",
 )
 """Those without a dot are in `experiments`."""
+
+
+REFUSED = 2
+"""Exit status of a program that what it was given was not good for."""
 
 
 class Forks:
@@ -171,7 +176,16 @@ def _become(job: dict[str, Any]) -> None:
     sys.argv = [job["module"], *job["arguments"]]
     # the program itself runs as `__main__`, as if nobody had imported it
     sys.modules.pop(job["module"])
-    runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(job["module"], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code != REFUSED:
+            raise
+        # taking Python down takes five times as long as refusing, and nothing is under way
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(REFUSED)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,10 @@ PARROT = (
     "--bc.fit.batch_size=4",
 )
 SPIRL = (
-    "--env=maze/test?distance=5&episode_length=20",
-    "--report_env=maze/test?distance=5&episode_length=20",
+    "--env=point/dense?episode_length=20",
+    "--data_env=point/dense?episode_length=20",
+    "--skill.prior_observation=position",
+    "--skill.decoder_observation=position",
     "--skill.horizon=2",
     "--skill.latent_size=3",
     "--skill.lstm_width=8",

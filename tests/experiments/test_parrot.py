@@ -224,18 +224,3 @@ def test_evaluating_again_gives_the_same_episodes(uninterrupted: Run) -> None:
     assert f"parrot/return_mean {summary['parrot/return_mean']:.4f}" in result.stdout
     after = runs.files(uninterrupted.workdir)
     assert {name: x for name, x in after.items() if name != "evaluation.json"} == before
-
-
-def test_a_finished_run_is_left_alone(uninterrupted: Run) -> None:
-    """The same command again, apart from the video, whose flag may differ."""
-    workdir = uninterrupted.workdir
-    before, summary = runs.files(workdir), runs.read_json(workdir / "summary.json")
-    again = start(workdir).succeed()
-    for word in ("collect  ", "real_nvp  1", "parrot  2", "sac  2"):  # lines of progress
-        assert word not in again.stdout + again.stderr
-    assert runs.without_seconds(runs.read_json(workdir / "summary.json")) == runs.without_seconds(
-        summary
-    )
-    after = runs.files(workdir)
-    assert after.keys() == before.keys()
-    assert {name for name in before if after[name] != before[name]} <= {"flags.txt", "summary.json"}

@@ -1,4 +1,4 @@
-"""PEARL as a user runs it: killed and resumed, evaluated again, what it refuses."""
+"""PEARL as a user runs it: stopped and resumed, evaluated again, what it refuses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ from behavior_priors.runs.run import RunConfig
 from behavior_priors.training.meta.loop import make_meta_loop
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
-from tests.experiments.runs import Program
 from tests.experiments.settings import config_of
+from tests.inside.programs import Ended, succeed
+from tests.inside.stops import Stop, stopped
 from tests.reports.test_video import decode
 
 PRESETS = runs.ROOT / "experiments" / "flags" / "pearl"
@@ -61,42 +62,40 @@ STEPS = 6 * 10 + 8 * 2 * 20
 
 
 class Run(NamedTuple):
-    """A run that was killed, and the same one left alone."""
+    """A run, and what it was when it could have been killed, gone on from to the end."""
 
-    killed: Path
     whole: Path
+    resumed: Path
     steps: list[int]
 
 
-def start(workdir: Path, *more: str, may_be_killed: bool = False) -> Program:
-    arguments, folder = [*TINY, f"--workdir={workdir}", *more], workdir.parent / "log"
-    return Program("experiments.pearl", arguments, folder=folder, may_be_killed=may_be_killed)
+def start(workdir: Path, *more: str) -> Ended:
+    return succeed("experiments.pearl", [*TINY, f"--workdir={workdir}", *more], workdir.parent)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(inside: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("pearl")
-    killed, whole = folder / "killed", folder / "whole"
-    start(whole, "--figures").succeed()
-    program = start(killed, may_be_killed=True)
-    program.wait_until(lambda: len(runs.rows(killed / "pearl")) >= 3)
-    program.kill()
-    steps = Checkpointer(killed / "pearl" / "checkpoints").steps()
-    start(killed).succeed()
-    return Run(killed, whole, steps)
+    whole, resumed = folder / "whole", folder / "resumed"
+    with stopped(whole, {"pearl": Stop(3, resumed)}):
+        start(whole, "--figures")
+    steps = Checkpointer(resumed / "pearl" / "checkpoints").steps()
+    start(resumed)
+    return Run(whole, resumed, steps)
 
 
-def test_a_killed_run_ends_like_one_that_was_not(run: Run) -> None:
+def test_a_run_that_goes_on_ends_like_one_that_was_not_stopped(run: Run) -> None:
     """Bit for bit: parameters, what is remembered of each task, keys, metrics and results."""
-    assert 0 < run.steps[-1] < STEPS
-    assert runs.arrays(run.killed / "pearl") == runs.arrays(run.whole / "pearl")
+    # two of eight rounds, of 40 steps each, after 60
+    assert run.steps[-1] == 60 + 2 * 40
+    assert runs.arrays(run.resumed / "pearl") == runs.arrays(run.whole / "pearl")
     ours, theirs = (
         [runs.without_seconds(row) for row in runs.rows(f / "pearl")]
-        for f in (run.killed, run.whole)
+        for f in (run.resumed, run.whole)
     )
     assert ours == theirs
     ours, theirs = (
-        runs.without_seconds(runs.read_json(f / "summary.json")) for f in (run.killed, run.whole)
+        runs.without_seconds(runs.read_json(f / "summary.json")) for f in (run.resumed, run.whole)
     )
     assert ours == theirs
 
@@ -126,7 +125,7 @@ def test_results(run: Run) -> None:
 def test_it_is_evaluated_again(run: Run) -> None:
     # three tasks, four trajectories, twice
     arguments = [f"--checkpoint={run.whole}", "--episodes=24"]
-    Program("experiments.evaluate", arguments, folder=run.whole.parent / "log").succeed()
+    succeed("experiments.evaluate", arguments, run.whole.parent)
     evaluation = runs.read_json(run.whole / "evaluation.json")
     summary = runs.read_json(run.whole / "summary.json")
     assert {"pearl/return_mean", "pearl/online/return_02", "pearl/steps"} <= evaluation.keys()
@@ -255,7 +254,7 @@ def test_a_video_of_as_many_tasks_as_one_wants(run: Run) -> None:
     first = decode(path, 26 + 2 + (26 + 240) + 2, 3 * 322 + 2)
     assert len(first) == 3 * (6 + 12)
     arguments = [f"--checkpoint={run.whole}", "--episodes=1", "--video", "--video_episodes=2"]
-    Program("experiments.evaluate", arguments, folder=run.whole.parent / "log").succeed()
+    succeed("experiments.evaluate", arguments, run.whole.parent)
     second = decode(path, 26 + 2 + (26 + 240) + 2, 2 * 322 + 2)
     assert len(second) == len(first)
     # the first task's goal is where it was
@@ -273,7 +272,7 @@ def test_a_video_of_as_many_tasks_as_one_wants(run: Run) -> None:
 
 
 def test_tasks_are_inferred_through_a_prior_beside_a_method_that_is_told_nothing(
-    tmp_path: Path,
+    inside: None, tmp_path: Path
 ) -> None:
     workdir = tmp_path / "run"
     more = (
@@ -302,12 +301,11 @@ def test_tasks_are_inferred_through_a_prior_beside_a_method_that_is_told_nothing
     )
     lines = [new for line in TINY for new in renamed(line, PEARL.former)]
     (tmp_path / "tiny.flags").write_text("\n".join(lines))
-    program = Program("experiments.run", ["--flagfile=tiny.flags", *more], folder=tmp_path)
-    program.succeed()
+    succeed("experiments.run", ["--flagfile=tiny.flags", *more], tmp_path)
     summary = runs.read_json(workdir / "summary.json")
     assert {"pearl/first_return_mean", "own/stochastic/return_mean"} <= summary.keys()
     assert {"real_nvp/validation_loss", "prior/return_mean", "oracle/return_mean"} <= summary.keys()
     arguments = [f"--checkpoint={workdir}", "--episodes=12"]
-    Program("experiments.evaluate", arguments, folder=tmp_path).succeed()
+    succeed("experiments.evaluate", arguments, tmp_path)
     evaluation = runs.read_json(workdir / "evaluation.json")
     assert {"pearl/online/return_04", "own/return_mean"} <= evaluation.keys()

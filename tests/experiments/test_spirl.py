@@ -1,4 +1,4 @@
-"""SPiRL as a user runs it: killed twice and resumed, its baselines, what it refuses."""
+"""SPiRL as a user runs it: stopped and resumed, its baselines, what it refuses."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.types import ActionSpec, SkillModel
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
-from tests.experiments.runs import Program
 from tests.experiments.settings import config_of
+from tests.inside.programs import Ended, succeed
+from tests.inside.stops import Stop, stopped
 
 HORIZON = 4
 SEEN = "velocity,patch"
@@ -71,48 +72,49 @@ TINY = (
 
 
 class Run(NamedTuple):
-    """A run that was killed twice, and the same one left alone."""
+    """A run, and what it was when it could have been killed, gone on from to the end.
 
-    killed: Path
+    Attributes:
+      whole: the run.
+      resumed: the others, by the stage in which they were stopped.
+      saved: the last step of that stage's checkpoints at that moment.
+    """
+
     whole: Path
-    fit_steps: list[int]
-    steps: list[int]
+    resumed: dict[str, Path]
+    saved: dict[str, int]
 
 
-def start(workdir: Path, *more: str, may_be_killed: bool = False) -> Program:
-    arguments, folder = [*TINY, f"--workdir={workdir}", *more], workdir.parent / "log"
-    return Program("experiments.spirl", arguments, folder=folder, may_be_killed=may_be_killed)
+def start(workdir: Path, *more: str) -> Ended:
+    return succeed("experiments.spirl", [*TINY, f"--workdir={workdir}", *more], workdir.parent)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(inside: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("spirl")
-    killed, whole = folder / "killed", folder / "whole"
-    start(whole, "--figures").succeed()
-    program = start(killed, may_be_killed=True)
-    program.wait_until(lambda: len(runs.rows(killed / "skill_vae")) >= 1)
-    program.kill()
-    fit_steps = Checkpointer(killed / "skill_vae" / "checkpoints").steps()
-    program = start(killed, may_be_killed=True)
-    program.wait_until(lambda: len(runs.rows(killed / "spirl")) >= 4)
-    program.kill()
-    steps = Checkpointer(killed / "spirl" / "checkpoints").steps()
-    start(killed).succeed()
-    return Run(killed, whole, fit_steps, steps)
+    whole, resumed = folder / "whole", {name: folder / name for name in ("skill_vae", "spirl")}
+    stops = {"skill_vae": Stop(2, resumed["skill_vae"]), "spirl": Stop(5, resumed["spirl"])}
+    with stopped(whole, stops):
+        start(whole, "--figures")
+    saved = {s: Checkpointer(resumed[s] / s / "checkpoints").steps()[-1] for s in resumed}
+    for workdir in resumed.values():
+        start(workdir)
+    return Run(whole, resumed, saved)
 
 
-def test_a_killed_run_ends_like_one_that_was_not(run: Run) -> None:
+@pytest.mark.parametrize("stage", ["skill_vae", "spirl"])
+def test_a_run_that_goes_on_ends_like_one_that_was_not_stopped(stage: str, run: Run) -> None:
     """Bit for bit: parameters, replay, environments, keys, metrics and results."""
-    assert 0 < run.steps[-1] < 1600
-    for stage in ("skill_vae", "spirl"):
-        assert runs.arrays(run.killed / stage) == runs.arrays(run.whole / stage)
+    assert run.saved == {"skill_vae": 10, "spirl": 800}
+    resumed = run.resumed[stage]
+    for name in ("skill_vae", "spirl"):
+        assert runs.arrays(resumed / name) == runs.arrays(run.whole / name)
         ours, theirs = (
-            [runs.without_seconds(row) for row in runs.rows(f / stage)]
-            for f in (run.killed, run.whole)
+            [runs.without_seconds(row) for row in runs.rows(f / name)] for f in (resumed, run.whole)
         )
         assert ours == theirs
     ours, theirs = (
-        runs.without_seconds(runs.read_json(f / "summary.json")) for f in (run.killed, run.whole)
+        runs.without_seconds(runs.read_json(f / "summary.json")) for f in (resumed, run.whole)
     )
     assert ours == theirs
 
@@ -138,12 +140,32 @@ def test_the_report_compares_skills_and_actions(run: Run) -> None:
 
 
 def test_it_is_evaluated_again(run: Run) -> None:
+    before = runs.files(run.whole)
     arguments = [f"--checkpoint={run.whole}", "--episodes=7"]
-    Program("experiments.evaluate", arguments, folder=run.whole.parent / "log").succeed()
+    ended = succeed("experiments.evaluate", arguments, run.whole.parent)
     evaluation = runs.read_json(run.whole / "evaluation.json")
     summary = runs.read_json(run.whole / "summary.json")
-    assert {"spirl/success_rate", "spirl/steps"} <= evaluation.keys()
+    scores = ("success_rate", "stochastic/success_rate", "stochastic/return_mean", "steps")
+    assert {f"spirl/{name}" for name in scores} <= evaluation.keys()
     assert evaluation == {name: summary[name] for name in evaluation}
+    assert f"spirl/return_mean {summary['spirl/return_mean']:.4f}" in ended.stdout
+    after = runs.files(run.whole)
+    assert {name: x for name, x in after.items() if name != "evaluation.json"} == before
+
+
+def test_a_finished_run_is_left_alone(run: Run) -> None:
+    """The same command again, apart from the figures, whose flag may differ."""
+    before, summary = runs.files(run.whole), runs.read_json(run.whole / "summary.json")
+    again = start(run.whole)
+    for word in ("collect  ", "skill_vae  1", "spirl  2"):  # lines of progress
+        assert word not in again.stdout + again.stderr
+    assert "done in" in again.stdout
+    assert runs.without_seconds(runs.read_json(run.whole / "summary.json")) == (
+        runs.without_seconds(summary)
+    )
+    after = runs.files(run.whole)
+    assert after.keys() == before.keys()
+    assert {name for name in before if after[name] != before[name]} <= {"flags.txt", "summary.json"}
 
 
 @pytest.mark.parametrize("method", ["ssp", "flat_prior", "bc_ppo", "sac"])
@@ -155,7 +177,7 @@ def test_baselines(run: Run, method: str) -> None:
         more += [f"--skills={run.whole}"]
     elif method in ("flat_prior", "bc_ppo"):
         more += [f"--data={run.whole / 'data'}"]
-    start(workdir, f"--method={method}", *more).succeed()
+    start(workdir, f"--method={method}", *more)
     summary = runs.read_json(workdir / "summary.json")
     assert summary[f"{method}/steps"] == 800
     assert math.isfinite(summary[f"{method}/return_mean"])

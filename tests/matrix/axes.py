@@ -21,6 +21,7 @@ class Place(NamedTuple):
     Attributes:
       name: its family, by which cells are called.
       env: what `--env` is given.
+      length: steps of an episode.
       data_env: where demonstrations are collected; None where nothing demonstrates, and a policy
         that was trained there does.
       on_host: its episodes live outside of its states, and a run that goes on begins new ones.
@@ -28,6 +29,7 @@ class Place(NamedTuple):
 
     name: str
     env: str
+    length: int
     data_env: str | None = None
     on_host: bool = False
 
@@ -38,12 +40,12 @@ class Place(NamedTuple):
 
 
 PLACES = (
-    Place("grasp", "grasp/mug", "grasp/train"),
-    Place("maze", "maze/test?distance=3&episode_length=40", "maze/train?episode_length=120"),
-    Place("point", "point/dense?episode_length=20", "point/dense?episode_length=20"),
+    Place("grasp", "grasp/mug", 25, "grasp/train"),
+    Place("maze", "maze/test?distance=3&episode_length=40", 40, "maze/train?episode_length=120"),
+    Place("point", "point/dense?episode_length=20", 20, "point/dense?episode_length=20"),
     # few first states, made once, spare each program a reset, which takes long to compile
-    Place("brax", "brax/reacher?episode_length=20&engine=spring&resets=4"),
-    Place("gym", "gym/Reacher-v5?episode_length=20", on_host=True),
+    Place("brax", "brax/reacher?episode_length=20&engine=spring&resets=4", 20),
+    Place("gym", "gym/Reacher-v5?episode_length=20", 20, on_host=True),
 )
 """An environment of MuJoCo here, one in pure JAX, one of many tasks, and others' on either side."""
 
@@ -152,8 +154,25 @@ SIZES = {
 They speak of parts that are still to come, too.
 """
 
+WHOLE = "trajectory_vae"
+"""A model whose actions stand for whole episodes."""
+
 EPISODES = 2
 """Episodes of an evaluation."""
+
+
+def _sizes_of(cell: Cell) -> dict[str, float]:
+    """`SIZES`, or those with which an epoch is one action of each environment."""
+    if cell.model != WHOLE:
+        return SIZES
+    epoch = 2 * cell.place.length
+    longer = {
+        r"(loop|on_policy)\.steps": EPOCHS * epoch,
+        r"(loop|on_policy)\.epoch_steps": epoch,
+        r"loop\.warmup_steps": epoch,
+        r"on_policy\.unroll_length": 1,
+    }
+    return {**SIZES, **longer}
 
 
 def sizes(cell: Cell, through: str | None = None) -> tuple[str, ...]:
@@ -173,7 +192,7 @@ def sizes(cell: Cell, through: str | None = None) -> tuple[str, ...]:
     found = [
         f"--{name}={size}"
         for name in values
-        for pattern, size in SIZES.items()
+        for pattern, size in _sizes_of(cell).items()
         if re.fullmatch(pattern, name)
     ]
     # where tasks are inferred, these are refused

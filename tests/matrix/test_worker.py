@@ -11,9 +11,9 @@ import pytest
 
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.metrics import JsonlWriter
+from tests.inside.programs import Ended
 from tests.matrix import worker
 from tests.matrix.axes import EPOCHS, Cell, cells
-from tests.matrix.inside import Ended, Memory
 from tests.matrix.worker import Workplace
 
 NONE, MODEL = (
@@ -131,18 +131,3 @@ def test_a_refusal_speaks_of_the_name(program: Program, tmp_path: Path) -> None:
     program.defect = "refuses"
     assert workplace.result(row[1]) == "refused: --x=1 is no good"
     assert "/" not in next(x for x in program.commands[-1] if x.startswith("--through="))
-
-
-def test_a_memory_compares_arrays_by_their_bits() -> None:
-    calls = []
-
-    def function(x: object) -> list[object]:
-        calls.append(x)
-        return [x]
-
-    remembering = Memory().of(function)
-    first = remembering({"a": jnp.arange(3.0), "f": len})
-    assert remembering({"a": jnp.arange(3.0), "f": len}) is first
-    assert remembering({"a": jnp.arange(3.0), "f": max}) is not first
-    assert remembering({"a": jnp.arange(3.0) + 1e-7, "f": len}) is not first
-    assert len(calls) == 3

@@ -6,18 +6,15 @@ import json
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 from behavior_priors.methods.method import NONE
 from behavior_priors.runs.checkpoint import Checkpointer
-from behavior_priors.runs.metrics import JsonlWriter
+from tests.inside.memory import remembered
+from tests.inside.programs import Ended, one_environment, run_program
+from tests.inside.stops import Stop, counted, stopped
 from tests.matrix.axes import EPOCHS, Cell, Column, Place, cells, sizes
-from tests.matrix.inside import Ended, one_environment, remembered, run_program
 from tests.net.outcomes import differences, outcome
 
 MARK = "cell "
@@ -86,7 +83,9 @@ class Workplace:
         arguments = (*choice, *data, "--workdir=run")
         stages = (cell.model, METHOD)
         with remembered():
-            with stopped(place / "whole" / "run", {x: place / x / "run" for x in stages}):
+            with stopped(
+                place / "whole" / "run", {x: Stop(KEPT + 1, place / x / "run") for x in stages}
+            ):
                 ended = run_program(RUN, arguments, place / "whole")
             if ended.status:
                 return _why(ended, is_begun=(place / "whole" / "run").exists())
@@ -129,7 +128,7 @@ class Workplace:
 
     def _collected(self, place: Place) -> Ended:
         folder = self._folder / place.name
-        source = (f"--env={place.data_env}", "--side_by_side=8")
+        source: tuple[str, ...] = (f"--env={place.data_env}", "--side_by_side=8")
         if place.data_env is None:
             expert = Cell(place, NONE, Column("sac"))
             if not (self._of(expert) / "whole" / "run" / "summary.json").exists():
@@ -147,46 +146,6 @@ class Workplace:
 
     def _of(self, cell: Cell) -> Path:
         return self._folder / cell.place.name / cell.model / cell.column.name
-
-
-@contextmanager
-def stopped(workdir: Path, targets: Mapping[str, Path]) -> Iterator[None]:
-    """Inside, stages leave copies of the run as SIGKILL would leave it: one epoch after a save.
-
-    Args:
-      workdir: of the run.
-      targets: where the copy goes that is made in a stage, by the stage's name.
-    """
-
-    def look(stage: str, number: int) -> None:
-        if number == KEPT + 1 and stage in targets:
-            shutil.copytree(workdir, targets[stage])
-
-    with counted(workdir, look):
-        yield
-
-
-@contextmanager
-def counted(
-    workdir: Path, look: Callable[[str, int], None] = lambda *_: None
-) -> Iterator[Counter[str]]:
-    """Inside, rows of metrics are counted by their stages.
-
-    Args:
-      workdir: of the run.
-      look: called with the stage and its number of rows, after each row.
-    """
-    rows, write = Counter[str](), JsonlWriter.write
-
-    def writing(self: JsonlWriter, *args: Any, **kwargs: Any) -> None:
-        write(self, *args, **kwargs)
-        stage = (Path.cwd() / self._path).parent
-        if stage.parent == workdir:
-            rows[stage.name] += 1
-            look(stage.name, rows[stage.name])
-
-    with mock.patch.object(JsonlWriter, "write", writing):
-        yield rows
 
 
 def _why(ended: Ended, *, is_begun: bool) -> str:
