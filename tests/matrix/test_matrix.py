@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from behavior_priors.learners.registry import LEARNERS, META_LEARNERS
 from behavior_priors.priors.registry import ENCODERS, MODELS
+from tests.experiments.runs import ROOT
+from tests.inside.programs import one_environment
 from tests.matrix import page
 from tests.matrix.axes import PLACES, cells, columns, rows, sizes
 from tests.matrix.page import Page
+from tests.matrix.worker import Workplace
+
+SAMPLE = ("point/gaussian/ppo", "grasp/none/sac+gru")
+
+
+@pytest.fixture(scope="module")
+def documented() -> Page:
+    return page.read((ROOT / page.OUTPUT).read_text(encoding="utf-8"))
+
+
+def test_the_page_in_the_docs_has_every_cell_and_none_that_fails(documented: Page) -> None:
+    assert documented.results.keys() == {cell.name for cell in cells()}
+    assert [x for x in documented.results.values() if x.startswith(page.FAILS)] == []
+
+
+def test_a_sample_of_cells_comes_to_what_the_page_says(documented: Page, tmp_path: Path) -> None:
+    with one_environment() as forget:
+        workplace = Workplace(tmp_path, forget)
+        found = {x.name: workplace.result(x) for x in cells() if x.name in SAMPLE}
+    assert found == {name: documented.results[name] for name in SAMPLE}
 
 
 def test_every_name_is_on_an_axis() -> None:
