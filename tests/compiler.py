@@ -23,13 +23,18 @@ _FLAGS = {
 }
 """By releases of jaxlib, since XLA stops at flags that are unknown to it."""
 
-UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+DEVICES = 2
+"""Devices of a CPU: one would hide whatever goes wrong between two."""
+
+UNOPTIMIZED = {"jax_disable_most_optimizations": True, "jax_num_cpu_devices": DEVICES}
+"""Settings of JAX for processes that compile much and compute little."""
 
 
 def fast_flags(*others: str) -> str:
     """A value of `XLA_FLAGS`: the others, and those with which this jaxlib compiles fast."""
     release = ".".join(version("jaxlib").split(".")[:2])
-    return " ".join(x for x in (*others, _FLAGS.get(release, "")) if x)
+    # each once: those of a process that another has started would differ otherwise
+    return " ".join(dict.fromkeys(" ".join((*others, _FLAGS.get(release, ""))).split()))
 
 
 VARIABLE = "BEHAVIOR_PRIORS_TESTS_COMPILED"

@@ -11,12 +11,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests.compiler import cache_settings, fast_flags
+from tests.compiler import DEVICES, cache_settings, fast_flags
 
 # Both before any backend starts.
 os.environ["XLA_FLAGS"] = fast_flags(os.environ.get("XLA_FLAGS", ""))
-# One device would hide whatever goes wrong between two.
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", DEVICES)
 for name, value in cache_settings().items():
     jax.config.update(name, value)
 

@@ -65,6 +65,8 @@ TINY = (
 def environment(*, writes_cache: bool = True) -> dict[str, str]:
     """Of a program whose time goes into compiling: code that is compiled fast rather than fast.
 
+    It is what tests in the suite's own processes have, so that all share what they compile.
+
     Args:
       writes_cache: not for a process that may be killed while it writes a compiled program.
     """
@@ -72,7 +74,8 @@ def environment(*, writes_cache: bool = True) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": fast_flags(UNOPTIMIZED),
+        "XLA_FLAGS": fast_flags(),
+        **{name.upper(): str(x) for name, x in UNOPTIMIZED.items()},
         **{name.upper(): str(x) for name, x in cache_settings(writes=writes_cache).items()},
     }
 

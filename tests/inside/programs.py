@@ -19,6 +19,7 @@ from absl import flags as absl_flags
 from behavior_priors.envs import registry
 from behavior_priors.methods import demonstrations, tasks
 from behavior_priors.programs import entry, mishaps, termination
+from behavior_priors.runs import workdir
 from behavior_priors.types import Env
 
 PRECISION = "jax_default_matmul_precision"
@@ -53,6 +54,8 @@ def run_program(module: str, arguments: Sequence[str], folder: Path) -> Ended:
             contextlib.redirect_stderr(err),
             mock.patch.object(sys, "argv", [module, *arguments]),
             mock.patch.object(termination, "install"),
+            # which would be held as long as this process lives
+            mock.patch.object(workdir, "_open", []),
             # Ctrl-C ends this process as it ends any other
             mock.patch.object(entry, "_exit_at_once", side_effect=KeyboardInterrupt),
         ):
