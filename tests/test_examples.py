@@ -7,7 +7,6 @@ The recipes of WORKSPACE.md are followed here too: `examples/own_parts` adds a p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,7 @@ from behavior_priors.types import ActionSpec, ArraySpec, State, Transition
 from examples.own_parts.cvae_prior import CVAEConfig, make_cvae
 from examples.own_parts.td3 import TD3Config, make_td3
 from tests.experiments import runs
-from tests.inside.memory import remembered
-from tests.inside.programs import Ended, one_environment, succeed
+from tests.experiments.runs import Program, Result
 from tests.learners.test_sac_probes import collect
 
 ROOT = Path(__file__).parents[1]
@@ -62,14 +60,13 @@ class Runner:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, module: str, *arguments: str) -> Ended:
-        return succeed(module, arguments, self.folder)
+    def __call__(self, module: str, *arguments: str) -> Result:
+        return Program(module, arguments, folder=self.folder).succeed()
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with one_environment(), remembered():
-        yield Runner(tmp_path_factory.mktemp("examples"))
+def run(tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    return Runner(tmp_path_factory.mktemp("examples"))
 
 
 def test_a_mujoco_task_of_ones_own(run: Runner) -> None:

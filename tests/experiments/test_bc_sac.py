@@ -1,4 +1,4 @@
-"""SAC from a cloned policy as a user runs it: stopped on the way, resumed, evaluated."""
+"""SAC from a cloned policy as a user runs it: killed on the way, resumed, evaluated."""
 
 from __future__ import annotations
 
@@ -22,10 +22,8 @@ from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.types import Prior
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
-from tests.experiments.runs import EPOCH
+from tests.experiments.runs import EPOCH, Program
 from tests.experiments.settings import config_of
-from tests.inside.programs import succeed
-from tests.inside.stops import Stop, stopped
 
 SCORES = [
     f"{policy}{score}"
@@ -47,26 +45,31 @@ FLAGS = (
 
 
 class Run(NamedTuple):
-    """A run that was stopped while it cloned, and what was seen of it."""
+    """A run that was killed while it cloned, and what was seen of it."""
 
     workdir: Path
-    steps_when_stopped: list[int]
+    steps_when_killed: list[int]
     summary: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def run(inside: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("bc_sac")
-    first, workdir = folder / "first", folder / "run"
-    with stopped(first, {"gaussian": Stop(4, workdir)}):
-        succeed("experiments.parrot", [*FLAGS, f"--workdir={first}"], folder)
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    workdir = tmp_path_factory.mktemp("bc_sac") / "run"
+
+    def start(*, may_be_killed: bool = False) -> Program:
+        arguments, folder = [*FLAGS, f"--workdir={workdir}"], workdir.parent / "log"
+        return Program("experiments.parrot", arguments, folder=folder, may_be_killed=may_be_killed)
+
+    program = start(may_be_killed=True)
+    program.wait_until(lambda: len(runs.rows(workdir / "gaussian")) >= 3)
+    program.kill()
     steps = Checkpointer(workdir / "gaussian" / "checkpoints").steps()
-    succeed("experiments.parrot", [*FLAGS, f"--workdir={workdir}"], folder)
+    start().succeed()
     return Run(workdir, steps, runs.read_json(workdir / "summary.json"))
 
 
-def test_it_goes_on_where_it_was_stopped(run: Run) -> None:
-    assert run.steps_when_stopped[-1] == 3 * FIT_EPOCH
+def test_it_goes_on_where_it_was_killed(run: Run) -> None:
+    assert 0 < run.steps_when_killed[-1] < FIT_STEPS
     rows = runs.rows(run.workdir / "gaussian")
     assert [row["step"] for row in rows] == list(range(FIT_EPOCH, FIT_STEPS + 1, FIT_EPOCH))
     assert rows[-1]["validation/nll"] < rows[0]["validation/nll"] - 1.0
@@ -112,7 +115,8 @@ def test_the_learner_starts_from_the_clone(run: Run) -> None:
 
 def test_it_can_be_evaluated(run: Run) -> None:
     arguments = [f"--checkpoint={run.workdir}", f"--episodes={runs.EVALUATION_EPISODES}"]
-    succeed("experiments.evaluate", arguments, run.workdir.parent)
+    folder = run.workdir.parent / "log"
+    Program("experiments.evaluate", arguments, folder=folder).succeed()
     evaluation = runs.read_json(run.workdir / "evaluation.json")
     names = [f"bc_sac/{name}" for name in (*SCORES, "steps")]
     assert evaluation == {name: run.summary[name] for name in names}
