@@ -7,10 +7,12 @@ Compiling is most of what the suite does, and what takes most of that is how XLA
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
 import tempfile
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,19 +42,44 @@ def fast_flags(*others: str) -> str:
 VARIABLE = "BEHAVIOR_PRIORS_TESTS_COMPILED"
 """Tells a process that another has started where compiled programs are."""
 
+KEPT = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "behavior-priors"
+"""Folder in which one suite leaves what it has compiled for the next one."""
+
+_MOST_BYTES = 4e9
+_ABANDONED_SECONDS = 24 * 3600
+
 
 @functools.cache
 def compiled() -> Path:
     """Folder of compiled programs, for all workers of a suite and all that they start.
 
-    The first process makes the folder, and removes it in the end.
+    The first process takes what the last suite has left, which nobody else has meanwhile, and
+    removes the folder in the end, unless `keep_compiled` has been called. So a suite that was
+    killed while it wrote leaves nothing to the next.
     """
     if VARIABLE in os.environ:
         return Path(os.environ[VARIABLE])
-    folder = Path(tempfile.mkdtemp(prefix="compiled-"))
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for other in KEPT.glob("compiling-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - other.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="compiling-", dir=KEPT))
+    with contextlib.suppress(FileNotFoundError):
+        (KEPT / "compiled").rename(folder)
     os.environ[VARIABLE] = str(folder)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+def keep_compiled() -> None:
+    """Leaves what a suite has compiled for the next one, once nothing writes any more."""
+    folder = compiled()
+    if sum(file.stat().st_size for file in folder.iterdir()) > _MOST_BYTES:
+        return
+    # another suite has left its own in the meantime: one is as good as the other
+    with contextlib.suppress(OSError):
+        folder.rename(KEPT / "compiled")
 
 
 def cache_settings(*, writes: bool = True) -> dict[str, str | float]:
@@ -65,4 +92,6 @@ def cache_settings(*, writes: bool = True) -> dict[str, str | float]:
         "jax_compilation_cache_dir": str(compiled()),
         "jax_persistent_cache_min_compile_time_secs": 0.0 if writes else 1e9,
         "jax_persistent_cache_min_entry_size_bytes": -1,
+        # of GPUs: the folder would be part of every name
+        "jax_persistent_cache_enable_xla_caches": "none",
     }

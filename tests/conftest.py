@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from tests.compiler import DEVICES, cache_settings, fast_flags
+from tests.compiler import DEVICES, cache_settings, fast_flags, keep_compiled
 
 # Both before any backend starts.
 os.environ["XLA_FLAGS"] = fast_flags(os.environ.get("XLA_FLAGS", ""))
@@ -85,6 +85,13 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(LONGEST)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    is_worker = hasattr(session.config, "workerinput")
+    if not is_worker and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        keep_compiled()
 
 
 def room_of(request: pytest.FixtureRequest) -> str:
