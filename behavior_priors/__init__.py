@@ -15,6 +15,7 @@ from behavior_priors.version import __version__
 if TYPE_CHECKING:
     from behavior_priors.data.collect import collect
     from behavior_priors.data.dataset import load_transitions, split_by_episode
+    from behavior_priors.deploy.load import load_policy
     from behavior_priors.envs.registry import make_env
     from behavior_priors.envs.wrappers.decode import decode_action
     from behavior_priors.errors import UserError
@@ -35,6 +36,7 @@ __all__ = [
     "collect",
     "decode_action",
     "fit",
+    "load_policy",
     "load_transitions",
     "make_env",
     "make_evaluate",
@@ -53,6 +55,7 @@ _MODULES = {
     "collect": "data.collect",
     "decode_action": "envs.wrappers.decode",
     "fit": "training.fit",
+    "load_policy": "deploy.load",
     "load_transitions": "data.dataset",
     "make_env": "envs.registry",
     "make_evaluate": "evaluation.evaluate",

@@ -7,7 +7,7 @@ paper leaves to others.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ import numpy as np
 from behavior_priors.errors import UserError
 from behavior_priors.observations import is_image
 from behavior_priors.torso import flatten_observation
-from behavior_priors.types import Array, ArraySpec, Observation, ObservationSpec
+from behavior_priors.types import ActionSpec, Array, ArraySpec, Observation, ObservationSpec
 
 HISTORY = "history"
 """The name of the observation: past steps `[length, size]`, the latest last, each the standardised
@@ -55,6 +55,26 @@ def latest_step(
 ) -> Array:
     """One row of `HISTORY`, `[..., size]`: an observation and what was done there."""
     return jnp.concatenate([flatten_observation(observation, spec, history.names), action], axis=-1)
+
+
+def remember(
+    history: History, spec: ObservationSpec, actions: ActionSpec
+) -> Callable[[Array, Observation, Array], Array]:
+    """What a step adds to the past: `(past, observation, action) -> past`, each `[length, size]`.
+
+    Args:
+      history: which steps are remembered.
+      spec: of the observations.
+      actions: of the environment, which limits those that it is given.
+    """
+
+    def after(past: Array, observation: Observation, action: Array) -> Array:
+        if actions.bound is not None:
+            action = jnp.clip(action, -actions.bound, actions.bound)
+        latest = latest_step(history, spec, observation, action)
+        return jnp.concatenate([past[1:], latest[None]])
+
+    return after
 
 
 def past_steps(

@@ -32,6 +32,11 @@ def named_key(seed: int, *name: str) -> PRNGKey:
     return named_child(jax.random.key(seed), *name)
 
 
+def key_shape() -> jax.ShapeDtypeStruct:
+    """What a key looks like, to whoever asks for shapes only: making one compiles a program."""
+    return jax.eval_shape(lambda: jax.random.key(0))
+
+
 def named_child(key: PRNGKey, *name: str) -> PRNGKey:
     """The key of one use of what may draw from a key; other children of `key` have other names."""
     for word in _words(name):

@@ -8,16 +8,15 @@ from typing import NamedTuple
 
 from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import EvaluateFn, policy_of
-from behavior_priors.methods import learning, models
+from behavior_priors.learner import MetaLearner
+from behavior_priors.methods import learning
 from behavior_priors.methods.agent import build
-from behavior_priors.methods.command_line import read_run
 from behavior_priors.methods.learning import Trained
-from behavior_priors.methods.plan import stages_of, tasks_of_run
-from behavior_priors.methods.presets import PRESETS, find_preset
-from behavior_priors.methods.settings import ExperimentConfig, chosen_methods
+from behavior_priors.methods.plan import tasks_of_run
+from behavior_priors.methods.restoring import choose_methods, read_config, restore_models
+from behavior_priors.methods.settings import ExperimentConfig
 from behavior_priors.methods.tasks import SplitTasks, read_tasks, task_env
 from behavior_priors.reports import method_pictures
-from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
 from behavior_priors.types import Array, DemonstrateFn, Env, PRNGKey, State
 
 
@@ -55,23 +54,11 @@ def restore_run(
     Raises:
       UserError: there is no such run, method or checkpoint, or its flags name what they may not.
     """
-    owner = owner_of(workdir, f"--checkpoint={workdir}")
-    preset = find_preset(owner)
-    if preset is None:
-        known = " or ".join(x.owner for x in PRESETS)
-        raise UserError(f"--checkpoint={workdir} is not a run of {known} but of {owner}; give one")
-    config = read_run(preset, workdir / FLAGS_FILE, trust)
-    every = chosen_methods(config)
-    for method in methods:
-        if method not in every:
-            raise UserError(
-                f"--{flag}={method} is not in {workdir}; use some of: {', '.join(every)}"
-            )
-    chosen = {name: every[name] for name in methods or every}
+    config = read_config(workdir, f"--checkpoint={workdir}", trust)
+    chosen = choose_methods(config, methods, workdir, f"--{flag}")
     env = task_env(config)
     tasks = tasks_of_run(chosen, config, env)
-    stages = stages_of(chosen, config, env)
-    fitted = {name: models.restore_model(stage, workdir) for name, stage in stages.items()}
+    fitted = restore_models(chosen, config, env, workdir)
     trained = {
         name: learning.restore_trained(workdir / name, build(name, method, config, env, fitted))
         for name, method in chosen.items()
@@ -93,7 +80,7 @@ def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> Demonstr
     """
     trained = run.methods[method]
     policy, decode = policy_of(trained.learner, trained.policy, explore=explore), trained.decode
-    if decode is None:
+    if decode is None or isinstance(trained.learner, MetaLearner):
         raise UserError(
             f"--method={method} does not choose single actions from observations alone; only a "
             "policy that does can demonstrate"

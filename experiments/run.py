@@ -31,6 +31,7 @@ from behavior_priors.methods.demonstrations import (
 )
 from behavior_priors.methods.plan import Plan, prepare
 from behavior_priors.methods.presets import RUN
+from behavior_priors.methods.restoring import keep_interface
 from behavior_priors.methods.settings import ExperimentConfig, config_class
 from behavior_priors.methods.tasks import keep_tasks, task_env
 from behavior_priors.programs import entry
@@ -53,6 +54,7 @@ def main(preset: Preset = RUN) -> None:
         flags_text=flags.to_text(config),
         may_differ=("workdir", "figures", "video_episodes", "trust", "only_models"),
     )
+    keep_interface(workdir, env)
     if plan.tasks is not None:
         plan = plan._replace(tasks=keep_tasks(workdir, plan.tasks))
     watch = Stopwatch()

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from behavior_priors.errors import UserError
+from behavior_priors.keys import key_shape
 from behavior_priors.observations import is_image
 from behavior_priors.system.faults import blaming
 from behavior_priors.types import ActionSpec, ArraySpec, Env, State
@@ -44,7 +45,7 @@ def check_env(env: Any, name: str) -> None:
             "behavior_priors.types.Env"
         )
     _check_specs(env, name)
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = key_shape()
     action = jax.ShapeDtypeStruct((env.action_spec.size,), jnp.float32)
     with blaming(name, "reset"):
         first = jax.eval_shape(env.reset, key)

@@ -11,14 +11,17 @@ import jax
 from behavior_priors.config import flags
 from behavior_priors.config.checks import check_ranges
 from behavior_priors.envs.wrappers.decode import decode_action, decoder
-from behavior_priors.envs.wrappers.skills import execute_skill
+from behavior_priors.envs.wrappers.history import with_history
+from behavior_priors.envs.wrappers.skills import SkillPlayer, execute_skill, play_skills
 from behavior_priors.errors import UserError
+from behavior_priors.history import History
+from behavior_priors.keys import key_shape
 from behavior_priors.learner import Learner, MetaLearner, OnPolicyLearner
 from behavior_priors.learners.kind import Guidance
 from behavior_priors.learners.kl_sac import check_divergence
 from behavior_priors.learners.registry import find_learner, find_meta_learner
 from behavior_priors.methods.method import Latents, Method
-from behavior_priors.methods.models import Fitted, seen_by
+from behavior_priors.methods.models import Fitted, remembered_by
 from behavior_priors.methods.over import as_draw, as_function, as_start, find_over
 from behavior_priors.priors.registry import find_encoder
 from behavior_priors.system.own_modules import part_name
@@ -34,15 +37,19 @@ class Agent(NamedTuple):
     Attributes:
       env: where it acts: the task, or the task as seen through a model.
       learner: what acts and learns.
-      decode: what it chooses as an action of the task itself; None where one choice is many, or
-        takes more than observations.
+      decode: what it chooses as an action of the task itself; None where one choice is many.
       explore: what it does instead while it explores; None where that is what it chooses.
+      skills: what it chooses as many actions of the task, one after the other; None where one
+        choice is one action.
+      history: past steps that are among the observations of `env`; None where none are.
     """
 
     env: Env
     learner: Learner | OnPolicyLearner | MetaLearner
     decode: DecodeFn | None
     explore: ExploreFn | None = None
+    skills: SkillPlayer | None = None
+    history: History | None = None
 
 
 def build(name: str, method: Method, config: Any, env: Env, fitted: Mapping[str, Fitted]) -> Agent:
@@ -68,16 +75,19 @@ def build(name: str, method: Method, config: Any, env: Env, fitted: Mapping[str,
                 f"--{way}={getattr(method, way)}: {who} cannot do that; give another --learner, or "
                 f"--{way}=none"
             )
-    env = seen_by(env, *(fitted[name].config for _, name in method.parts()))
+    history = remembered_by(env, *(fitted[name].config for _, name in method.parts()))
+    env = env if history is None else with_history(env, history)
     through = None if method.through is None else fitted[method.through]
     decode: DecodeFn | None = _as_it_is
+    skills = None
     if through is not None:
         latents = getattr(config, name).latents
         own = _limited(own, latents, method.latents, name, method.learner)
-        env, decode = _act_through(env, through, latents)
+        env, decode, skills = _act_through(env, through, latents)
     if method.infer is not None:
         _refuse_to_explore(method, f"{method.learner} with --infer")
-        return Agent(env, _inferring(name, method, config, own, env), None)
+        inferring = _inferring(name, method, config, own, env)
+        return Agent(env, inferring, decode, None, skills, history)
     kind = find_learner(method.learner, flag="learner")
     guidance = Guidance()
     if method.close_to is not None:
@@ -91,7 +101,7 @@ def build(name: str, method: Method, config: Any, env: Env, fitted: Mapping[str,
             over = find_over("start_from", method.start_from, through, fitted, env)
             guidance = guidance._replace(start=as_start(own, over, env))
         learner = kind.make(own, env.observation_spec, env.action_spec, guidance)
-        jax.eval_shape(learner.init, jax.random.key(0))  # what a learner refuses only then
+        jax.eval_shape(learner.init, key_shape())  # what a learner refuses only then
     explore = None
     if method.explore_with is not None:
         if not isinstance(learner, Learner):
@@ -100,7 +110,7 @@ def build(name: str, method: Method, config: Any, env: Env, fitted: Mapping[str,
         exploring = getattr(config, name).explore
         with flags.naming(f"{name}.explore", exploring):
             explore = make_explore(exploring, as_draw(over, env), env.action_spec.bound)
-    return Agent(env, learner, decode, explore)
+    return Agent(env, learner, decode, explore, skills, history)
 
 
 def _refuse_to_explore(method: Method, who: str) -> None:
@@ -127,7 +137,7 @@ def _inferring(name: str, method: Method, config: Any, own: Any, env: Env) -> Me
         learner = find_meta_learner(method.learner, flag="learner").make(
             inference, own, encoder, env.observation_spec, env.action_spec
         )
-        jax.eval_shape(learner.init, jax.random.key(0))
+        jax.eval_shape(learner.init, key_shape())
     return learner
 
 
@@ -135,17 +145,22 @@ def _as_it_is(_: State, action: Array) -> Array:
     return action
 
 
-def _act_through(env: Env, through: Fitted, latents: Latents) -> tuple[Env, DecodeFn | None]:
-    """The task as seen through a model, and one choice there as an action of the task."""
+def _act_through(
+    env: Env, through: Fitted, latents: Latents
+) -> tuple[Env, DecodeFn | None, SkillPlayer | None]:
+    """The task as seen through a model, and a choice there as an action of the task, or as many."""
     model, params, _ = through
+    bound, residual = latents.bound, latents.residual
     if isinstance(model, SkillModel):
-        squash = latents.squash_actions
-        acted = execute_skill(
-            env, model, params, bound=latents.bound, squash=squash, residual=latents.residual
-        )
-        return acted, None
-    settings = (latents.bound, latents.residual)
-    return decode_action(env, model, params, *settings), decoder(model, params, *settings)
+        settings: Any = {
+            "bound": bound,
+            "squash": latents.squash_actions,
+            "residual": residual,
+        }
+        acted = execute_skill(env, model, params, **settings)
+        return acted, None, play_skills(model, params, **settings)
+    decode = decoder(model, params, bound, residual)
+    return decode_action(env, model, params, bound, residual), decode, None
 
 
 def _limited(own: Any, latents: Latents, usual: Latents, name: str, learner: str) -> Any:

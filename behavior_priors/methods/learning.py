@@ -12,7 +12,7 @@ import jax
 from behavior_priors.config import flags
 from behavior_priors.evaluation.adapt import Adaptation, make_adapt, make_meta_evaluate
 from behavior_priors.evaluation.evaluate import EvaluateFn, make_evaluate
-from behavior_priors.keys import named_key
+from behavior_priors.keys import key_shape, named_key
 from behavior_priors.learner import Actor, Learner, MetaLearner, OnPolicyLearner
 from behavior_priors.methods import adapting
 from behavior_priors.methods.agent import Agent
@@ -36,8 +36,7 @@ class Trained(NamedTuple):
       learner: what acts.
       policy: its parameters.
       step: environment steps that they come from.
-      decode: what it chooses as an action of the task itself; None where one choice is many, or
-        takes more than observations.
+      decode: what it chooses as an action of the task itself; None where one choice is many.
       adaptation: how it went about the test tasks, where it has just been tested on tasks that it
         infers.
     """
@@ -171,7 +170,7 @@ def _evaluate(
 def restore_trained(folder: Path, agent: Agent) -> Trained:
     """What `learn` left of a method in its folder."""
     env, learner = agent.env, agent.learner
-    target = jax.eval_shape(lambda k: learner.init(k).policy, jax.random.key(0))
+    target = jax.eval_shape(lambda k: learner.init(k).policy, key_shape())
     restored = Checkpointer(folder / "checkpoints").restore_part("learner.policy", target)
     return Trained(env, learner, restored.state, restored.step, agent.decode)
 

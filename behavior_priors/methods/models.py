@@ -25,7 +25,7 @@ from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.envs.wrappers.history import with_history
 from behavior_priors.errors import UserError
 from behavior_priors.history import HISTORY, History, past_steps
-from behavior_priors.keys import named_key
+from behavior_priors.keys import key_shape, named_key
 from behavior_priors.methods.settings import ExperimentConfig
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.registry import find_model
@@ -104,13 +104,23 @@ def seen_by(env: Env, *configs: Any) -> Env:
     Raises:
       UserError: one remembers something else than another.
     """
+    history = remembered_by(env, *configs)
+    return env if history is None else with_history(env, history)
+
+
+def remembered_by(env: Env, *configs: Any) -> History | None:
+    """The past that models of these configs see, if any does.
+
+    Raises:
+      UserError: one remembers something else than another.
+    """
     spec = env.observation_spec
     every = {x for config in configs if (x := history_of(config, spec)) is not None}
     if len(every) > 1:
         raise UserError(
             "history: models of one method should remember the same observations of as many steps"
         )
-    return with_history(env, every.pop()) if every else env
+    return every.pop() if every else None
 
 
 def _check_whole(model: Prior | SkillModel, env: Env) -> None:
@@ -124,8 +134,8 @@ def _check_whole(model: Prior | SkillModel, env: Env) -> None:
 
 def untrained(stage: Stage) -> Fitted:
     """A model with parameters of the right shapes, for checks."""
-    shapes = jax.eval_shape(stage.model.init, jax.random.key(0))
-    params = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    shapes = jax.eval_shape(stage.model.init, key_shape())
+    params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     return Fitted(stage.model, params, stage.config)
 
 
@@ -241,7 +251,7 @@ def learn_model(
 
 def restore_model(stage: Stage, workdir: Path) -> Fitted:
     """The model that `learn_model` left in its folder."""
-    target = jax.eval_shape(stage.model.init, jax.random.key(0))
+    target = jax.eval_shape(stage.model.init, key_shape())
     folder = (stage.source or workdir) / stage.name
     restored = Checkpointer(folder / "checkpoints").restore_part("best_params", target)
     return Fitted(stage.model, restored.state, stage.config)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from behavior_priors.config.checks import check_precision, check_ranges, check_rules
 from behavior_priors.config.ranges import INT32, Count, CountOrZero, Range, SideBySide
 from behavior_priors.envs.base import reset_many, step_and_reset
+from behavior_priors.keys import key_shape
 from behavior_priors.learner import Learner, LearnerState
 from behavior_priors.replay import ReplayState, make_replay
 from behavior_priors.system.memory import check_room
@@ -198,7 +199,7 @@ def _example_transition(env: Env, learner: Learner) -> Transition:
         choice = learner.act(policy, state.observation, key, explore=True)
         return step_and_reset(env, state, choice.action)[1]._replace(notes=choice.notes)
 
-    return jax.eval_shape(one, jax.random.key(0))
+    return jax.eval_shape(one, key_shape())
 
 
 def _check(config: LoopConfig, taken: int) -> int:

@@ -84,6 +84,7 @@ def adapt(
     _check_template(template, name)
     named = _name(template.obs)
     names = list(named)  # in the order of the tree
+    paths = {name_of(path): path for path in _paths(template.obs)}
     plans = {
         key: arrange(x.shape, x.dtype, f"{name}: observation {key}", image_axes)
         for key, x in named.items()
@@ -163,7 +164,17 @@ def adapt(
         reset=reset,
         step=step,
         measures_success=False,
-        info={"engine": engine},
+        info={
+            "engine": engine,
+            "given": {
+                key: {
+                    "path": paths[key],
+                    "given": list(x.shape),
+                    "axes": list(plans[key].axes),
+                }
+                for key, x in named.items()
+            },
+        },
     )
 
 
@@ -223,10 +234,16 @@ def _without_deprecations(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _name(observation: Any) -> dict[str, Any]:
     """The arrays of an observation, nested or not, in the order of JAX's trees."""
-    return {
-        name_of(jax.tree_util.keystr(path, simple=True, separator="/").split("/")): x
-        for path, x in jax.tree_util.tree_flatten_with_path(observation)[0]
-    }
+    leaves = jax.tree.leaves(observation)
+    return {name_of(path): x for path, x in zip(_paths(observation), leaves, strict=True)}
+
+
+def _paths(observation: Any) -> list[list[str]]:
+    """The keys that lead to each array of an observation, in the order of JAX's trees."""
+    return [
+        [] if not path else jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        for path, _ in jax.tree_util.tree_flatten_with_path(observation)[0]
+    ]
 
 
 def _is_finite(tree: Any) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from behavior_priors.errors import UserError
-from behavior_priors.history import HISTORY, History, history_spec, latest_step
+from behavior_priors.history import HISTORY, History, history_spec, remember
 from behavior_priors.types import Array, Env, PRNGKey, State, Task
 
 
@@ -25,8 +25,8 @@ def with_history(env: Env, history: History) -> Env:
     if HISTORY in env.observation_spec:
         raise UserError(f"history: {env.name} has an observation of that name already")
     own = env.observation_spec
-    size, bound = env.action_spec
-    array_spec = history_spec(history, own, size)
+    array_spec = history_spec(history, own, env.action_spec.size)
+    remembered = remember(history, own, env.action_spec)
 
     def with_past(state: State, past: Array) -> State:
         return state._replace(observation={**state.observation, HISTORY: past})
@@ -39,10 +39,7 @@ def with_history(env: Env, history: History) -> Env:
         return state._replace(observation=seen)
 
     def past_after(state: State, action: Array) -> Array:
-        if bound is not None:
-            action = jnp.clip(action, -bound, bound)  # what an environment makes of it
-        latest = latest_step(history, own, state.observation, action)
-        return jnp.concatenate([state.observation[HISTORY][1:], latest[None]])
+        return remembered(state.observation[HISTORY], state.observation, action)
 
     def step(state: State, action: Array) -> State:
         return with_past(env.step(without_past(state), action), past_after(state, action))

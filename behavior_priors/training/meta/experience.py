@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from behavior_priors.envs.base import advance, begin_many, same_task, step_and_reset
 from behavior_priors.errors import UserError
+from behavior_priors.keys import key_shape
 from behavior_priors.learner import MetaLearner
 from behavior_priors.objectives.context import describe
 from behavior_priors.types import (
@@ -142,4 +143,4 @@ def example_of(env: Env, tasks: Task) -> Lived:
         _, transition, stepped = step_and_reset(env, state, action, same_task(env))
         return Lived(transition, judge(stepped))
 
-    return jax.eval_shape(one, jax.random.key(0))
+    return jax.eval_shape(one, key_shape())

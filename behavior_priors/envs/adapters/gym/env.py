@@ -139,6 +139,16 @@ def wrap_gym(
             "success_source": found.reason,
             "action_low": host.action.low.tolist(),
             "action_high": host.action.high.tolist(),
+            "action_shape": list(host.action.shape),
+            "action_dtype": host.action.dtype.name,
+            "given": {
+                part.name: {
+                    "path": list(part.path),
+                    "given": list(part.given),
+                    "axes": list(part.plan.axes),
+                }
+                for part in host.layout.parts
+            },
         },
     )
 
