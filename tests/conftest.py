@@ -28,6 +28,7 @@ TESTS = Path(__file__).parent
 # Rooms whose tests run Adam, in whose bias correction optax raises a Python float to an int32.
 MIXES_DTYPES = (
     "benchmarks",
+    "deploy",
     "evaluation",
     "experiments",
     "launch",
@@ -49,6 +50,7 @@ MIXES_RANKS = ("test_distributions", "priors", "envs", "data", *MIXES_DTYPES)
 # Rooms whose tests compile much and compute little, and ask for no bits that optimizing gives.
 COMPILES_FAST = (
     "benchmarks",
+    "deploy",
     "envs",
     "evaluation",
     "experiments",

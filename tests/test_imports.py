@@ -54,8 +54,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": LIBRARY | {"training"},
     "programs": {"errors", "types", "system", "config"},
     "runs": LIBRARY | {"training", "evaluation", "programs"},
-    "methods": LIBRARY | {"training", "evaluation", "programs", "runs"},
+    "policy": set(),
+    "methods": LIBRARY | {"training", "evaluation", "programs", "runs", "policy"},
     "reports": LIBRARY | {"training", "evaluation", "runs", "methods"},
+    "deploy": LIBRARY | {"training", "evaluation", "runs", "methods", "policy"},
 }
 MAY_IMPORT["experiments"] = set(MAY_IMPORT)
 MAY_IMPORT["launch"] = MAY_IMPORT["benchmarks"] = set(MAY_IMPORT) - {"launch", "benchmarks"}

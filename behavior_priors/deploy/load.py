@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from behavior_priors.deploy.controller import ControllerConfig, Sense, make_controller
-from behavior_priors.deploy.policy import FACTS_FILE, FORMAT, Policy, load
 from behavior_priors.envs.interface import interface_of
 from behavior_priors.errors import UserError
 from behavior_priors.evaluation.adapt import AdaptConfig
@@ -23,6 +22,7 @@ from behavior_priors.methods.restoring import (
     read_config,
     restore_models,
 )
+from behavior_priors.policy import FACTS_FILE, FORMAT, Policy, load
 from behavior_priors.types import Env, Params
 from behavior_priors.version import __version__
 

@@ -11,6 +11,7 @@ This file needs jax and numpy alone: `experiments.export` puts a copy of it besi
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -24,7 +25,7 @@ import numpy as np
 
 FACTS_FILE = "policy.json"
 WEIGHTS_FILE = "weights.safetensors"
-PROGRAM_FILE = "policy.jax"
+PROGRAM_FILE = "policy.stablehlo"
 
 FORMAT = 1
 """Of `policy.json`; a file of a later one is refused."""
@@ -107,10 +108,8 @@ class Policy:
         self._middle, self._half = 0.5 * (low + high), 0.5 * (high - low)
         self._blank = [np.asarray(x) for x in memory]
         self._weights = [jax.device_put(x) for x in weights]
-        shapes = {part.name: jax.ShapeDtypeStruct(part.shape, part.dtype) for part in self._parts}
-        number, flag = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.bool_)
-        lowered = jax.jit(step).lower(self._weights, self._blank, shapes, number, flag, flag)
-        self._step = lowered.compile()
+        shapes = step_shapes(facts, self._weights, self._blank)
+        self._step = jax.jit(step).lower(*shapes).compile()
         self.new_task()
 
     def __call__(self, observation: Any, reward: float | None = None) -> np.ndarray:
@@ -174,28 +173,70 @@ def load(folder: str | Path = Path(__file__).parent) -> Policy:
     Raises:
       ValueError: the folder holds no policy, or a damaged one, or one for another kind of device.
     """
-    from jax import export
-
     folder = Path(folder)
     facts = read_facts(folder)
     arrays = read_safetensors(folder / WEIGHTS_FILE)
+    path = folder / PROGRAM_FILE
     try:
-        program = export.deserialize(bytearray((folder / PROGRAM_FILE).read_bytes()))
+        module = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{folder / PROGRAM_FILE} cannot be read: {error.strerror}") from None
-    except Exception as error:
-        raise ValueError(
-            f"{folder / PROGRAM_FILE} is damaged, or of another jax: {error}"
-        ) from None
-    check_program(program.mlir_module(), folder / PROGRAM_FILE)
-    if jax.default_backend() not in [platform_name(x) for x in program.platforms]:
-        there = ", ".join(program.platforms)
-        raise ValueError(f"{folder} is a policy for {there}, not for {jax.default_backend()}")
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
     try:
+        platforms = tuple(facts["program"]["platforms"])
+        if jax.default_backend() not in map(platform_name, platforms):
+            there = ", ".join(platforms)
+            raise ValueError(f"{folder} is a policy for {there}, not for {jax.default_backend()}")
         weights, memory = ([arrays[x] for x in facts[kind]] for kind in ("weights", "memory"))
-        return Policy(facts, program.call, weights, memory)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder} holds no whole policy: {error}") from None
+        program = _as_program(facts, module, weights, memory)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder} holds no whole policy: {error!r}") from None
+    try:
+        text = program.mlir_module()
+    except Exception as error:  # whatever JAX makes of it
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path} is damaged, or made by a newer jax: {said}") from None
+    check_program(text, path)
+    return Policy(facts, program.call, weights, memory)
+
+
+def step_shapes(
+    facts: Mapping[str, Any], weights: Sequence[Any], memory: Sequence[Any]
+) -> tuple[Any, ...]:
+    """Shapes of the arguments of a `StepFn`."""
+    observation = {
+        name: jax.ShapeDtypeStruct(tuple(part["shape"]), np.dtype(part["dtype"]))
+        for name, part in facts["observation"].items()
+    }
+    number, flag = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((), np.bool_)
+    arrays = [[jax.ShapeDtypeStruct(x.shape, x.dtype) for x in part] for part in (weights, memory)]
+    return (*arrays, observation, number, flag, flag)
+
+
+def _as_program(
+    facts: Mapping[str, Any], module: bytes, weights: Sequence[Any], memory: Sequence[Any]
+) -> Any:
+    """A module of StableHLO as what JAX calls exported.
+
+    `jax.export.deserialize` needs a package that a robot may not have, and reads shapes beside the
+    module: here those are had by exporting a function that does nothing.
+    """
+    from jax import export
+
+    size = facts["action"]["size"]
+
+    def nothing(weights: Any, memory: Any, *_: Any) -> Any:
+        return jax.numpy.zeros(size, np.float32), memory
+
+    said = facts["program"]
+    own = export.export(jax.jit(nothing), platforms=tuple(said["platforms"]))
+    shell = own(*step_shapes(facts, weights, memory))
+    return dataclasses.replace(
+        shell,
+        mlir_module_serialized=module,
+        calling_convention_version=int(said["calling_convention_version"]),
+        module_kept_var_idx=tuple(said["kept_arguments"]),
+        uses_global_constants=bool(said["uses_global_constants"]),
+    )
 
 
 def platform_name(platform: str) -> str:
@@ -242,9 +283,13 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
       ValueError: it cannot be read, is damaged, or has numbers of a kind that NumPy has not.
     """
     try:
-        data = path.read_bytes()
+        return parse_safetensors(path.read_bytes(), path)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def parse_safetensors(data: bytes, path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name, of bytes that stand in a file; see `read_safetensors`."""
     try:
         (size,) = struct.unpack("<Q", data[:8])
         if size > len(data) - 8:
