@@ -188,15 +188,15 @@ def load(folder: str | Path = Path(__file__).parent) -> Policy:
             raise ValueError(f"{folder} is a policy for {there}, not for {jax.default_backend()}")
         weights, memory = ([arrays[x] for x in facts[kind]] for kind in ("weights", "memory"))
         program = _as_program(facts, module, weights, memory)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder} holds no whole policy: {error!r}") from None
-    try:
-        text = program.mlir_module()
+        check_program(program.mlir_module(), path)
+        return Policy(facts, program.call, weights, memory)
+    except ValueError:
+        raise
     except Exception as error:  # whatever JAX makes of it
-        said = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is damaged, or made by a newer jax: {said}") from None
-    check_program(text, path)
-    return Policy(facts, program.call, weights, memory)
+        said = " ".join(repr(error).split())[:200]
+        raise ValueError(
+            f"{folder} holds no whole policy, or one that a newer jax has made: {said}"
+        ) from None
 
 
 def step_shapes(
