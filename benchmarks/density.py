@@ -26,8 +26,8 @@ from behavior_priors.config.ranges import Count, Positive
 from behavior_priors.data.dataset import Windows
 from behavior_priors.errors import UserError
 from behavior_priors.methods.demonstrations import read_all
-from behavior_priors.methods.models import Stage, load_data, restore_model, seen_by
-from behavior_priors.methods.others import read_experiment, stage_of
+from behavior_priors.methods.models import Stage, load_data, seen_by
+from behavior_priors.methods.others import read_experiment, restore_model, stage_of
 from behavior_priors.methods.settings import chosen_methods
 from behavior_priors.methods.tasks import task_env
 from behavior_priors.networks import count_parameters

@@ -1,9 +1,11 @@
-"""Takes a policy out of its run, for a robot or anybody else.
+"""Takes a policy out of its run, for a robot, or a model, for other tasks.
 
-    python -m experiments.export --checkpoint=runs/parrot/quick/seed0 --method=parrot --output=mug
+    python -m experiments.export --checkpoint=RUN --method=parrot --output=mug
+    python -m experiments.export --checkpoint=RUN --model=real_nvp --output=prior
 
-The folder has the weights (safetensors), a description (JSON), the policy as a program for CPU, GPU
-and TPU, and `policy.py`, which runs it with jax and numpy alone; see docs/deploy.md.
+A policy's folder has the weights (safetensors), a description (JSON), the policy as a program for
+CPU, GPU and TPU, and `policy.py`, which runs it with jax and numpy alone. A model's folder may
+stand wherever a model's name may, as in `--through=prior/`. See docs/deploy.md.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 
 from behavior_priors.config import flags
 from behavior_priors.config.ranges import Seed
-from behavior_priors.deploy.export import PLATFORMS, export_policy
+from behavior_priors.deploy.export import PLATFORMS, export_model, export_policy
 from behavior_priors.errors import UserError
 from behavior_priors.programs import entry
 
@@ -26,6 +28,7 @@ class ExportConfig:
       checkpoint: workdir of a run, finished or under way.
       output: folder to write; must not be there, or be empty.
       method: whose policy; none where the run has one method.
+      model: the name of a model that the run has learned, instead of a policy.
       explore: the policy draws its actions, instead of taking the most likely ones.
       seed: of what it draws.
       platforms: kinds of devices it is for, of cpu, cuda, rocm and tpu.
@@ -35,6 +38,7 @@ class ExportConfig:
     checkpoint: str
     output: str
     method: str | None = None
+    model: str | None = None
     explore: bool = False
     seed: Seed = 0
     platforms: tuple[str, ...] = PLATFORMS
@@ -50,21 +54,26 @@ def main() -> None:
     for platform in config.platforms or ("",):
         if platform not in KNOWN:
             raise UserError(f"--platforms={platform} is unknown; use some of: {', '.join(KNOWN)}")
-    folder = Path(config.output)
-    facts = export_policy(
-        Path(config.checkpoint),
-        folder,
-        config.method,
-        explore=config.explore,
-        seed=config.seed,
-        platforms=config.platforms,
-        trust=config.trust,
-    )
+    workdir, folder = Path(config.checkpoint), Path(config.output)
+    if config.model is not None:
+        if config.method is not None or config.explore:
+            raise UserError("--model goes with neither --method nor --explore; leave these out")
+        facts = export_model(workdir, folder, config.model, trust=config.trust)
+        what, use = f"{facts['model']} for {facts['environment']}", f"--through={folder}/ takes it"
+    else:
+        facts = export_policy(
+            workdir,
+            folder,
+            config.method,
+            explore=config.explore,
+            seed=config.seed,
+            platforms=config.platforms,
+            trust=config.trust,
+        )
+        what = f"{facts['name']} of {facts['environment']} after {facts['steps']} steps"
+        use = "policy.py there says how to use it"
     size = sum(path.stat().st_size for path in folder.iterdir())
-    print(
-        f"{facts['name']} of {facts['environment']} after {facts['steps']} steps is in {folder} "
-        f"({size / 1e6:.1f} MB); policy.py there says how to use it"
-    )
+    print(f"{what} is in {folder} ({size / 1e6:.1f} MB); {use}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
-from behavior_priors.methods import adapting, learning, models, untaught
+from behavior_priors.methods import adapting, learning, models, others, untaught
 from behavior_priors.methods.agent import build
 from behavior_priors.methods.command_line import Preset, declare
 from behavior_priors.methods.demonstrations import (
@@ -110,7 +110,7 @@ def learn_from_data(
     fitted = {}
     for name, stage in plan.stages.items():
         if stage.source is not None:
-            fitted[name] = models.restore_model(stage, workdir)
+            fitted[name] = others.restore_model(stage, workdir)
             print(f"{stage.name}  from {stage.source}", flush=True)
     if plan.learned():
         with watch.span("collect"):

@@ -24,6 +24,11 @@ from jax import export as jax_export
 from behavior_priors import policy as policy_module
 from behavior_priors.deploy.load import Loaded, take_out
 from behavior_priors.errors import UserError
+from behavior_priors.methods.others import restore_model
+from behavior_priors.methods.plan import stages_of
+from behavior_priors.methods.restoring import find_env, read_config
+from behavior_priors.methods.settings import chosen_methods, learned_models
+from behavior_priors.methods.shipped import ship
 from behavior_priors.policy import (
     FACTS_FILE,
     PROGRAM_FILE,
@@ -92,6 +97,43 @@ def export_policy(
     return facts
 
 
+def export_model(
+    workdir: Path, folder: Path, model: str, *, trust: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Writes a model that a run has learned into a folder of its own.
+
+    Args:
+      workdir: of the run.
+      folder: to be made.
+      model: its name.
+      trust: modules that the run's flags name and that may be imported.
+
+    Returns:
+      What is said of it beside what it sees.
+
+    Raises:
+      UserError: there is no such run or model, the folder is not empty, or cannot be written.
+    """
+    check_output(folder)
+    config = read_config(workdir, f"--checkpoint={workdir}", trust)
+    methods = chosen_methods(config)
+    names = learned_models(methods)
+    if model not in names:
+        there = ", ".join(names) or "none"
+        raise UserError(f"--model={model} is not in {workdir}, which has learned: {there}")
+    env = find_env(config, workdir)
+    fitted = restore_model(stages_of(methods, config, env)[model], workdir)
+    facts = {
+        "model": model,
+        "environment": config.env,
+        "training": _flags(workdir),
+        "data": data_facts(workdir),
+        "versions": versions(),
+    }
+    ship(folder, model, fitted, env, facts)
+    return facts
+
+
 def check_output(folder: Path) -> None:
     """Refuses to write where something is already.
 
@@ -114,8 +156,10 @@ def _program(loaded: Loaded, platforms: Sequence[str]) -> Any:
 
 
 def _flags(workdir: Path) -> list[str]:
+    """The flags of a run, but for what is nobody else's: its place, and whom its owner trusts."""
     lines = (workdir / FLAGS_FILE).read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line.startswith("--")]
+    private = ("--workdir=", "--trust=")
+    return [x for x in lines if x.startswith("--") and not x.startswith(private)]
 
 
 def data_facts(workdir: Path) -> Mapping[str, Any] | None:

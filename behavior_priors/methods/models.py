@@ -30,7 +30,6 @@ from behavior_priors.methods.settings import ExperimentConfig
 from behavior_priors.priors.gaussian import GaussianConfig
 from behavior_priors.priors.registry import find_model
 from behavior_priors.priors.state_features import history_of
-from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.run import run_fit
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.training.fit import Data, FitConfig, make_fit
@@ -247,11 +246,3 @@ def learn_model(
         f"{stage.name}/kept_step": int(state.best_step),
     }
     return Fitted(stage.model, state.best_params, stage.config), facts
-
-
-def restore_model(stage: Stage, workdir: Path) -> Fitted:
-    """The model that `learn_model` left in its folder."""
-    target = jax.eval_shape(stage.model.init, key_shape())
-    folder = (stage.source or workdir) / stage.name
-    restored = Checkpointer(folder / "checkpoints").restore_part("best_params", target)
-    return Fitted(stage.model, restored.state, stage.config)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import jax
+
 from behavior_priors.config import flags
 from behavior_priors.errors import UserError
+from behavior_priors.keys import key_shape
 from behavior_priors.methods.command_line import read_run
-from behavior_priors.methods.models import Stage, make_stage
+from behavior_priors.methods.models import Fitted, Stage, make_stage
 from behavior_priors.methods.presets import find_preset
 from behavior_priors.methods.settings import ExperimentConfig, chosen_methods, is_folder
+from behavior_priors.methods.shipped import is_shipped, read_stage, restore
+from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
 from behavior_priors.system.own_modules import part_name
 from behavior_priors.system.trust import FromFile, allow_path
@@ -30,6 +35,8 @@ def stage_of(way: str, folder: str, env: Env, trust: Sequence[str] = ()) -> Stag
       UserError: there is no such run, it has no such model, or its model does not fit the task.
     """
     given, workdir = f"--{way}={folder}", allow_path(folder)
+    if is_shipped(workdir):
+        return read_stage(given, workdir, env, _allowed(folder, trust))
     config = read_experiment(workdir, given, _allowed(folder, trust))
     methods = chosen_methods(config).values()
     every = {name for method in methods for _, name in method.parts()}
@@ -94,6 +101,24 @@ def take(folder: str, known: Mapping[str, Stage], wanted: Mapping[str, Stage]) -
                 )
         taken[name] = ours._replace(source=Path(folder))
     return taken
+
+
+def restore_model(stage: Stage, workdir: Path) -> Fitted:
+    """A model that has been learned.
+
+    Args:
+      stage: the model, which says in which folder it is.
+      workdir: of the run that has it, where it says nothing.
+
+    Raises:
+      UserError: it is not there, or damaged.
+    """
+    if stage.source is not None and is_shipped(stage.source):
+        return restore(stage)
+    target = jax.eval_shape(stage.model.init, key_shape())
+    folder = (stage.source or workdir) / stage.name
+    restored = Checkpointer(folder / "checkpoints").restore_part("best_params", target)
+    return Fitted(stage.model, restored.state, stage.config)
 
 
 def _flags_of(stage: Stage) -> list[str]:

@@ -123,7 +123,7 @@ def prepare(config: ExperimentConfig, env: Env) -> Plan:
             for episodes in shares(config.data_episodes, config.data_env or ("",)):
                 split_by_episode(episodes, stage.fit.validation_fraction, config.seed)
     imagined = {
-        name: models.restore_model(stage, stage.source) if stage.source else models.untrained(stage)
+        name: others.restore_model(stage, stage.source) if stage.source else models.untrained(stage)
         for name, stage in plan.stages.items()
     }
     for name, method in methods.items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from behavior_priors.envs.interface import Interface, elsewhere, interface_of
 from behavior_priors.errors import UserError
-from behavior_priors.methods import models
+from behavior_priors.methods import others
 from behavior_priors.methods.command_line import read_run
 from behavior_priors.methods.method import Method
 from behavior_priors.methods.models import Fitted
@@ -62,7 +62,7 @@ def restore_models(
 ) -> dict[str, Fitted]:
     """The models of methods, as a run has learned them."""
     stages = stages_of(methods, config, env)
-    return {name: models.restore_model(stage, workdir) for name, stage in stages.items()}
+    return {name: others.restore_model(stage, workdir) for name, stage in stages.items()}
 
 
 def keep_interface(workdir: Path, env: Env) -> None:

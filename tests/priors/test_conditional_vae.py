@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from behavior_priors.errors import UserError
-from behavior_priors.methods.models import Stage, restore_model
+from behavior_priors.methods.models import Stage
+from behavior_priors.methods.others import restore_model
 from behavior_priors.priors.annealing import logistic
 from behavior_priors.priors.conditional_vae import ConditionalVAEConfig, make_conditional_vae
 from behavior_priors.runs.checkpoint import Checkpointer
