@@ -38,11 +38,12 @@ setup(
     packages=find_packages(
         include=[
             f"{package}{suffix}"
-            for package in ("behavior_priors", "experiments", "launch", "benchmarks")
+            for package in ("behavior_priors", "experiments", "launch")
             for suffix in ("", ".*")
         ]
     ),
     package_data={"behavior_priors": ["**/*.xml", "py.typed"], "experiments": ["flags/**/*.flags"]},
+    entry_points={"console_scripts": ["behavior-priors = behavior_priors.programs.console:main"]},
     install_requires=[
         "absl-py>=2.1",
         "brax>=0.14.2",

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-from absl import flags as absl_flags
 
 from behavior_priors.config import flags
+from behavior_priors.config.flag_file import expand
 from behavior_priors.config.ranges import Seed
 from behavior_priors.config.sections import peek, with_sections
 from behavior_priors.data.dataset import observation_spec_from_data
@@ -121,7 +121,7 @@ def make_prior(name: str, config: Any, model: Model, spec: ObservationSpec, size
 
 def declare(argv: Sequence[str]) -> Sequence[str]:
     """Declares the flags of a command line, and returns it with those names that flags have now."""
-    said = absl_flags.FlagValues().read_flags_from_files(argv[1:], force_gnu=True)
+    said = [line for line, _ in expand(argv[1:])]
     argv = [argv[0], *(re.sub(r"^--?flow\.", "--real_nvp.", text) for text in said)]
     flags.define(config_class(peek(FitProgramConfig, argv)))
     return argv

@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> None:
     if held is None:
         _exit_with(f"{lock} is held by {locks.holder(Path(lock))}", STATUS_LOCKED)
     held.outlive_exec()
-    os.execv(sys.executable, [sys.executable, "-m", *command])
+    # by way of the package, whose programs no folder called `experiments` hides
+    os.execv(sys.executable, [sys.executable, "-m", "behavior_priors", *command])
 
 
 def _exit_with(message: str, status: int) -> NoReturn:

@@ -245,7 +245,7 @@ def _start(job: Job, budget: Budget, slot: int) -> _Running:
             raise UserError(f"{job.log} could not be written: {files.reason(error)}") from error
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "launch.child", *arguments],
+                [sys.executable, "-m", "behavior_priors", "launch.child", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from behavior_priors.config import flags
+from behavior_priors.config.flag_file import find_flag_file
 from behavior_priors.config.ranges import Count, Positive, Seed
 from behavior_priors.errors import UserError
 from behavior_priors.programs import entry, termination
@@ -227,7 +228,7 @@ def _read(flagfile: str) -> str:
     Every run reads it again, so that it is a file, and no pipe.
     """
     try:
-        lines = read_text(Path(flagfile).resolve()).splitlines()
+        lines = read_text(find_flag_file(flagfile).resolve()).splitlines()
     except UserError as error:
         raise UserError(f"--flagfiles: {error}") from None
     except (OSError, RuntimeError):  # a link to itself, in Python up to 3.12

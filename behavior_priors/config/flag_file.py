@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from behavior_priors.errors import UserError
+from behavior_priors.system.files import reason
 from behavior_priors.system.foreign_files import read_text
 
 OWNER = "# experiment: "
@@ -15,6 +16,9 @@ OWNER = "# experiment: "
 
 _OF_ABSL = ("flagfile", "undefok", "help", "helpfull", "helpshort", "helpxml", "only_check_args")
 """Flags that every program has, and that would read another file or change what flags mean."""
+
+PRESETS = Path(__file__).parents[2] / "experiments" / "flags"
+"""Files of flags that come with this package."""
 
 _LONGEST_SHOWN = 60
 
@@ -77,34 +81,97 @@ def named_flag_files(arguments: Sequence[str]) -> list[str]:
     return paths
 
 
+def expand(arguments: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Arguments with the lines of the files that they name in the place of these.
+
+    Args:
+      arguments: of a command line, without the program's name; their files as `check_flag_files`
+        has let them pass.
+
+    Yields:
+      Each argument, and whether a file says it.
+
+    Raises:
+      UserError: a file is missing, or names itself.
+    """
+    rest = list(arguments)
+    while rest:
+        match = re.fullmatch(r"--?flagfile(?:=(.*))?", rest[0], re.DOTALL)
+        if match is None or (match[1] is None and len(rest) == 1):
+            yield rest.pop(0), False
+            continue
+        size = 1 if match[1] is not None else 2
+        name = match[1] if match[1] is not None else rest[1]
+        del rest[:size]
+        for line in _lines_within(find_flag_file(name), ()):
+            yield line, True
+
+
+def _lines_within(path: Path, above: tuple[Path, ...]) -> Iterator[str]:
+    """The flags in a file and in those that it names, in order."""
+    if path in above:
+        raise UserError(f"--flagfile={path} names itself")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"--flagfile={path} cannot be read: {reason(error).lower()}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"--flagfile={path} is not a text file of flags") from None
+    for line in map(str.strip, lines):
+        if not line or line.startswith(("#", "//")):
+            continue
+        inner = named_flag_files([line])
+        if not inner:
+            yield line
+        for name in inner:
+            yield from _lines_within(find_flag_file(name), (*above, path))
+
+
+def find_flag_file(name: str) -> Path:
+    """The file that a name means: a path, or a preset of this package, such as `parrot/quick`."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    inside = PRESETS / name.removeprefix("experiments/flags/")
+    found = (x for x in (inside, inside.with_name(f"{inside.name}.flags")) if x.is_file())
+    return next(found, path) if PRESETS in inside.resolve().parents else path
+
+
+def presets() -> list[str]:
+    """Names of the presets of this package."""
+    found = PRESETS.rglob("*.flags")
+    return sorted(str(x.relative_to(PRESETS).with_suffix("")) for x in found)
+
+
 def check_flag_files(arguments: Sequence[str]) -> None:
-    """Refuses files of flags that lead to something that is no such file.
+    """Refuses files of flags that are missing, or lead to something that is no such file.
 
     What the command line names is the user's own choice, a pipe included, but for a device, which
     has no end; what those files name may be anybody's.
 
     Raises:
-      UserError: one is too large, or names a device, a pipe or a link.
+      UserError: one is missing or too large, or names a device, a pipe or a link.
     """
-    named = list(map(Path, named_flag_files(arguments)))
+    named = list(map(find_flag_file, named_flag_files(arguments)))
     for path in named:
         if path.is_char_device() or path.is_block_device():
             raise UserError(f"--flagfile={path} is a device, which has no end; give a file")
+        if path.is_dir() or not path.exists():
+            beside = sorted(p.name for p in path.parent.glob("*.flags"))
+            there = f"{path.parent} has {', '.join(beside)}" if beside else "presets are: "
+            known = "" if beside else ", ".join(presets())
+            raise UserError(f"--flagfile={path} is not a file; {there}{known}")
     waiting = [path for path in named if path.is_file()]
     seen: set[Path] = set()
     while waiting:
         path = waiting.pop()
         seen.add(path)
         lines = [line.strip() for line in read_text(path.resolve()).splitlines()]
-        for inner in map(_expand, named_flag_files(lines)):
+        for inner in map(find_flag_file, named_flag_files(lines)):
             if not inner.is_file():
                 raise UserError(f"{path}: --flagfile={inner} is not a file")
             if inner not in seen:
                 waiting.append(inner)
-
-
-def _expand(name: str) -> Path:
-    return Path(name).expanduser()
 
 
 def _shown(line: str) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from absl import flags as absl_flags
 
 from behavior_priors.config import flags
+from behavior_priors.config.flag_file import expand
 from behavior_priors.config.sections import peek, with_sections
 from behavior_priors.errors import UserError
 from behavior_priors.methods.settings import ExperimentConfig, config_class, every_section
@@ -56,9 +57,7 @@ def declare(
       UserError: a method or a part of one is not there.
     """
     said = [(line, True) for line in preset.flags]
-    for arguments, is_file in _pieces(argv[1:]):
-        lines = absl_flags.FlagValues().read_flags_from_files(arguments, force_gnu=True)
-        said += [(line, is_file) for line in lines]
+    said += expand(argv[1:])
     # what was one flag of all methods may be one of each now
     said = [
         (new, is_file or preset.compares or new != line)
@@ -103,18 +102,6 @@ def renamed(line: str, former: Mapping[str, str]) -> list[str]:
         if found is not None:
             return [f"--{part}" for part in found.expand(now).split("\n") if part]
     return [line]
-
-
-def _pieces(arguments: Sequence[str]) -> list[tuple[list[str], bool]]:
-    """The arguments, and whether each names a file of flags."""
-    pieces: list[tuple[list[str], bool]] = []
-    rest = list(arguments)
-    while rest:
-        size = 2 if re.fullmatch(r"--?flagfile", rest[0]) else 1
-        is_file = re.fullmatch(r"--?flagfile(=.*)?", rest[0], re.DOTALL) is not None
-        pieces.append((rest[:size], is_file))
-        del rest[:size]
-    return pieces
 
 
 def _name(line: str) -> str:

@@ -8,12 +8,11 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from absl import app, flags, logging
 
-from behavior_priors.config.flag_file import check_flag_files, named_flag_files
+from behavior_priors.config.flag_file import check_flag_files, expand
 from behavior_priors.errors import UserError
 from behavior_priors.programs import streams, termination
 from behavior_priors.programs.mishaps import explain, prepare_jax
@@ -116,15 +115,11 @@ def _parse_command_line(
         check_flag_files(argv)
         if declare is not None:
             argv = declare(argv)
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS([*argv[:1], *(x for x, _ in expand(argv[1:]))])
     except UserError as error:
         _exit_with(str(error))
     except flags.UnrecognizedFlagError as error:
         _exit_with(f"{error}; --help lists the flags")
-    except flags.CantOpenFlagFileError as error:
-        _exit_with(_explain_flagfile(argv) or str(error))
-    except UnicodeDecodeError:
-        _exit_with(f"--flagfile={named_flag_files(argv)[-1]} is not a text file of flags")
     except flags.Error as error:
         _exit_with(str(error))
     if len(rest) > 1:
@@ -145,12 +140,3 @@ def _exit_with(message: str, status: int = _USAGE_STATUS) -> NoReturn:
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):  # then there is nowhere left to say so
         print(line, file=sys.stderr, flush=True)
-
-
-def _explain_flagfile(argv: Sequence[str]) -> str | None:
-    """Says which flagfile is missing and what lies beside it."""
-    for path in map(Path, named_flag_files(argv)):
-        if not path.is_file():
-            presets = ", ".join(sorted(p.name for p in path.parent.glob("*.flags"))) or "no presets"
-            return f"--flagfile={path} is not a file; {path.parent} has {presets}"
-    return None
