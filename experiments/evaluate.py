@@ -1,14 +1,17 @@
 """Restores a run and evaluates its policies.
 
     python -m experiments.evaluate --checkpoint=runs/parrot/quick/seed0 --episodes=400 --video
+    python -m experiments.evaluate --checkpoint=runs/parrot/quick/seed0 --env=grasp/cap
 
-Results are printed, and written into the run's folder where that can be written to. The run may be
-under way.
+Results are printed, and written into the run's folder where that can be written to: those of its
+own task into `evaluation.json`, those of another into `evaluation/NAME.json`. The run may be under
+way.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,9 @@ from behavior_priors.runs.workdir import write_json_atomic
 from behavior_priors.system.files import READ_ONLY
 from experiments.restore import restore_run
 
+LONGEST_NAME = 100
+"""Letters of a file's name that are an environment's."""
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -30,6 +36,8 @@ class EvaluateConfig:
 
     Attributes:
       checkpoint: workdir of a run.
+      env: another environment, whose observations and actions are like those of the run's; none for
+        the run's own. Where methods infer tasks, new ones are drawn.
       episodes: episodes of the evaluation; in a run of many tasks at least so many in all, each
         test task being met the same number of times.
       methods: which of the run's methods; empty for all of them.
@@ -41,6 +49,7 @@ class EvaluateConfig:
     """
 
     checkpoint: str
+    env: str | None = None
     episodes: Episodes = 400
     methods: tuple[str, ...] = ()
     trust: tuple[str, ...] = ()
@@ -53,7 +62,7 @@ def main() -> None:
     """Evaluates what the command line names."""
     config = flags.read(EvaluateConfig)
     workdir = Path(config.checkpoint)
-    run = restore_run(workdir, config.methods, trust=config.trust)
+    run = restore_run(workdir, config.methods, trust=config.trust, env_name=config.env)
     if config.video and run.env.render is None:
         raise UserError(f"--video: {run.env.name} cannot be drawn; leave it out")
     if config.video and not os.access(workdir, os.W_OK):
@@ -67,7 +76,7 @@ def main() -> None:
             print(f"{method}/{name} {float(value):.4f}")
         results[f"{method}/steps"] = learned.step
     try:
-        write_json_atomic(workdir / "evaluation.json", results)
+        write_json_atomic(results_file(workdir, config.env), results)
     except UserError as error:
         # whoever may only read a run has read above what there is to know
         if getattr(error.__cause__, "errno", None) not in READ_ONLY:
@@ -75,8 +84,21 @@ def main() -> None:
         print(f"note: {error}", file=sys.stderr)
     if config.video:
         video_key = named_key(seed, "video")
-        run.film(workdir / "videos", video_key, config.video_episodes)
-        print(f"videos in {workdir / 'videos'}")
+        videos = workdir / "videos" / ("" if config.env is None else file_name(config.env))
+        run.film(videos, video_key, config.video_episodes)
+        print(f"videos in {videos}")
+
+
+def results_file(workdir: Path, env: str | None) -> Path:
+    """Where results are written, of the run's own environment or of another."""
+    if env is None:
+        return workdir / "evaluation.json"
+    return workdir / "evaluation" / f"{file_name(env)}.json"
+
+
+def file_name(env: str) -> str:
+    """An environment's name as that of a file."""
+    return re.sub(r"[^\w.=-]+", "_", env)[:LONGEST_NAME]
 
 
 if __name__ == "__main__":

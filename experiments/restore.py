@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from behavior_priors.envs.registry import make_env
 from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import EvaluateFn, policy_of
 from behavior_priors.learner import MetaLearner
 from behavior_priors.methods import learning
 from behavior_priors.methods.agent import build
+from behavior_priors.methods.demonstrations import described
 from behavior_priors.methods.learning import Trained
 from behavior_priors.methods.plan import tasks_of_run
-from behavior_priors.methods.restoring import choose_methods, read_config, restore_models
+from behavior_priors.methods.restoring import choose_methods, find_env, read_config, restore_models
 from behavior_priors.methods.settings import ExperimentConfig
 from behavior_priors.methods.tasks import SplitTasks, read_tasks, task_env
 from behavior_priors.reports import method_pictures
@@ -42,6 +45,7 @@ def restore_run(
     methods: Sequence[str] = (),
     flag: str = "methods",
     trust: Sequence[str] = (),
+    env_name: str | None = None,
 ) -> RestoredRun:
     """Restores the newest checkpoints of a run.
 
@@ -50,21 +54,46 @@ def restore_run(
       methods: which of its methods; empty for all of them.
       flag: what the user calls these.
       trust: modules, options and folders that the run's flags may name; see `trust.FromFile`.
+      env_name: another environment than the run's, `--env` to the user, that looks the same.
 
     Raises:
-      UserError: there is no such run, method or checkpoint, or its flags name what they may not.
+      UserError: there is no such run, method or checkpoint, or its flags name what they may not; or
+        the other environment looks otherwise.
     """
     config = read_config(workdir, f"--checkpoint={workdir}", trust)
     chosen = choose_methods(config, methods, workdir, f"--{flag}")
-    env = task_env(config)
+    if env_name is None:
+        env = task_env(config)
+    else:
+        env = _instead(find_env(config, workdir), env_name, config)
+        config = dataclasses.replace(config, env=env_name)
     tasks = tasks_of_run(chosen, config, env)
     fitted = restore_models(chosen, config, env, workdir)
     trained = {
         name: learning.restore_trained(workdir / name, build(name, method, config, env, fitted))
         for name, method in chosen.items()
     }
-    kept = None if tasks is None else read_tasks(workdir, tasks)
-    return RestoredRun(config, env, kept, trained)
+    if tasks is not None and env_name is None:
+        tasks = read_tasks(workdir, tasks)
+    return RestoredRun(config, env, tasks, trained)
+
+
+def _instead(own: Env, name: str, config: ExperimentConfig) -> Env:
+    """Another environment, seen with the eyes of those who know a run's own.
+
+    Raises:
+      UserError: it looks otherwise.
+    """
+    env = make_env(name, engine=config.engine, reward=config.reward)
+    ours, theirs = described(own), described(env)
+    for what, here in ours.items():
+        if here != (there := theirs.get(what, "missing")):
+            raise UserError(
+                f"--env={name} does not go with {own.name}: {what} is {here} in the run, but "
+                f"{there} there"
+            )
+    # what is typical is what networks were made for
+    return env._replace(observation_spec={**env.observation_spec, **own.observation_spec})
 
 
 def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> DemonstrateFn:
@@ -80,7 +109,8 @@ def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> Demonstr
     """
     trained = run.methods[method]
     policy, decode = policy_of(trained.learner, trained.policy, explore=explore), trained.decode
-    if decode is None or isinstance(trained.learner, MetaLearner):
+    remembers = trained.env.observation_spec.keys() - run.env.observation_spec.keys()
+    if decode is None or remembers or isinstance(trained.learner, MetaLearner):
         raise UserError(
             f"--method={method} does not choose single actions from observations alone; only a "
             "policy that does can demonstrate"

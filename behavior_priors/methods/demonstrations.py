@@ -41,7 +41,7 @@ def related_env(env: Env, kind: str, name: str | None, engine: str, *seen: Seque
         return env
     related = make_env(name, flag=kind, engine=engine)
     names = {n for selection in seen for n in (selection or env.observation_spec)}
-    ours, theirs = _described(env), _described(related)
+    ours, theirs = described(env), described(related)
     for what in (*(f"observation {n!r}" for n in env.observation_spec if n in names), "the action"):
         if ours[what] != theirs.get(what):
             raise UserError(
@@ -51,7 +51,7 @@ def related_env(env: Env, kind: str, name: str | None, engine: str, *seen: Seque
     return related
 
 
-def _described(env: Env) -> dict[str, str]:
+def described(env: Env) -> dict[str, str]:
     """Shapes and dtypes of what networks take and give, by words for it."""
     observations = {
         f"observation {name!r}": f"{np.dtype(spec.dtype).name}{list(spec.shape)}"

@@ -14,11 +14,14 @@ from behavior_priors.deploy import controller as controllers
 from behavior_priors.deploy.controller import ControllerConfig, Sense, make_controller
 from behavior_priors.envs.base import begin_many
 from behavior_priors.envs.rollout import Rollout, rollout_from
+from behavior_priors.errors import UserError
 from behavior_priors.evaluation import adapt as adapting
 from behavior_priors.evaluation.adapt import make_adapt
 from behavior_priors.evaluation.evaluate import policy_of
 from behavior_priors.learner import MetaLearner
+from behavior_priors.methods.learning import Trained
 from behavior_priors.types import Array, State
+from experiments.restore import RestoredRun, as_demonstrator
 from tests.deploy.agents import Made, make
 
 MAZE = "--env=maze/test?distance=3&episode_length=20"
@@ -149,3 +152,15 @@ def test_it_infers_its_task_as_in_training(
         if number:
             known = int(memory["context"].counts.sum())
             assert known == (number + 1) * made.agent.env.episode_length
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--methods=parrot", "--real_nvp.history=3", "--real_nvp.couplings=2"), ("--methods=ssp",)],
+)
+def test_whoever_remembers_cannot_demonstrate_from_states(arguments: tuple[str, ...]) -> None:
+    made = make(MAZE, *arguments)
+    trained = Trained(made.agent.env, made.agent.learner, made.policy, 0, made.agent.decode)
+    run = RestoredRun(made.config, made.env, None, {"own": trained})
+    with pytest.raises(UserError, match="does not choose single actions from observations alone"):
+        as_demonstrator(run, "own", explore=False)

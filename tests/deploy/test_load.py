@@ -194,3 +194,16 @@ def test_nothing_is_overwritten(folder: Path, exported: Path) -> None:
     assert ended.status == 2
     assert "--output=out/parrot is there already; give a new or empty folder" in ended.stderr
     assert {path: path.read_bytes() for path in exported.iterdir()} == before
+
+
+def test_a_run_is_evaluated_in_another_environment_that_looks_the_same(folder: Path) -> None:
+    flags = ("--checkpoint=run", "--methods=parrot", "--episodes=3")
+    other = "--env=maze/validation?distance=4&episode_length=20"
+    succeed("experiments.evaluate", (*flags, other), folder)
+    kept = folder / "run" / "evaluation" / "maze_validation_distance=4_episode_length=20.json"
+    assert json.loads(kept.read_text()).keys() >= {"parrot/success_rate", "parrot/steps"}
+    assert not (folder / "run" / "evaluation.json").exists()
+    ended = run_program("experiments.evaluate", (*flags, "--env=point/dense"), folder)
+    assert ended.status == 2
+    assert "--env=point/dense does not go with maze/test" in ended.stderr
+    assert "observation 'velocity' is float32[2] in the run, but missing there" in ended.stderr

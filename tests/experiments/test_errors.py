@@ -248,7 +248,7 @@ def test_a_workdir_of_a_run_with_other_flags(copy: Path, refused: Refused) -> No
 
 def test_what_cannot_be_drawn_makes_no_video(monkeypatch: pytest.MonkeyPatch) -> None:
     run = SimpleNamespace(env=probes.observed_reward(bound=None).env)
-    monkeypatch.setattr(evaluate, "restore_run", lambda *_, trust: run)
+    monkeypatch.setattr(evaluate, "restore_run", lambda *_, **__: run)
     monkeypatch.setattr(flags, "read", lambda _: evaluate.EvaluateConfig("run", video=True))
     with pytest.raises(UserError, match=f"--video: {run.env.name} cannot be drawn; leave it out"):
         evaluate.main()
@@ -267,7 +267,7 @@ def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def refuse(*_: object) -> NoReturn:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(evaluate, "restore_run", lambda *_, trust: run)
+    monkeypatch.setattr(evaluate, "restore_run", lambda *_, **__: run)
     monkeypatch.setattr(files, "_claim", refuse)
     monkeypatch.setattr(os, "access", lambda *_: False)
     return tmp_path
