@@ -88,6 +88,7 @@ setup(
             "gymnasium[mujoco]>=1.0",
             "h5py>=3.11",
             "mypy>=1.15",
+            "pyarrow>=16",
             "pytest>=8.3",
             "pytest-xdist>=3.6",
             "ruff>=0.11",

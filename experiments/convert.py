@@ -1,9 +1,10 @@
-"""Converts a file of episodes that another program wrote into a dataset.
+"""Converts a file of episodes that another program wrote into a dataset, or one into LeRobot's.
 
     python -m experiments.convert --input=cube.npz --output=data/cube
     python -m experiments.convert --input=demo.hdf5 --output=data/lift \
         --observation=hand=robot0_eef_pos,object=object[0:7] --policy=human
     python -m experiments.convert --input=mixed.hdf5 --output=data/kitchen --arrays=kitchen
+    python -m experiments.convert --input=data/grasp --output=grasp_lerobot --to=lerobot --fps=24
 
 See docs/your_data.md.
 """
@@ -11,7 +12,7 @@ See docs/your_data.md.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from behavior_priors.data.readers import ReadConfig, Selection, open_recording
 from behavior_priors.data.readers.convert import ConvertOptions, convert
 from behavior_priors.data.readers.kitchen import kitchen_arrays
 from behavior_priors.data.report import lines
+from behavior_priors.data.writers import lerobot
 from behavior_priors.envs.registry import make_env
 from behavior_priors.errors import UserError
 from behavior_priors.programs import entry
@@ -37,12 +39,12 @@ class ConvertConfig:
     """The program's flags.
 
     Attributes:
-      input: file to read; for Minari also the dataset's folder.
+      input: file to read; for Minari and LeRobot the dataset's folder.
       output: folder of the dataset; must not be there, or be empty.
       format: layout of the file; auto looks at what is inside.
       observation: arrays to keep, as NAME=KEY or NAME=KEY[START:STOP]; empty for every one.
-      filter: of a robomimic file, the filter key whose demonstrations are taken, such as train;
-        none for all.
+      filter: of a robomimic file, the filter key whose demonstrations are taken, such as train; of
+        a LeRobot dataset the words of the task; none for all.
       image_axes: the axes of images, such as chw or fhwc (f: frames), or numbers for what looks
         like an image and is none; none to see from their shapes.
       episode_length: of npz and d4rl, the rows after which a time limit ends an episode, which is
@@ -60,11 +62,16 @@ class ConvertConfig:
       bounds_of: name of an environment, as for --env elsewhere, whose bounds of actions become -1
         and 1; instead of action_low and action_high.
       drop_bad_episodes: leave out episodes with NaN or infinity instead of stopping there.
+      to: dataset for one of this library; lerobot for one of LeRobot's, version 3, of a dataset of
+        this library.
+      fps: to LeRobot, the steps a second.
+      task: to LeRobot, what was to be done, in words.
+      robot: to LeRobot, which robot it was; none where that is not known.
     """
 
     input: str
     output: str
-    format: Literal["auto", "npz", "d4rl", "robomimic", "minari", "maniskill"] = "auto"
+    format: Literal["auto", "npz", "d4rl", "robomimic", "minari", "maniskill", "lerobot"] = "auto"
     observation: tuple[str, ...] = ()
     filter: str | None = None
     image_axes: str | None = None
@@ -79,11 +86,52 @@ class ConvertConfig:
     action_high: tuple[Real, ...] = ()
     bounds_of: str | None = None
     drop_bad_episodes: bool = False
+    to: Literal["dataset", "lerobot"] = "dataset"
+    fps: Count | None = None
+    task: str | None = None
+    robot: str | None = None
+
+
+LEROBOT = ("fps", "task", "robot")
+"""Flags of the way to LeRobot."""
 
 
 def main() -> None:
     """Runs what the command line describes."""
     config = flags.read(ConvertConfig)
+    usual = ConvertConfig(config.input, config.output)
+    chosen = [x.name for x in fields(config) if getattr(config, x.name) != getattr(usual, x.name)]
+    own = {"to", *LEROBOT}
+    if wrong := [x for x in chosen if (x in own) != (config.to == "lerobot") and x != "to"]:
+        raise UserError(f"--{wrong[0]} has nothing to do with --to={config.to}; leave it out")
+    if config.to == "lerobot":
+        to_lerobot(config)
+    else:
+        to_dataset(config)
+
+
+def to_lerobot(config: ConvertConfig) -> None:
+    """Writes a dataset of this library as one of LeRobot's."""
+    if config.fps is None:
+        raise UserError("--to=lerobot needs --fps, the steps a second, such as --fps=24")
+    reader = EpisodeReader(config.input)
+    words = config.task or reader.metadata.environment
+    task = lerobot.Task(config.fps, words, config.robot)
+    began = time.perf_counter()
+
+    def say(episodes: int, steps: int) -> None:
+        seconds = format_seconds(time.perf_counter() - began)
+        of = reader.num_episodes
+        print(f"wrote {episodes} of {of} episodes, {steps} steps  {seconds}", flush=True)
+
+    lerobot.write(reader, Path(config.output), task, say)
+    lost = sorted({x.partition("/")[0] for x in reader.layout} & {"initial_state", "info", "scene"})
+    if lost:
+        print(f"note: LeRobot's format has no place for {', '.join(lost)}, which are left out")
+
+
+def to_dataset(config: ConvertConfig) -> None:
+    """Writes what another program has recorded as a dataset of this library."""
     with flags.naming("observation", config.observation):
         selections = tuple(Selection.parse(text) for text in config.observation)
     if config.arrays == "kitchen":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from behavior_priors.data.names import listed
 from behavior_priors.data.paths import check_regular, kind_of
-from behavior_priors.data.readers import hdf5, maniskill, minari, npz, robomimic
+from behavior_priors.data.readers import hdf5, lerobot, maniskill, minari, npz, robomimic
 from behavior_priors.data.readers.base import ReadConfig, Recording, Tally, reading
 from behavior_priors.data.readers.kinds import describe_file, describe_folder
 from behavior_priors.data.readers.selection import Selection
@@ -25,8 +25,12 @@ READERS: dict[str, Callable[[Path, ReadConfig], Recording]] = {
     "robomimic": robomimic.read,
     "minari": minari.read,
     "maniskill": maniskill.read,
+    "lerobot": lerobot.read,
 }
 """By the name of the layout."""
+
+FOLDERS = ("minari", "lerobot")
+"""Layouts that are folders."""
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 
@@ -53,9 +57,11 @@ def open_recording(
         format_name = detect(path)
     elif format_name not in READERS:
         raise UserError(f"format {format_name!r} is unknown; use auto or {', '.join(READERS)}")
-    elif path.is_dir() and format_name != "minari":
+    elif path.is_dir() and format_name not in FOLDERS:
         raise UserError(f"{path}: is a folder; a {format_name} recording is a file")
     elif not path.is_dir():
+        if format_name == "lerobot":
+            raise UserError(f"{path}: is a file; a LeRobot dataset is a folder, give that")
         kind, wanted = _magic(path), _ZIP if format_name == "npz" else _HDF5
         if kind != wanted:
             raise UserError(
@@ -63,8 +69,10 @@ def open_recording(
                 f"damaged; --format={format_name} needs one"
             )
     config = config or ReadConfig()
-    if config.filter is not None and format_name != "robomimic":
-        raise UserError(f"--filter is for robomimic's filter keys; {path} is {format_name}")
+    if config.filter is not None and format_name not in ("robomimic", "lerobot"):
+        raise UserError(
+            f"--filter is for robomimic's filter keys and LeRobot's tasks; {path} is {format_name}"
+        )
     if config.episode_length is not None and format_name not in ("npz", "d4rl"):
         raise UserError(
             f"--episode_length is for tables without marks; the episodes of {path} are known "
@@ -80,6 +88,8 @@ def detect(path: Path) -> str:
       UserError: it is none that can be read.
     """
     if kind_of(path) == "a folder":
+        if lerobot.is_lerobot(path):
+            return "lerobot"
         if minari.find(path) is None:
             raise UserError(f"{path}: {describe_folder(path)}")
         return "minari"

@@ -33,7 +33,8 @@ class ReadConfig:
     Attributes:
       observation: the arrays to keep; empty for every observation key, under its own name.
       rewards: keep rewards where the file has them.
-      filter: of a robomimic file, the filter key whose demonstrations are wanted; None for all.
+      filter: of a robomimic file, the filter key whose demonstrations are wanted, of a LeRobot
+        dataset the task; None for all.
       image_axes: what the axes of images are, such as `chw`, or `numbers`; None to look at shapes
         (see `observations.arrange`).
       episode_length: of a table, the rows after which a time limit ends an episode; None where

@@ -1,7 +1,7 @@
-"""Images that are encoded as JPEG in others' files, as Minari stores every image.
+"""Images that are encoded in others' files: JPEG, as Minari stores every one, or PNG, as LeRobot.
 
-Each is the bytes of one file. Nothing but JPEG is decoded, and nothing before its own header has
-said how large it becomes: a few hundred bytes can mean gigabytes.
+Each is the bytes of one file. Nothing else is decoded, and nothing before its own header has said
+how large it becomes: a few hundred bytes can mean gigabytes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def row_of(data: bytes) -> Row:
     """Shape `[height, width]` or `[height, width, 3]` and dtype of an encoded image, by its header.
 
     Raises:
-      ValueError: it is damaged, or no JPEG.
+      ValueError: it is damaged, or neither JPEG nor PNG.
     """
     with _opened(data) as image:
         return _row(image)
@@ -87,7 +87,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
                 yield image
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"an encoded image is damaged: {error}") from error

@@ -25,8 +25,8 @@ _BYTES: tuple[tuple[bytes, str], ...] = (
     ),
     (
         rb"PAR1|ARROW1",
-        "a table in Parquet or Arrow, as of LeRobot or Hugging Face; load it with their library, "
-        "and save its columns with numpy.savez",
+        "a table in Parquet or Arrow, as of LeRobot or Hugging Face; give the folder of a LeRobot "
+        "dataset, or load it with their library, and save its columns with numpy.savez",
     ),
     (
         rb"version https://git-lfs",
@@ -50,11 +50,6 @@ _BYTES: tuple[tuple[bytes, str], ...] = (
 """Patterns of a file's beginning, and what such a file is."""
 
 _FOLDERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (
-        ("meta/info.json",),
-        "a LeRobot dataset, it seems; load it with the lerobot package, and save each episode's "
-        "observations and actions with numpy.savez",
-    ),
     (
         (".zgroup", ".zarray", ".zattrs", "zarr.json", "*/.zgroup", "*/.zarray"),
         "a Zarr store, it seems; open it with the zarr package, and save its arrays with "
@@ -113,7 +108,7 @@ def describe_folder(path: Path) -> str:
             if found is not None:
                 return f"is {kind}"
         if not any(path.iterdir()):
-            return "is an empty folder; give a file, or the folder of a Minari dataset"
+            return "is an empty folder; give a file, or the folder of a Minari or LeRobot dataset"
         inside = sorted(p.parent.parent.name for p in path.glob("*/data/main_data.hdf5"))
         if inside:
             some = ", ".join(inside[:5]) + (", ..." if len(inside) > 5 else "")

@@ -17,7 +17,7 @@ import numpy as np
 
 from behavior_priors.data.layout import Row
 from behavior_priors.data.paths import check_inside, check_regular
-from behavior_priors.data.readers import images
+from behavior_priors.data.readers.arrow_columns import numpy_dtype, to_numpy
 from behavior_priors.data.readers.base import reading
 from behavior_priors.data.readers.groups import Found, Groups, ReadFn, in_group
 from behavior_priors.data.sizes import Declared
@@ -84,7 +84,7 @@ def groups_of(folder: Path, space: Mapping[str, Any]) -> Groups:
             for name in leaf.path[1:]:
                 array = array.field(name)
             count = len(array) - _is_per_step(key)
-            return _to_numpy(array[:count][rows], leaf.shape)
+            return to_numpy(array[:count][rows], leaf.shape)
 
     @contextlib.contextmanager
     def open_groups() -> Iterator[ReadFn]:
@@ -147,44 +147,7 @@ def _leaves(
             known = shapes.get(path, shape)
             shape = known if math.prod(known) == shape[0] else shape
         is_binary = types.is_binary(kind) or types.is_large_binary(kind)
-        yield _Leaf(path, shape, _dtype(kind), is_binary)
-
-
-def _dtype(kind: Any) -> np.dtype:
-    """NumPy's dtype of a type of pyarrow's; Python objects for what is no number.
-
-    pyarrow's own answer needs pandas from version 22 on.
-    """
-    from pyarrow import types
-
-    if types.is_boolean(kind):
-        return np.dtype(bool)
-    for is_kind, letter in (
-        (types.is_signed_integer, "i"),
-        (types.is_unsigned_integer, "u"),
-        (types.is_floating, "f"),
-    ):
-        if is_kind(kind):
-            return np.dtype(f"{letter}{kind.bit_width // 8}")
-    return np.dtype(object)
-
-
-def _to_numpy(array: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Rows `[n, *shape]` of an array of pyarrow's.
-
-    Raises:
-      ValueError: there are rows without a value.
-    """
-    from pyarrow import types
-
-    if array.null_count:
-        raise ValueError(f"{array.null_count} rows have no value")
-    if types.is_binary(array.type) or types.is_large_binary(array.type):
-        return images.decode(array.to_pylist())
-    count = len(array)
-    if types.is_fixed_size_list(array.type):
-        array = array.flatten()
-    return array.to_numpy(zero_copy_only=False).reshape(count, *shape)
+        yield _Leaf(path, shape, numpy_dtype(kind), is_binary)
 
 
 def _shapes(space: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:

@@ -107,7 +107,7 @@ def test_files_of_other_programs(kind: str, tmp_path: Path) -> None:
 
 
 FOLDERS: dict[str, tuple[tuple[str, ...], str]] = {
-    "LeRobot": (("meta/info.json", "data/chunk-000/a.parquet"), "is a LeRobot dataset, it seems"),
+    "LeRobot": (("meta/info.json", "data/chunk-000/a.parquet"), "meta/info.json cannot be read"),
     "Zarr": ((".zgroup", "data/action/.zarray"), "is a Zarr store, it seems; open it with the"),
     "Zarr 3": (("zarr.json",), "is a Zarr store, it seems; open it with the zarr"),
     "RLDS": (("1.0.0/features.json", "1.0.0/a.tfrecord-00000-of-00001"), "is a dataset of Tensor"),
