@@ -42,7 +42,10 @@ setup(
             for suffix in ("", ".*")
         ]
     ),
-    package_data={"behavior_priors": ["**/*.xml", "py.typed"], "experiments": ["flags/**/*.flags"]},
+    package_data={
+        "behavior_priors": ["**/*.xml", "py.typed", "pretrained/*/*"],
+        "experiments": ["flags/**/*.flags"],
+    },
     entry_points={"console_scripts": ["behavior-priors = behavior_priors.programs.console:main"]},
     install_requires=[
         "absl-py>=2.1",

@@ -14,7 +14,7 @@ from behavior_priors.methods.command_line import read_run
 from behavior_priors.methods.models import Fitted, Stage, make_stage
 from behavior_priors.methods.presets import find_preset
 from behavior_priors.methods.settings import ExperimentConfig, chosen_methods, is_folder
-from behavior_priors.methods.shipped import is_shipped, read_stage, restore
+from behavior_priors.methods.shipped import find_folder, is_shipped, read_stage, restore
 from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.runs.workdir import FLAGS_FILE, owner_of
 from behavior_priors.system.own_modules import part_name
@@ -34,7 +34,7 @@ def stage_of(way: str, folder: str, env: Env, trust: Sequence[str] = ()) -> Stag
     Raises:
       UserError: there is no such run, it has no such model, or its model does not fit the task.
     """
-    given, workdir = f"--{way}={folder}", allow_path(folder)
+    given, workdir = f"--{way}={folder}", find_folder(folder)
     if is_shipped(workdir):
         return read_stage(given, workdir, env, _allowed(folder, trust))
     config = read_experiment(workdir, given, _allowed(folder, trust))

@@ -31,10 +31,14 @@ from behavior_priors.runs.workdir import FLAGS_FILE, write_json_atomic
 from behavior_priors.system.files import write_atomically
 from behavior_priors.system.foreign_files import check_folder, open_file, read_json
 from behavior_priors.system.own_modules import part_name
+from behavior_priors.system.trust import allow_path
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.types import ActionSpec, Env, Params
 
 MODEL_FILE = "model.json"
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+"""Models that come with this package."""
 
 SHIPPED = "model"
 """The experiment that such a folder's flags name: none."""
@@ -61,6 +65,24 @@ class Description(TypedDict):
 
     format: int
     interface: Interface
+
+
+def find_folder(name: str) -> Path:
+    """The folder that a name means: a path, or `pretrained/NAME` of this package.
+
+    Raises:
+      UserError: a file names it, and the user has not allowed that; or none is pretrained so.
+    """
+    group, _, own = name.partition("/")
+    if group != PRETRAINED.name or Path(name).exists():
+        return allow_path(name)
+    known = sorted(path.parent.name for path in PRETRAINED.glob(f"*/{MODEL_FILE}"))
+    if own.strip("/") not in known:
+        raise UserError(
+            f"{name} is not here, and none is pretrained so; there are: "
+            f"{', '.join(f'{group}/{x}' for x in known)}"
+        )
+    return PRETRAINED / own.strip("/")
 
 
 def is_shipped(folder: Path) -> bool:

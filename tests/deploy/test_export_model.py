@@ -13,9 +13,13 @@ import pytest
 from behavior_priors.envs.registry import make_env
 from behavior_priors.errors import UserError
 from behavior_priors.methods.others import restore_model, stage_of
+from behavior_priors.methods.plan import prepare
+from behavior_priors.methods.presets import RUN
 from behavior_priors.methods.shipped import MODEL_FILE
+from behavior_priors.methods.tasks import task_env
 from behavior_priors.policy import WEIGHTS_FILE, safetensors_bytes
 from behavior_priors.system.trust import FromFile
+from tests.experiments.settings import config_of
 from tests.inside.memory import remembered
 from tests.inside.programs import one_environment, run_program, succeed
 
@@ -179,3 +183,38 @@ def test_what_the_run_has_not_learned_cannot_leave(folder: Path) -> None:
     assert ended.status == 2
     assert "--model=gaussian is not in run, which has learned: real_nvp, skill_vae" in ended.stderr
     assert not (folder / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (("--methods=parrot", "--through=pretrained/grasp"), "grasp/chair"),
+        (("--methods=parrot", "--through=pretrained/place/"), "place/can-in-pan"),
+        (
+            ("--methods=spirl", "--through=pretrained/maze", "--sac.policy_widths=256,256,256"),
+            "maze/test?distance=5",
+        ),
+    ],
+)
+def test_pretrained_models_are_here_from_any_folder(
+    arguments: tuple[str, ...], env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = config_of(RUN, *arguments, f"--env={env}")
+    plan = prepare(config, task_env(config))
+    (stage,) = plan.stages.values()
+    params = restore_model(stage, tmp_path).params
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(params))
+    # a file may name them too: they are this package's
+    name = FromFile(config.through, "flags.txt says --through=it, which")
+    assert stage_of("through", name, task_env(config)).source == stage.source
+    assert stage.source is not None
+    assert sum(x.stat().st_size for x in stage.source.iterdir()) < 3e6
+
+
+def test_what_is_not_pretrained_is_refused() -> None:
+    env = make_env("maze/test?distance=3&episode_length=20")
+    there = "pretrained/grasp, pretrained/maze, pretrained/place"
+    for name in ("pretrained/cup", "pretrained/../methods", "pretrained/"):
+        with pytest.raises(UserError, match=f"none is pretrained so; there are: {there}"):
+            stage_of("through", name, env)
