@@ -108,7 +108,8 @@ def as_demonstrator(run: RestoredRun, method: str, *, explore: bool) -> Demonstr
       UserError: it does not choose single actions from observations alone.
     """
     trained = run.methods[method]
-    policy, decode = policy_of(trained.learner, trained.policy, explore=explore), trained.decode
+    policy = policy_of(trained.learner, trained.policy, explore=explore)
+    decode = trained.agent.decode
     remembers = trained.env.observation_spec.keys() - run.env.observation_spec.keys()
     if decode is None or remembers or isinstance(trained.learner, MetaLearner):
         raise UserError(

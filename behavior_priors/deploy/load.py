@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from behavior_priors.deploy.controller import ControllerConfig, Sense, make_controller
 from behavior_priors.envs.interface import interface_of
 from behavior_priors.errors import UserError
 from behavior_priors.evaluation.adapt import AdaptConfig
 from behavior_priors.learner import MetaLearner
 from behavior_priors.methods.agent import Agent, build
+from behavior_priors.methods.controller import ControllerConfig, Sense, make_controller
 from behavior_priors.methods.learning import restore_trained
 from behavior_priors.methods.restoring import (
     choose_methods,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,28 +25,34 @@ from behavior_priors.training.loop import Loop, LoopConfig, make_loop
 from behavior_priors.training.meta.loop import make_meta_loop
 from behavior_priors.training.meta.schedule import MetaLoopConfig
 from behavior_priors.training.on_policy import OnPolicyConfig, make_on_policy_loop
-from behavior_priors.types import Array, Env, Params, PRNGKey, State
+from behavior_priors.types import Env, Params, PRNGKey
 
 
 class Trained(NamedTuple):
     """What a method has learned.
 
     Attributes:
-      env: where it acts, which may be the task as seen through a prior.
-      learner: what acts.
+      agent: the method, ready to act.
       policy: its parameters.
       step: environment steps that they come from.
-      decode: what it chooses as an action of the task itself; None where one choice is many.
       adaptation: how it went about the test tasks, where it has just been tested on tasks that it
         infers.
     """
 
-    env: Env
-    learner: Actor
+    agent: Agent
     policy: Params
     step: int
-    decode: Callable[[State, Array], Array] | None
     adaptation: Adaptation | None = None
+
+    @property
+    def env(self) -> Env:
+        """Where it acts, which may be the task as seen through a model."""
+        return self.agent.env
+
+    @property
+    def learner(self) -> Actor:
+        """What acts."""
+        return self.agent.learner
 
 
 def evaluation_key(seed: int) -> PRNGKey:
@@ -120,7 +126,6 @@ def learn(
       watch: of the run's stages.
     """
     seconds = Stopwatch()
-    env, learner = agent.env, agent.learner
     loop, schedule = make_loop_of(config, agent, tasks)
     with watch.span(name):
         state = run_loop(
@@ -134,7 +139,7 @@ def learn(
             stopwatch=seconds,
             flags=dataclasses.asdict(config),
         )
-    trained = Trained(env, learner, state.learner.policy, int(state.steps), agent.decode)
+    trained = Trained(agent, state.learner.policy, int(state.steps))
     with watch.span("evaluate"):
         trained, scores = _evaluate(name, config, trained, tasks, workdir / name)
     scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
@@ -169,10 +174,10 @@ def _evaluate(
 
 def restore_trained(folder: Path, agent: Agent) -> Trained:
     """What `learn` left of a method in its folder."""
-    env, learner = agent.env, agent.learner
+    learner = agent.learner
     target = jax.eval_shape(lambda k: learner.init(k).policy, key_shape())
     restored = Checkpointer(folder / "checkpoints").restore_part("learner.policy", target)
-    return Trained(env, learner, restored.state, restored.step, agent.decode)
+    return Trained(agent, restored.state, restored.step)
 
 
 def evaluation_of(

@@ -81,7 +81,8 @@ def test_it_acts_as_the_run_evaluates_without_making_the_environment(
 ) -> None:
     run = restore_run(folder / "run", ["parrot"])
     trained = run.methods["parrot"]
-    assert trained.decode is not None
+    decode = trained.agent.decode
+    assert decode is not None
 
     def no_environment(*_: object, **__: object) -> None:
         raise AssertionError("an environment was made")
@@ -95,7 +96,7 @@ def test_it_acts_as_the_run_evaluates_without_making_the_environment(
         state = jax.eval_shape(run.env.reset, jax.eval_shape(lambda: jax.random.key(0)))
         state = state._replace(observation=observation)
         chosen = trained.learner.act(trained.policy, observation, None, explore=False).action
-        return trained.decode(state, chosen)
+        return decode(state, chosen)
 
     for observation in observations(50):
         theirs = np.clip(np.asarray(expected(observation)), -1.0, 1.0)

@@ -10,8 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from behavior_priors.deploy import controller as controllers
-from behavior_priors.deploy.controller import ControllerConfig, Sense, make_controller
 from behavior_priors.envs.base import begin_many
 from behavior_priors.envs.rollout import Rollout, rollout_from
 from behavior_priors.errors import UserError
@@ -19,10 +17,12 @@ from behavior_priors.evaluation import adapt as adapting
 from behavior_priors.evaluation.adapt import make_adapt
 from behavior_priors.evaluation.evaluate import policy_of
 from behavior_priors.learner import MetaLearner
+from behavior_priors.methods import controller as controllers
+from behavior_priors.methods.controller import ControllerConfig, Sense, make_controller
 from behavior_priors.methods.learning import Trained
 from behavior_priors.types import Array, State
 from experiments.restore import RestoredRun, as_demonstrator
-from tests.deploy.agents import Made, make
+from tests.methods.agents import Made, make
 
 MAZE = "--env=maze/test?distance=3&episode_length=20"
 POINT = "--env=point/dense?episode_length=6"
@@ -160,7 +160,7 @@ def test_it_infers_its_task_as_in_training(
 )
 def test_whoever_remembers_cannot_demonstrate_from_states(arguments: tuple[str, ...]) -> None:
     made = make(MAZE, *arguments)
-    trained = Trained(made.agent.env, made.agent.learner, made.policy, 0, made.agent.decode)
+    trained = Trained(made.agent, made.policy, 0)
     run = RestoredRun(made.config, made.env, None, {"own": trained})
     with pytest.raises(UserError, match="does not choose single actions from observations alone"):
         as_demonstrator(run, "own", explore=False)
