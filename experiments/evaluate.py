@@ -63,7 +63,8 @@ def main() -> None:
     config = flags.read(EvaluateConfig)
     workdir = Path(config.checkpoint)
     run = restore_run(workdir, config.methods, trust=config.trust, env_name=config.env)
-    if config.video and run.env.render is None:
+    # gymnasium's are made again to be drawn
+    if config.video and run.env.render is None and run.env.step_then_reset is None:
         raise UserError(f"--video: {run.env.name} cannot be drawn; leave it out")
     if config.video and not os.access(workdir, os.W_OK):
         raise UserError(f"--video: {workdir} cannot be written to; leave it out, or copy the run")
@@ -85,8 +86,8 @@ def main() -> None:
     if config.video:
         video_key = named_key(seed, "video")
         videos = workdir / "videos" / ("" if config.env is None else file_name(config.env))
-        run.film(videos, video_key, config.video_episodes)
-        print(f"videos in {videos}")
+        if run.film(videos, video_key, config.video_episodes):
+            print(f"videos in {videos}")
 
 
 def results_file(workdir: Path, env: str | None) -> Path:

@@ -35,9 +35,11 @@ class RestoredRun(NamedTuple):
         """An evaluation of a method; see `learning.evaluation_of`."""
         return learning.evaluation_of(self.config, self.tasks, trained, episodes)
 
-    def film(self, folder: Path, key: PRNGKey, episodes: int) -> None:
+    def film(self, folder: Path, key: PRNGKey, episodes: int) -> bool:
         """One video a method; see `method_pictures.film`."""
-        method_pictures.film(folder, self.config, self.tasks, self.methods, key, episodes)
+        return method_pictures.film(
+            folder, self.config, self.env, self.tasks, self.methods, key, episodes
+        )
 
 
 def restore_run(

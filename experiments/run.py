@@ -145,7 +145,9 @@ def learn_task(
             method_pictures.draw(workdir, config, env, plan.tasks, trained, oracle)
         if config.video_episodes:
             key, folder = named_key(config.seed, "video"), workdir / "videos"
-            method_pictures.film(folder, config, plan.tasks, trained, key, config.video_episodes)
+            method_pictures.film(
+                folder, config, env, plan.tasks, trained, key, config.video_episodes
+            )
     return results
 
 

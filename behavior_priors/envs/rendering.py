@@ -14,6 +14,7 @@ _LIGHT = _LIGHT / np.linalg.norm(_LIGHT)
 _AMBIENT = 0.42
 _SHADOW = 0.55
 _ODD_SQUARE = 0.8
+_POINTER = np.array([214, 39, 40])
 _SKY = np.array([[0.93, 0.95, 0.97], [0.70, 0.76, 0.83]], np.float32)  # at the bottom and the top
 
 
@@ -32,16 +33,50 @@ def camera_rays(
       The camera's position `[3]` and unit directions `[height * width, 3]`, in the world's frame,
       where the body is where the model has it.
     """
+    place, axes, half = _camera(model, camera)
+    x = (np.arange(width) + 0.5) / height * 2 - width / height
+    y = 1 - (np.arange(height) + 0.5) / height * 2
+    grid = np.stack(np.broadcast_arrays(x[None] * half, y[:, None] * half, -1.0), axis=-1)
+    directions = grid.reshape(-1, 3) @ axes.T
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    return place.astype(np.float32), directions.astype(np.float32)
+
+
+def _camera(model: mujoco.MjModel, camera: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Position of a camera `[3]`, its axes (right, up, back), half of what it sees at a metre."""
     data = mujoco.MjData(model)
     mujoco.mj_forward(model, data)
     placed = data.camera(camera)
     half = np.tan(np.deg2rad(model.camera(camera).fovy[0]) / 2)
-    x = (np.arange(width) + 0.5) / height * 2 - width / height
-    y = 1 - (np.arange(height) + 0.5) / height * 2
-    grid = np.stack(np.broadcast_arrays(x[None] * half, y[:, None] * half, -1.0), axis=-1)
-    directions = grid.reshape(-1, 3) @ placed.xmat.reshape(3, 3).T
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
-    return placed.xpos.astype(np.float32), directions.astype(np.float32)
+    return placed.xpos, placed.xmat.reshape(3, 3), float(half)
+
+
+def point_down(image: Array, model: mujoco.MjModel, camera: str, place: Array) -> Array:
+    """The image of a camera with an arrow head, whose tip is at a place, in front of everything.
+
+    Args:
+      image: `[height, width, 3]` uint8, of `render_scene`.
+      model: that the camera is of.
+      camera: the camera's name.
+      place: `[3]`, in the world's frame.
+    """
+    height, width = image.shape[:2]
+    origin, axes, half = _camera(model, camera)
+    right, up, back = (place - jnp.asarray(origin, jnp.float32)) @ jnp.asarray(axes, jnp.float32)
+    focal = height / 2 / half
+    column = width / 2 + focal * right / -back
+    row = height / 2 - focal * up / -back
+    size = height / 16
+
+    def head(margin: float) -> Array:
+        above = row + margin - (jnp.arange(height, dtype=jnp.float32)[:, None] + 0.5)
+        beside = jnp.abs(jnp.arange(width, dtype=jnp.float32)[None] + 0.5 - column)
+        inside = (above >= 0) & (above <= size + 2 * margin) & (beside <= 0.6 * above)
+        return inside & (back < 0)  # in front of the camera
+
+    white, color = jnp.asarray([255, 255, 255], jnp.uint8), jnp.asarray(_POINTER, jnp.uint8)
+    image = jnp.where(head(height / 120)[..., None], white, image)
+    return jnp.where(head(0.0)[..., None], color, image)
 
 
 def render_scene(

@@ -13,7 +13,7 @@ from behavior_priors.envs.wrappers.film import FRAME, film
 from behavior_priors.evaluation.adapt import Adaptation, AdaptConfig, make_adapt
 from behavior_priors.learner import MetaLearner
 from behavior_priors.methods.method import LABELS
-from behavior_priors.reports import adaptation_figures, pictures
+from behavior_priors.reports import adaptation_figures, filming
 from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.types import Env, Params, PRNGKey, Task
 
@@ -102,7 +102,7 @@ def adaptation_video(
         return None
     shown = _shown(len(jax.tree.leaves(tasks)[0]), count)
     met = jax.tree.map(lambda x: x[shown], tasks)
-    filmed = film(env, *pictures.VIDEO_SIZE)
+    filmed = film(env, *filming.VIDEO_SIZE)
     adapt = jax.jit(make_adapt(filmed, learner, dataclasses.replace(config, repeats=1)))
     # [trajectories, tasks, steps + 1, height, width, 3]
     frames = np.asarray(adapt(policy, met, key).episodes.observation[FRAME])
@@ -122,7 +122,7 @@ def adaptation_video(
 
 def _frames_per_second(env: Env) -> float:
     """As fast as it happens, where that is known and can be followed."""
-    return min(float(env.info.get("control_hz", pictures.FRAMES_PER_SECOND)), 30.0)
+    return min(float(env.info.get("control_hz", filming.FRAMES_PER_SECOND)), 30.0)
 
 
 def _shown(tasks: int, most: int) -> np.ndarray:

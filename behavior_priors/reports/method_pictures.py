@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from behavior_priors.learner import MetaLearner
 from behavior_priors.methods.learning import Trained
+from behavior_priors.methods.method import LABELS
 from behavior_priors.methods.tasks import SplitTasks
-from behavior_priors.reports import meta_pictures, pictures
+from behavior_priors.reports import filming, meta_pictures, pictures
+from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.types import Env, PRNGKey
 
 
@@ -45,27 +49,51 @@ def draw(
 def film(
     folder: Path,
     config: Any,
+    env: Env,
     tasks: SplitTasks | None,
     trained: Mapping[str, Trained],
     key: PRNGKey,
     episodes: int,
-) -> None:
+) -> bool:
     """One video a method, of so many episodes, or of so many of the test tasks that it infers.
 
     Args:
       folder: of the videos.
       config: of the experiment.
+      env: the new task, or those that methods infer.
       tasks: those that methods infer; None where none does.
       trained: by method.
       key: of the episodes; all methods are met with the same.
       episodes: in a video.
+
+    Returns:
+      Whether there are any; where not, it is said why.
     """
+    drawn = filming.filmed(env, config.env, engine=config.engine, reward=config.reward)
+    if drawn is None:
+        return False
     for method, learned in trained.items():
-        env, learner, policy = learned.env, learned.learner, learned.policy
-        if isinstance(learner, MetaLearner):
+        if isinstance(learned.learner, MetaLearner):
             assert tasks is not None
             meta_pictures.adaptation_video(
-                folder, method, env, learner, policy, tasks.test, config.adapt, key, episodes
+                folder,
+                method,
+                learned.env,
+                learned.learner,
+                learned.policy,
+                tasks.test,
+                config.adapt,
+                key,
+                episodes,
             )
-        else:
-            pictures.videos(folder, {method: (env, learner, policy)}, key, episodes)
+            continue
+        film = filming.record(
+            drawn, learned.agent, learned.policy, key, episodes, filming.VIDEO_SIZE
+        )
+        captioned = filming.with_captions(film, measures_success=env.measures_success)
+        fps = filming.frames_per_second(drawn)
+        held = [np.concatenate([x, np.repeat(x[-1:], round(fps), axis=0)]) for x in captioned]
+        caption = f"{LABELS.get(method, method)}, {env.name}"
+        tiled = tile_videos(held, columns=min(episodes, 4), caption=caption)
+        write_video(folder / f"{method}.mp4", tiled, fps)
+    return True

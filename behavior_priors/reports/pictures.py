@@ -7,20 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from behavior_priors.envs.base import reset_many
 from behavior_priors.envs.rollout import PolicyFn, rollout
 from behavior_priors.envs.wrappers.decode import decode_action
-from behavior_priors.evaluation.evaluate import policy_of
 from behavior_priors.keys import named_child
-from behavior_priors.learner import Actor
 from behavior_priors.methods.method import LABELS
 from behavior_priors.methods.models import Fitted, seen_by
 from behavior_priors.methods.untaught import random_latents, uniform_actions
 from behavior_priors.reports import figures, maze_figure, trajectory_figure
-from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.runs.metrics import read_jsonl
 from behavior_priors.types import Env, Params, Prior, PRNGKey, State
 
@@ -34,9 +29,6 @@ UNTAUGHT = {
     "random": "random actions",
 }
 """Ways to act before anything is learned, likewise."""
-
-VIDEO_SIZE = (320, 240)
-FRAMES_PER_SECOND = 12.0
 
 
 def learning_curves(
@@ -154,38 +146,3 @@ def maze_paths(folder: Path, policies: Mapping[str, tuple[Env, PolicyFn]], key: 
         size=size,
         title=f"{PATHS} paths of at most {env.episode_length * env.steps_per_action} steps",
     )
-
-
-def videos(
-    folder: Path, trained: Mapping[str, tuple[Env, Actor, Params]], key: PRNGKey, episodes: int
-) -> None:
-    """One video a method: a few episodes of its deterministic policy, side by side."""
-    for method, (env, learner, policy) in trained.items():
-        if env.render is not None:
-            frames = record(env, policy_of(learner, policy, explore=False), key, episodes)
-            caption = f"{LABELS.get(method, method)}, {env.name}"
-            tiled = tile_videos(list(frames), columns=min(episodes, 4), caption=caption)
-            write_video(folder / f"{method}.mp4", tiled, FRAMES_PER_SECOND)
-
-
-def record(env: Env, policy: PolicyFn, key: PRNGKey, episodes: int) -> np.ndarray:
-    """Frames `[episodes, T + 1, height, width, 3]`, uint8; the last one is held for a second."""
-    width, height = VIDEO_SIZE
-    render = env.render
-    assert render is not None
-    reset_key, act_key = jax.random.split(key)
-
-    def step(state: State, key: PRNGKey) -> tuple[State, jax.Array]:
-        image = jax.vmap(lambda s: render(s, width, height))(state)
-        action = jax.vmap(policy)(state, jax.random.split(key, episodes))
-        return jax.vmap(env.step)(state, action), image
-
-    @jax.jit
-    def run(key: PRNGKey) -> jax.Array:
-        keys = jax.random.split(key, env.episode_length)
-        state, images = jax.lax.scan(step, reset_many(env, reset_key, episodes), keys)
-        last = jax.vmap(lambda s: render(s, width, height))(state)
-        held = jnp.broadcast_to(last, (int(FRAMES_PER_SECOND), *last.shape))
-        return jnp.swapaxes(jnp.concatenate([images, held]), 0, 1)
-
-    return np.asarray(run(act_key))

@@ -24,7 +24,7 @@ from behavior_priors.envs.manipulation.layouts import (
 from behavior_priors.envs.manipulation.task import Task, Wanted
 from behavior_priors.envs.physics import make_physics, rotations
 from behavior_priors.envs.physics.base import PhysicsState, initial_physics_state
-from behavior_priors.envs.rendering import render_scene
+from behavior_priors.envs.rendering import point_down, render_scene
 from behavior_priors.types import ActionSpec, Array, ArraySpec, Env, PRNGKey, State, Tasks
 
 SUBSTEPS = 6
@@ -42,6 +42,7 @@ HOME_JOINTS = np.array(
 HOME_ROTATION = np.array([0.0, 0.0, -1.0, 0.0, 1.0, 0.0], np.float32)  # its first two columns
 UPRIGHT = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], np.float32)
 MAX_YAW = 0.4  # of objects at a reset, radians
+POINTER_GAP = 0.02  # metres between the wanted object and what points at it in pictures
 
 
 class TabletopState(NamedTuple):
@@ -228,9 +229,16 @@ def make_tabletop(task: Task, *, engine: str = "auto", episode_length: int = 25)
 
     def render(state: State, width: int, height: int) -> Array:
         simulation = state.simulation
-        return render_scene(
+        image = render_scene(
             physics, simulation.physics, simulation.scene, "front", width=width, height=height
         )
+        if not task.slot_counts:
+            return image
+        # which object is wanted is nothing that the others' looks tell
+        above = state.observation["object_position"][simulation.slot]
+        half = jnp.asarray(scenes.half_extents)[simulation.scene, simulation.slot, 2]
+        place = above + jnp.array([0.0, 0.0, 1.0]) * (half + POINTER_GAP)
+        return point_down(image, models[0], "front", place)
 
     def sample(key: PRNGKey, count: int) -> Wanted:
         return which(jax.random.uniform(key, (count, 2)))

@@ -137,6 +137,7 @@ def wrap_gym(
         info={
             "engine": f"gymnasium {gymnasium.__version__}",
             "success_source": found.reason,
+            **({} if host.render_fps is None else {"render_fps": host.render_fps}),
             "action_low": host.action.low.tolist(),
             "action_high": host.action.high.tolist(),
             "action_shape": list(host.action.shape),

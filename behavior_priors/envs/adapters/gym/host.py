@@ -44,6 +44,7 @@ class Host:
       action: what it accepts.
       layout: of what it observes.
       draws: whether it draws images.
+      render_fps: how many of them a second it says; None where it does not.
 
     Calls come from whatever thread JAX calls from, wait for each other, and are done in one thread.
     Instances are stepped one after the other: about half of a HalfCheetah's step is Python's, and
@@ -85,6 +86,7 @@ class Host:
         self._idle: list[int] = []
         self._lock = threading.Lock()
         self.draws, self._home = draws, home
+        self.render_fps: float | None = None
         # at the program's end `gym.home` does it
         weakref.finalize(self, home.leave).atexit = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from behavior_priors.envs.adapters.gym.actions import read_action
@@ -67,6 +67,8 @@ def prepare(
     )
     if draws:
         _try_to_draw(first, name)
+        fps = first.metadata.get("render_fps") if isinstance(first.metadata, Mapping) else None
+        host.render_fps = float(fps) if isinstance(fps, int | float) and 0 < fps < 1e3 else None
     host.adopt(first)
     return host, limit, found
 
