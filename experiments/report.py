@@ -209,7 +209,7 @@ def write_report(
         write_atomically(path, text, advice="give another --output, or free some space")
     if curve is not None and found:
         written.append(folder / "learning_curves.png")
-        draw_curves(written[-1], panels, curve)
+        draw_curves(written[-1], panels, curve, curves.title_of(found))
     if adaptations.returns:
         written.append(folder / "adaptation.png")
         adaptation_figures.adaptation_curves(
@@ -223,15 +223,18 @@ def write_report(
 
 
 def draw_curves(
-    path: Path, panels: Mapping[str, Mapping[str, Sequence[figures.Run]]], curve: str
+    path: Path,
+    panels: Mapping[str, Mapping[str, Sequence[figures.Run]]],
+    curve: str,
+    title: str = "",
 ) -> None:
     """Draws a metric's curves, which `curves.in_panels` has sorted."""
     ylabel = curve.removeprefix("eval/").replace("_", " ")
     ylim = (-0.02, 1.02) if curve.endswith("_rate") else None
     if list(panels) == [""]:
-        figures.learning_curves(path, panels[""], ylabel=ylabel, ylim=ylim)
+        figures.learning_curves(path, panels[""], ylabel=ylabel, ylim=ylim, title=title)
     else:
-        figures.curve_panels(path, panels, ylabel=ylabel, ylim=ylim)
+        figures.curve_panels(path, panels, ylabel=ylabel, ylim=ylim, title=title)
 
 
 def main() -> None:
@@ -242,7 +245,9 @@ def main() -> None:
             raise UserError("--curves draws what a file has; leave --workdirs and --curve=none out")
         found = curves.read_csv(Path(config.curves))
         path = Path(config.output) / "learning_curves.png"
-        draw_curves(path, curves.in_panels(found, config.panels), config.curve)
+        draw_curves(
+            path, curves.in_panels(found, config.panels), config.curve, curves.title_of(found)
+        )
         print(f"see {path}")
         return
     runs = [read_run(workdir) for workdir in find_workdirs(config.workdirs)]

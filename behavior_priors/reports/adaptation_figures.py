@@ -15,12 +15,12 @@ from matplotlib.ticker import MaxNLocator
 from behavior_priors.evaluation.statistics import stratified_bootstrap_interval
 from behavior_priors.reports.figures import (
     COLORS,
-    LINE_STYLES,
     STYLE,
     as_label,
     drawable,
     legend_below,
     save_figure,
+    styles_of,
 )
 from behavior_priors.system.texts import printable
 
@@ -48,15 +48,15 @@ def adaptation_curves(
         figure = Figure(figsize=(8.0, 5.0), layout="constrained")
         axes = figure.add_subplot()
         tables = {label: drawable(table) for label, table in returns.items()}
-        for i, (label, table) in enumerate(tables.items()):
+        styles = styles_of(tables)
+        for label, table in tables.items():
             number = np.arange(1, table.shape[1] + 1)
             interval = [
                 stratified_bootstrap_interval(table[:, [t]], lambda x: x.mean(axis=-1))
                 for t in range(table.shape[1])
             ]
             low, high = np.array(interval).T
-            color = COLORS[i % len(COLORS)]
-            style = LINE_STYLES[i % len(LINE_STYLES)]
+            color, style = styles[label]
             (line,) = axes.plot(number, table.mean(0), color=color, linestyle=style, marker="o")
             line.set_label(as_label(label))
             axes.fill_between(number, low, high, color=color, alpha=0.2, linewidth=0)

@@ -54,7 +54,9 @@ def find_curves(table: Table, metric: str) -> list[Curve]:
                         np.array([r[name] for r in points], float) for name in ("step", metric)
                     )
                     seed = run.flags.get("seed", "")
-                    curves.append(Curve(row.settings, path.parent.name, seed, (steps, values)))
+                    # where all are of one environment, no row says so
+                    settings = {"env": run.flags.get("env", ""), **row.settings}
+                    curves.append(Curve(settings, path.parent.name, seed, (steps, values)))
     return curves
 
 
@@ -68,7 +70,7 @@ def in_panels(curves: Sequence[Curve], flag: str | None) -> dict[str, dict[str, 
     Raises:
       UserError: the runs do not differ in it.
     """
-    names = [name for name in curves[0].settings if name != "experiment"]
+    names = [name for name in curves[0].settings if name != "experiment" and _varies(curves, name)]
     if flag is not None and flag not in names:
         known = f"in {', '.join(names)}" if names else "in nothing but their seeds"
         raise UserError(f"--panels={flag}: the runs differ {known}")
@@ -82,6 +84,25 @@ def in_panels(curves: Sequence[Curve], flag: str | None) -> dict[str, dict[str, 
             label = label_of(curve.method, curve.settings, others, without=flag)
             drawn.setdefault(title, {}).setdefault(label, []).append(curve.run)
     return drawn
+
+
+def _varies(curves: Sequence[Curve], name: str) -> bool:
+    return len({curve.settings[name] for curve in curves}) > 1
+
+
+def title_of(curves: Sequence[Curve]) -> str:
+    """The task of all curves; nothing where they have several."""
+    envs = {curve.settings.get("env", "") for curve in curves}
+    return f"Learning {envs.pop()}" if len(envs) == 1 and "" not in envs else ""
+
+
+def _in_words(name: str, value: str) -> str:
+    """A flag and its value as one would say them."""
+    if name == "env":
+        return value
+    if value in ("true", "false"):
+        return f"{'' if value == 'true' else 'no '}{name.replace('_', ' ')}"
+    return f"{name.replace('_', ' ')} {value}"
 
 
 def label_of(
@@ -100,13 +121,14 @@ def label_of(
       others: settings of all runs, its own among them, each once.
       without: a flag that is said elsewhere.
     """
-    names = [name for name in settings if name not in ("experiment", without)]
+    varied = [name for name in settings if len({other[name] for other in others}) > 1]
+    names = [name for name in varied if name not in ("experiment", without)]
     short = [name.rpartition(".")[2] for name in names]
     differing = []
     for name, last in zip(names, short, strict=True):
         alike = sum(other[name] == settings[name] for other in others)
         if 2 * alike <= len(others):
-            differing.append(f"{last if short.count(last) == 1 else name}={settings[name]}")
+            differing.append(_in_words(last if short.count(last) == 1 else name, settings[name]))
     if names and not differing:
         differing = ["as most others"]
     return printable(", ".join([LABELS.get(method, method), *differing]))

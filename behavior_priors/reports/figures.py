@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,20 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from behavior_priors.errors import UserError
 from behavior_priors.evaluation.statistics import Estimate, summarize
+from behavior_priors.methods.method import LABELS
 from behavior_priors.runs.metrics import LARGEST
 from behavior_priors.system.files import write_atomically
 from behavior_priors.system.texts import printable
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
+_FIRST = ("parrot", "sac", "spirl", "bc_sac", "pearl", "ssp", "flat_prior")
+METHODS_IN_ORDER = (
+    *(LABELS[name] for name in _FIRST),
+    *(text for name, text in LABELS.items() if name not in _FIRST),
+)
+"""Methods, each of which has the colour and the dashes of its place."""
+
 STYLE: Any = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#444444",
@@ -95,8 +103,9 @@ def learning_curves(
         height = 5.0 + LEGEND_LINE * max(0, len(curves) - 4)
         figure = Figure(figsize=(9.0, height), layout="constrained")
         axes = figure.add_subplot()
-        for (label, runs), style in zip(curves.items(), _styles(), strict=False):
-            meaning = _draw_curve(axes, label, runs, style)
+        styles = styles_of(curves)
+        for label, runs in curves.items():
+            meaning = _draw_curve(axes, label, runs, styles[label])
             axes.lines[-1].set_label(as_label(f"{label} ({meaning})"))
         axes.set(xlabel=xlabel, ylabel=printable(ylabel), title=printable(title), ylim=ylim)
         _count_steps(axes)
@@ -127,7 +136,7 @@ def curve_panels(
       UserError: as `learning_curves`.
     """
     labels = dict.fromkeys(label for curves in panels.values() for label in curves)
-    styles = dict(zip(labels, _styles(), strict=False))
+    styles = styles_of(labels)
     columns = min(PANELS_IN_A_ROW, len(panels))
     rows = -(-len(panels) // columns)
     lines = -(-len(labels) // PANELS_IN_A_ROW)
@@ -161,9 +170,21 @@ def curve_panels(
         save_figure(figure, path)
 
 
-def _styles() -> Iterator[tuple[str, str]]:
-    """Colours and dashes of lines, of which no two in a figure are alike."""
-    return zip(itertools.cycle(COLORS), itertools.cycle(LINE_STYLES), strict=False)
+def styles_of(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colours and dashes of lines, of which no two in a figure are alike.
+
+    A method has its own in every figure; where several lines are of one, the first has it.
+    """
+    labels = tuple(dict.fromkeys(labels))
+    every = list(itertools.islice(zip(itertools.cycle(COLORS), itertools.cycle(LINE_STYLES)), 28))
+    own = dict(zip(METHODS_IN_ORDER, every, strict=False))
+    chosen: dict[str, tuple[str, str]] = {}
+    for label in labels:
+        style = own.get(label.partition(", ")[0]) or own.get(label)
+        if style is not None and style not in chosen.values():
+            chosen[label] = style
+    free = itertools.cycle([x for x in every if x not in chosen.values()] or every)
+    return {label: chosen.get(label) or next(free) for label in labels}
 
 
 def _draw_curve(axes: Axes, label: str, runs: Sequence[Run], style: tuple[str, str]) -> str:
@@ -211,6 +232,7 @@ def success_bars(
     """
     objects = list(dict.fromkeys(name for by_object in rates.values() for name in by_object))
     thickness = 0.8 / len(rates)
+    styles = styles_of(rates)
     with mpl.rc_context(STYLE):
         figure = Figure(
             figsize=(9.0, 2.0 + 0.36 * len(objects) * max(2, len(rates))), layout="constrained"
@@ -224,7 +246,7 @@ def success_bars(
                 centres,
                 value,
                 0.9 * thickness,
-                color=COLORS[index % len(COLORS)],
+                color=styles[method][0],
                 label=as_label(method),
                 xerr=(value - low, high - value),
                 error_kw={"ecolor": "#333333", "elinewidth": 1.4},

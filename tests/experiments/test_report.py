@@ -169,8 +169,8 @@ def test_a_line_is_called_after_what_most_others_do_not_have(tmp_path: Path) -> 
     # two flags are called size
     assert list(panel) == [
         "SAC, as most others",
-        "SAC, loop.size=2",
-        "SAC, order=lived, context.size=9",
+        "SAC, loop.size 2",
+        "SAC, order lived, context.size 9",
     ]
 
 
@@ -182,8 +182,8 @@ def test_panels_are_of_a_flag(tmp_path: Path) -> None:
     found = found_in(tmp_path / "curves.csv", *settings)
     panels = curves.in_panels(found, "env")
     assert {name: list(lines) for name, lines in panels.items()} == {
-        "cap": ["SAC, as most others"],
-        "mug": ["SAC, batch_size=1", "SAC, batch_size=2"],
+        "cap": ["SAC"],
+        "mug": ["SAC, batch size 1", "SAC, batch size 2"],
     }
     with pytest.raises(UserError, match=r"--panels=seed: the runs differ in env, loop.batch_size"):
         curves.in_panels(found, "seed")
@@ -234,10 +234,8 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
         np.savez(run / "parrot" / ADAPTATION_FILE, test_returns=returns + seed)
         np.savez(run / ORACLE_FILE, returns=np.array([5.0, 6.0 + 2 * seed]))
     found = find_adaptations(table(runs))
-    assert list(found.returns) == ["PARROT, env=grasp/mug"]
-    np.testing.assert_allclose(
-        found.returns["PARROT, env=grasp/mug"], [[2, 3], [0, 4], [3, 4], [1, 5]]
-    )
+    assert list(found.returns) == ["PARROT, grasp/mug"]
+    np.testing.assert_allclose(found.returns["PARROT, grasp/mug"], [[2, 3], [0, 4], [3, 4], [1, 5]])
     assert (found.oracle, found.exploration) == (6.0, 0)
     written = write_report(table(runs), runs / "out", None)
     assert [path.name for path in written] == [
@@ -253,7 +251,7 @@ def test_adaptations_are_over_runs_and_tasks(runs: Path) -> None:
     np.savez(run / ORACLE_FILE, returns=np.array([9.0]))
     mixed = find_adaptations(table(runs))
     assert (list(mixed.returns), mixed.oracle) == (
-        ["PARROT, env=grasp/cap", "PARROT, env=grasp/mug"],
+        ["PARROT, grasp/cap", "PARROT, grasp/mug"],
         None,
     )
     found = [read_run(w) for w in find_workdirs([f"{runs}/mug/seed1", f"{runs}/cap/seed0"])]

@@ -318,3 +318,16 @@ def test_no_text_is_a_formula(draw: Callable[[Path], None], tmp_path: Path) -> N
     with mpl.rc_context({"text.usetex": True}):  # LaTeX would be asked, and may not be here
         draw(tmp_path / "odd.png")
     assert_is_picture(tmp_path / "odd.png", least_width=500)
+
+
+def test_a_method_has_its_own_colour_in_every_figure() -> None:
+    alone = {label: figures.styles_of([label])[label] for label in ("PARROT", "SAC", "SPiRL")}
+    assert alone["PARROT"] == (figures.COLORS[0], "-")
+    assert alone["SAC"] == (figures.COLORS[1], "--")
+    together = figures.styles_of(["mine", "SAC", "SPiRL", "yours", "PARROT"])
+    assert {label: together[label] for label in alone} == alone
+    # two lines of one method, and nobody's lines, differ from each other and from all others
+    many = figures.styles_of(["SAC, grasp/mug", "SAC, grasp/cap", "a", "b", "PARROT"])
+    assert many["SAC, grasp/mug"] == alone["SAC"]
+    assert many["PARROT"] == alone["PARROT"]
+    assert len(set(many.values())) == 5
