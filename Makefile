@@ -2,6 +2,8 @@
 #
 #   make parrot            the main experiment      ARGS="--seed=1" adds flags to it
 #   make test              format, lint, types, tests        ARGS="-k sac" goes to pytest
+#   make install           this package and what it needs, into .venv
+#   make docs              the site, in site/
 #   PYTHON=python3.12 make test    makes .venv with another interpreter (3.11 or newer)
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ VERSION := $(shell $(INTERPRETER) -c "import sys; print('%d%d' % sys.version_inf
 LOCK := requirements/py$(if $(filter 311,$(VERSION)),311,312).txt
 PIP := .venv/bin/python -m pip -qq --disable-pip-version-check --no-input
 
-.PHONY: test parrot lint format benchmarks lock clean
+.PHONY: test parrot install docs lint format benchmarks lock clean
 
 test: lint
 	.venv/bin/mypy
@@ -23,6 +25,13 @@ test: lint
 
 parrot: .venv/installed
 	.venv/bin/python -m experiments.parrot --flagfile=experiments/flags/parrot/quick.flags $(ARGS)
+
+install: .venv/installed
+	@echo "installed; .venv/bin/behavior-priors lists the programs"
+
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo "see site/index.html"
 
 lint: .venv/installed
 	.venv/bin/ruff format --check --quiet .
@@ -60,5 +69,5 @@ lock:
 		--excludes requirements/torch-cpu.excludes -o requirements/benchmarks-py311.txt
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build site *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -87,9 +87,13 @@ setup(
             "torch>=2.5",
             "zuko>=1.3",
         ],
+        "tensorboard": ["tensorboard>=2.19"],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"],
         "dev": [
             "gymnasium[mujoco]>=1.0",
             "h5py>=3.11",
+            "mkdocs-material>=9.6",
+            "mkdocstrings[python]>=0.29",
             "mypy>=1.15",
             "pyarrow>=16",
             "pytest>=8.3",
