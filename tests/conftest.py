@@ -39,6 +39,7 @@ MIXES_DTYPES = (
     "reports",
     "runs",
     "test_examples",
+    "test_notebook",
     "test_readme",
     "training",
 )
@@ -61,6 +62,7 @@ COMPILES_FAST = (
     "priors",
     "runs",
     "test_examples",
+    "test_notebook",
     "test_image_networks",
     "test_networks",
     "test_readme",
