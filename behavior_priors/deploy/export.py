@@ -38,7 +38,7 @@ from behavior_priors.policy import (
     step_shapes,
 )
 from behavior_priors.runs.workdir import FLAGS_FILE, versions, write_json_atomic
-from behavior_priors.system.files import write_atomically
+from behavior_priors.system.files import reason, write_atomically
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -73,7 +73,7 @@ def export_policy(
       UserError: there is no such run or method, the folder is not empty, or cannot be written.
     """
     check_output(folder)
-    loaded = take_out(workdir, method, explore=explore, seed=seed, trust=trust)
+    loaded = take_out(workdir, method, explore=explore, seed=seed, trust=trust, flags=True)
     memory = {f"memory.{i}": x for i, x in enumerate(loaded.memory)}
     program = _program(loaded, platforms)
     facts = {
@@ -140,7 +140,11 @@ def check_output(folder: Path) -> None:
     Raises:
       UserError: something is.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    try:
+        is_free = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    except OSError as error:
+        raise UserError(f"--output={folder} cannot be used: {reason(error).lower()}") from None
+    if not is_free:
         raise UserError(f"--output={folder} is there already; give a new or empty folder")
 
 

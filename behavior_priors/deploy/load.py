@@ -86,12 +86,23 @@ def take_out(
     explore: bool = False,
     seed: int = 0,
     trust: Sequence[str] = (),
+    flags: bool = False,
 ) -> Loaded:
-    """A run's policy as a function; see `load_policy`."""
-    config = read_config(workdir, str(workdir), trust)
-    methods = choose_methods(config, () if method is None else (method,), workdir, "method")
+    """A run's policy as a function; see `load_policy`.
+
+    Args:
+      workdir: of the run.
+      method: whose policy.
+      explore: draw actions.
+      seed: of what is drawn.
+      trust: modules that the run's flags name and that may be imported.
+      flags: the arguments are flags, `--checkpoint` and `--method`, to the user.
+    """
+    given, word = (f"--checkpoint={workdir}", "--method") if flags else (str(workdir), "method")
+    config = read_config(workdir, given, trust)
+    methods = choose_methods(config, () if method is None else (method,), workdir, word)
     if len(methods) > 1:
-        raise UserError(f"{workdir} has several methods; say method= one of: {', '.join(methods)}")
+        raise UserError(f"{given} has several methods; say {word}= one of: {', '.join(methods)}")
     ((name, chosen),) = methods.items()
     env = find_env(config, workdir)
     fitted = restore_models(methods, config, env, workdir)

@@ -35,6 +35,7 @@ PROGRAMS = (
     "convert",
     "demonstrator",
     "evaluate",
+    "export",
     "fit",
     "pearl",
     "report",
