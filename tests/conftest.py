@@ -40,6 +40,7 @@ MIXES_DTYPES = (
     "runs",
     "test_examples",
     "test_notebook",
+    "test_planar",
     "test_readme",
     "training",
 )
@@ -63,6 +64,7 @@ COMPILES_FAST = (
     "runs",
     "test_examples",
     "test_notebook",
+    "test_planar",
     "test_image_networks",
     "test_networks",
     "test_readme",
