@@ -17,22 +17,26 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
 from behavior_priors.data.layout import Row
 from behavior_priors.data.paths import check_inside, check_regular
-from behavior_priors.data.readers import images, lerobot_video
-from behavior_priors.data.readers.arrow_columns import numpy_dtype, to_numpy
+from behavior_priors.data.readers import lerobot_video
 from behavior_priors.data.readers.base import ReadConfig, Recording, reading
 from behavior_priors.data.readers.group_reader import read_groups
 from behavior_priors.data.readers.groups import Found, GroupLayout, Groups, ReadFn
-from behavior_priors.data.sizes import Declared
+from behavior_priors.data.readers.lerobot_columns import (
+    INFO_FILE,
+    Columns,
+    Feature,
+    Piece,
+    open_parquet,
+    rows_in,
+)
 from behavior_priors.errors import UserError
 from behavior_priors.system.foreign_files import read_json
-
-INFO_FILE = "meta/info.json"
 
 LAYOUT = GroupLayout(
     name="lerobot",
@@ -49,14 +53,6 @@ _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 _VISUAL = ("video", "image")
 
 
-class Feature(TypedDict):
-    """What `info.json` says of a column or a camera."""
-
-    dtype: str
-    shape: list[int]
-    names: NotRequired[Any]
-
-
 class Info(TypedDict):
     """What of `info.json` is needed."""
 
@@ -64,24 +60,6 @@ class Info(TypedDict):
     fps: float
     total_episodes: int
     features: dict[str, Feature]
-
-
-class Piece(NamedTuple):
-    """The rows of an episode.
-
-    Attributes:
-      file: of `data/`.
-      rows: in it.
-      task: the number of its task; None where the dataset has none.
-    """
-
-    file: Path
-    rows: slice
-    task: int | None
-
-    @property
-    def length(self) -> int:
-        return self.rows.stop - self.rows.start
 
 
 def is_lerobot(path: Path) -> bool:
@@ -140,21 +118,11 @@ def _data_files(path: Path) -> list[Path]:
     return files
 
 
-def _parquet(path: Path) -> Any:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading Parquet needs pyarrow; pip install 'behavior-priors[arrow]'"
-        ) from error
-    return pyarrow.parquet.ParquetFile(path)
-
-
 def _pieces(files: Sequence[Path]) -> dict[int, Piece]:
     """The rows of each episode, in the order of their numbers."""
     pieces: dict[int, Piece] = {}
     for file in files:
-        with contextlib.closing(_parquet(file)) as table:
+        with contextlib.closing(open_parquet(file)) as table:
             names = [x for x in ("episode_index", "task_index") if x in table.schema_arrow.names]
             columns = table.read(columns=names)
         episode = columns.column("episode_index").to_numpy()
@@ -178,7 +146,7 @@ def _tasks(path: Path) -> dict[str, int]:
         return {}
     check_inside(path, file)
     check_regular(file)
-    with reading(file), contextlib.closing(_parquet(file)) as table:
+    with reading(file), contextlib.closing(open_parquet(file)) as table:
         columns = table.read().to_pydict()
     words: list[Any] = next((columns[x] for x in ("task", "__index_level_0__") if x in columns), [])
     numbers = columns.get("task_index", [])
@@ -228,13 +196,13 @@ def _groups(
         )
     cameras = {k for k in asked if visual[k]["dtype"] == "video"}
     videos = lerobot_video.find(path, info["codebase_version"], cameras) if cameras else {}
-    columns = _Columns(features)
+    columns = Columns(features)
     names = {_key(name): name for name in features}
     episodes: dict[str, dict[str, Found]] = {}
     rows: dict[Path, dict[str, Row]] = {}
     for number, piece in pieces.items():
         if piece.file not in rows:
-            inside = _rows(piece.file, features, asked - cameras)
+            inside = rows_in(piece.file, features, asked - cameras)
             rows[piece.file] = {_key(name): row for name, row in inside.items()}
         found = {key: Found(piece.length, row) for key, row in rows[piece.file].items()}
         for camera in cameras:
@@ -272,90 +240,6 @@ def _groups(
         columns.forget()
 
     return Groups(path, episodes, open_groups)
-
-
-class _Columns:
-    """Columns of one file at a time, read as they are asked for and sliced for its episodes."""
-
-    def __init__(self, features: Mapping[str, Feature]) -> None:
-        self._features = features
-        self._file: Path | None = None
-        self._table: Any = None
-        self._arrays: dict[str, Any] = {}
-
-    def read(self, piece: Piece, name: str) -> np.ndarray:
-        """Rows of an episode."""
-        if piece.file is not self._file:
-            self.forget()
-            self._file, self._table = piece.file, _parquet(piece.file)
-        array = self._arrays.get(name)
-        if array is None:
-            array = self._arrays[name] = self._column(name)
-        if not isinstance(array, np.ndarray):
-            part = array.slice(piece.rows.start, piece.length)
-            with reading(piece.file):
-                return images.decode(part.field("bytes").to_pylist())
-        return array[piece.rows]
-
-    def _column(self, name: str) -> Any:
-        """All rows of a column; of encoded images as they are."""
-        assert self._file is not None
-        feature = self._features[name]
-        with reading(self._file):
-            column = self._table.read(columns=[name]).column(0).combine_chunks()
-            if feature["dtype"] == "image":
-                return column
-            return to_numpy(column, _shape(column.type, feature))
-
-    def forget(self) -> None:
-        """Lets go of what has been read."""
-        if self._table is not None:
-            self._table.close()
-        self._file = self._table = None
-        self._arrays.clear()
-
-
-def _rows(file: Path, features: Mapping[str, Feature], pictures: set[str]) -> dict[str, Row]:
-    """What a file has that can be read: shapes and dtypes of a row, by the name of the column."""
-    stored = file.stat().st_size
-    declared = Declared(file, stored)
-    rows: dict[str, Row] = {}
-    with reading(file), contextlib.closing(_parquet(file)) as table:
-        count = table.metadata.num_rows
-        for field in table.schema_arrow:
-            feature = features.get(field.name)
-            if feature is None:
-                continue
-            if feature["dtype"] == "image":
-                if field.name in pictures:
-                    first = table.read_row_group(0, columns=[field.name]).column(0)[0]
-                    rows[field.name] = images.row_of(first["bytes"].as_py())
-                continue
-            row = Row(_shape(field.type, feature), numpy_dtype(_inner(field.type)))
-            if not row.dtype.hasobject:
-                declared.add(field.name, (count, *row.shape), row.dtype.itemsize, stored)
-            rows[field.name] = row
-    return rows
-
-
-def _inner(kind: Any) -> Any:
-    """The type of the numbers in lists."""
-    from pyarrow import types
-
-    while types.is_list(kind) or types.is_fixed_size_list(kind):
-        kind = kind.value_type
-    return kind
-
-
-def _shape(kind: Any, feature: Feature) -> tuple[int, ...]:
-    """The shape of a row of a column: that of its feature, or none where it is one number."""
-    from pyarrow import types
-
-    is_list = types.is_list(kind) or types.is_fixed_size_list(kind)
-    shape = tuple(feature["shape"])
-    if min(shape, default=0) < 0:
-        raise UserError(f"{INFO_FILE} says that a feature has the shape {list(shape)}")
-    return shape if is_list else ()
 
 
 def _key(name: str) -> str:
