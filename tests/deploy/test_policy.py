@@ -217,3 +217,15 @@ def test_the_module_needs_jax_and_numpy_alone() -> None:
     ).stdout
     extra = set(json.loads(out)) - set(json.loads(without)) - {"policy"}
     assert extra <= sys.stdlib_module_names
+
+
+def test_a_program_that_calls_other_code_is_not_run() -> None:
+    import jax
+
+    def spies(x: Any) -> Any:
+        return jax.pure_callback(lambda y: y, jax.ShapeDtypeStruct((), np.float32), x)
+
+    text = jax.jit(spies).lower(np.float32(1.0)).as_text()
+    with pytest.raises(ValueError, match="mine calls .*callback.*, which is no part of it"):
+        module.check_program(text, Path("mine"))
+    module.check_program(jax.jit(lambda x: x + 1).lower(np.float32(1.0)).as_text(), Path("mine"))
