@@ -226,6 +226,6 @@ def test_a_program_that_calls_other_code_is_not_run() -> None:
         return jax.pure_callback(lambda y: y, jax.ShapeDtypeStruct((), np.float32), x)
 
     text = jax.jit(spies).lower(np.float32(1.0)).as_text()
-    with pytest.raises(ValueError, match="mine calls .*callback.*, which is no part of it"):
+    with pytest.raises(ValueError, match=r"mine calls .*callback.*, which is no part of it"):
         module.check_program(text, Path("mine"))
     module.check_program(jax.jit(lambda x: x + 1).lower(np.float32(1.0)).as_text(), Path("mine"))
