@@ -226,7 +226,7 @@ def test_files_of_other_kinds(tmp_path: Path) -> None:
     write_npz(path, {})
     refused(path, "bad.npz")
     (tmp_path / "folder").mkdir()
-    refused(tmp_path / "folder", "is an empty folder", "folder of a Minari dataset")
+    refused(tmp_path / "folder", "is an empty folder", "folder of a Minari or LeRobot dataset")
     refused(tmp_path / "folder", "a robomimic recording is a file", format_name="robomimic")
     refused(tmp_path / "folder", "data/main_data.hdf5", format_name="minari")
     refused(write_hdf5(tmp_path / "a.hdf5", {}), "no known layout", "has nothing")

@@ -109,5 +109,7 @@ def test_filter_keys(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             open_recording(path, ReadConfig(filter=key))
     table = write_hdf5(tmp_path / "table.hdf5", d4rl((2,), (True,)))
-    with pytest.raises(UserError, match=r"--filter is for robomimic's filter keys; .* is d4rl"):
+    with pytest.raises(
+        UserError, match=r"--filter is for robomimic's filter keys and LeRobot's tasks; .* is d4rl"
+    ):
         open_recording(table, ReadConfig(filter="train"))
