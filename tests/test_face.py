@@ -13,7 +13,7 @@ import behavior_priors
 
 def test_each_name_is_there_and_stands_where_it_is_said() -> None:
     assert {*behavior_priors._MODULES, "__version__"} == set(behavior_priors.__all__)
-    assert len(behavior_priors._MODULES) == 15
+    assert len(behavior_priors._MODULES) == 16
     for name in behavior_priors._MODULES:
         value = getattr(behavior_priors, name)
         assert value.__module__.startswith("behavior_priors.")

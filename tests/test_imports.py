@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "types": {"errors"},
     "version": set(),
+    "__main__": {"programs"},
     "system": {"errors", "types"},
     "config": {"errors", "types", "system"},
     "keys": {"errors", "types", "config"},
