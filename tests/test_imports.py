@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"errors", "types", "version", "system", "config", "keys", "observations", "envs"},
     "training": LIBRARY,
     "evaluation": LIBRARY | {"training"},
-    "programs": {"errors", "types", "system", "config"},
+    "programs": {"errors", "types", "version", "system", "config"},
     "runs": LIBRARY | {"training", "evaluation", "programs"},
     "policy": set(),
     "methods": LIBRARY | {"training", "evaluation", "programs", "runs", "policy"},
