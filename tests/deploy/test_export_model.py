@@ -19,38 +19,10 @@ from behavior_priors.methods.shipped import MODEL_FILE
 from behavior_priors.methods.tasks import task_env
 from behavior_priors.policy import WEIGHTS_FILE, safetensors_bytes
 from behavior_priors.system.trust import FromFile
+from tests.deploy.tiny import ACT, REAL_NVP, SKILLS, TASK
 from tests.experiments.settings import config_of
 from tests.inside.memory import remembered
 from tests.inside.programs import one_environment, run_program, succeed
-
-TASK = ("--env=maze/test?distance=3&episode_length=20", "--data_env=maze/train?episode_length=60")
-LEARN = (
-    "--data_episodes=8",
-    "--real_nvp.couplings=2",
-    "--real_nvp.encoder_widths=8",
-    "--real_nvp.conditioner_widths=8",
-    "--real_nvp.observation=velocity,patch",
-    "--real_nvp_fit.steps=10",
-    "--real_nvp_fit.steps_per_epoch=10",
-    "--skill_vae.horizon=4",
-    "--skill_vae.lstm_width=8",
-    "--skill_vae_fit.steps=10",
-    "--skill_vae_fit.steps_per_epoch=10",
-)
-ACT = (
-    "--sac.policy_widths=8",
-    "--sac.critic_widths=8",
-    "--loop.num_envs=5",
-    "--loop.steps=200",
-    "--loop.epoch_steps=100",
-    "--loop.warmup_steps=100",
-    "--loop.updates_per_step=0.2",
-    "--run.eval_every=0",
-    "--report_episodes=0",
-    "--eval_episodes=2",
-    "--nofigures",
-    "--video_episodes=0",
-)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("models")
     methods = ("--methods=parrot,ssp", "--only_models", "--workdir=run")
     with one_environment(), remembered():
-        succeed("experiments.run", (*TASK, *methods, *LEARN, *ACT), folder)
+        succeed("experiments.run", (*TASK, *methods, *REAL_NVP, *SKILLS, *ACT), folder)
         for model in ("real_nvp", "skill_vae"):
             flags = ("--checkpoint=run", f"--model={model}", f"--output={model}_alone")
             ended = succeed("experiments.export", flags, folder)

@@ -17,33 +17,11 @@ from behavior_priors.errors import UserError
 from behavior_priors.methods import tasks
 from behavior_priors.policy import FACTS_FILE, PROGRAM_FILE, WEIGHTS_FILE
 from experiments.restore import restore_run
+from tests.deploy.tiny import ACT, REAL_NVP, TASK
 from tests.inside.memory import remembered
 from tests.inside.programs import one_environment, run_program, succeed
 
-TASK = ("--env=maze/test?distance=3&episode_length=20", "--data_env=maze/train?episode_length=60")
-TINY = (
-    *TASK,
-    "--methods=parrot,sac",
-    "--data_episodes=8",
-    "--real_nvp.couplings=2",
-    "--real_nvp.encoder_widths=8",
-    "--real_nvp.conditioner_widths=8",
-    "--real_nvp_fit.steps=10",
-    "--real_nvp_fit.steps_per_epoch=10",
-    "--sac.policy_widths=8",
-    "--sac.critic_widths=8",
-    "--loop.num_envs=5",
-    "--loop.steps=200",
-    "--loop.epoch_steps=100",
-    "--loop.warmup_steps=100",
-    "--loop.updates_per_step=0.2",
-    "--run.eval_every=0",
-    "--report_episodes=0",
-    "--eval_episodes=2",
-    "--nofigures",
-    "--video_episodes=0",
-    "--workdir=run",
-)
+TINY = (*TASK, "--methods=parrot,sac", *REAL_NVP, *ACT, "--workdir=run")
 
 
 @pytest.fixture(scope="module")
