@@ -160,7 +160,7 @@ def test_a_run_draws_what_it_found(uninterrupted: Run) -> None:
     for method in ("parrot", "sac"):
         path = uninterrupted.workdir / "videos" / f"{method}.mp4"
         frames, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
-        assert frames == 25 + 12  # an episode, and its last frame held for a second
+        assert frames == 26 + 12  # the states of an episode, the last one held for a second more
 
 
 def test_the_kills_came_when_they_should(killed: Killed) -> None:
