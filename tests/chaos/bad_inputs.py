@@ -54,7 +54,8 @@ EVERYTHING = ExperimentConfig(methods=SINGLE)
 REQUIRED = {
     "experiments.run": (ALL_METHODS,),
     "experiments.parrot": (ALL_METHODS,),
-    "experiments.spirl": (ALL_METHODS,),
+    # whose environment has episodes that are too long to be one skill
+    "experiments.spirl": (ALL_METHODS.replace("traj_rl,", ""),),
     "experiments.collect": ("--output=data",),
     "experiments.convert": ("--input=demo.hdf5", "--output=data"),
     "experiments.evaluate": ("--checkpoint=run",),
@@ -65,7 +66,9 @@ REQUIRED = {
 }
 """Flags that go with all others; what they name is not there."""
 
-WITHOUT_DEFAULT = {program for program in REQUIRED if ALL_METHODS not in REQUIRED[program]}
+WITHOUT_DEFAULT = {
+    program for program, given in REQUIRED.items() if not given[0].startswith("--methods=")
+}
 
 NOT_NUMBERS = ("nan", "inf", "-inf", "1e39", "-1e39", "", "x", "9" * 400)
 NOT_INTEGERS = ("1.5", "4294967296", "99999999999999999999")
@@ -91,7 +94,8 @@ class Flag(NamedTuple):
             return []
         scalar, _ = found
         texts = NOT_NUMBERS if scalar is float else (*NOT_NUMBERS, *NOT_INTEGERS)
-        if typing.get_origin(self.hint) is tuple:
+        hints = (self.hint, *typing.get_args(self.hint))
+        if any(typing.get_origin(hint) is tuple for hint in hints):
             texts = tuple(text for text in texts if text)  # an empty list is one
         around = [str(x) for x in (0, -1) if ranges.complaint(self.hint, x)]
         return [*texts, *around]
