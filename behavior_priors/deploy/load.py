@@ -22,7 +22,9 @@ from behavior_priors.methods.restoring import (
     read_config,
     restore_models,
 )
+from behavior_priors.methods.shipped import named_arrays
 from behavior_priors.policy import FACTS_FILE, FORMAT, Policy, load
+from behavior_priors.system.foreign_files import check_folder
 from behavior_priors.types import Env, Params
 from behavior_priors.version import __version__
 
@@ -72,6 +74,7 @@ def load_policy(
         if method is not None or explore:
             raise UserError(f"{folder} is one policy as it was exported; leave method, explore out")
         try:
+            check_folder(folder, depth=1)
             return load(folder)
         except ValueError as error:
             raise UserError(str(error)) from None
@@ -138,10 +141,7 @@ def flatten(
     agent = agent_of(params)
     blank = make_controller(env, agent, config).init()
     remembered = jax.tree.structure(blank)
-    named = {
-        jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(x)
-        for path, x in jax.tree.leaves_with_path(params)
-    }
+    named = named_arrays(params)
     structure = jax.tree.structure(params)
 
     def step(

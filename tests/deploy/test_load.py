@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -186,3 +188,14 @@ def test_a_run_is_evaluated_in_another_environment_that_looks_the_same(folder: P
     assert ended.status == 2
     assert "--env=point/dense does not go with maze/test" in ended.stderr
     assert "observation 'velocity' is float32[2] in the run, but missing there" in ended.stderr
+
+
+def test_links_and_pipes_in_an_exported_folder_are_refused(exported: Path, tmp_path: Path) -> None:
+    """A pipe would be waited for, a link leads elsewhere."""
+    for name, make in (("pipe", os.mkfifo), ("link", lambda path: path.symlink_to(exported))):
+        folder = tmp_path / name
+        shutil.copytree(exported, folder)
+        (folder / WEIGHTS_FILE).unlink()
+        make(folder / WEIGHTS_FILE)
+        with pytest.raises(UserError, match=r"neither a file nor a folder|is a link"):
+            load_policy(folder)

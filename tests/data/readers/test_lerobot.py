@@ -28,6 +28,14 @@ WRITTEN = Path(__file__).parent / "written" / "lerobot-0.6.1.zip"
 CAMERAS = tuple(Selection.parse(f"{name}=observation.images.{name}") for name in ("wrist", "top"))
 
 
+FILES = (
+    "data/chunk-000/file-000.parquet",
+    "videos/observation.images.top/chunk-000/file-000.mp4",
+    "meta/episodes/chunk-000/file-000.parquet",
+    "meta/tasks.parquet",
+)
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     folder = tmp_path / "told"
@@ -121,16 +129,7 @@ def test_shapes_that_are_not_those_of_the_columns_are_refused(written: Path) -> 
         list(open_recording(written).batches(Tally()))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "data/chunk-000/file-000.parquet",
-        "videos/observation.images.top/chunk-000/file-000.mp4",
-        "meta/episodes/chunk-000/file-000.parquet",
-        "meta/tasks.parquet",
-        INFO_FILE,
-    ],
-)
+@pytest.mark.parametrize("name", [*FILES, INFO_FILE])
 def test_nothing_outside_of_the_folder_is_read(written: Path, tmp_path: Path, name: str) -> None:
     elsewhere = tmp_path / "elsewhere"
     (written / name).rename(elsewhere)
@@ -139,15 +138,7 @@ def test_nothing_outside_of_the_folder_is_read(written: Path, tmp_path: Path, na
         list(open_recording(written, ReadConfig(observation=CAMERAS)).batches(Tally()))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "data/chunk-000/file-000.parquet",
-        "videos/observation.images.top/chunk-000/file-000.mp4",
-        "meta/episodes/chunk-000/file-000.parquet",
-        "meta/tasks.parquet",
-    ],
-)
+@pytest.mark.parametrize("name", FILES)
 def test_damaged_files_are_refused_in_a_line(written: Path, name: str) -> None:
     whole = (written / name).read_bytes()
     for damaged in (b"", whole[: len(whole) // 2], bytes(len(whole))):
