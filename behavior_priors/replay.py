@@ -62,6 +62,8 @@ class Replay(NamedTuple):
       sample_in_order: likewise, elements that follow each other, from a place drawn uniformly; all
         of them, and fewer than were asked for, where a ring has no more.
       clear: `(state, ring [k]) -> state`, forgets what is in the rings.
+      grow: `(state) -> state`, rings of this capacity from those of a smaller one, with all that
+        they remember.
     """
 
     init: Callable[[Element], ReplayState]
@@ -71,6 +73,7 @@ class Replay(NamedTuple):
     sample_of: SampleFn
     sample_in_order: SampleFn
     clear: Callable[[ReplayState, Array], ReplayState]
+    grow: Callable[[ReplayState], ReplayState]
 
 
 def make_replay(rings: int, capacity: int) -> Replay:
@@ -172,7 +175,23 @@ def make_replay(rings: int, capacity: int) -> Replay:
             size=state.size.at[ring].set(nothing),
         )
 
-    return Replay(init, insert, sample, sample_sequences, sample_of, sample_in_order, clear)
+    def grow(state: ReplayState) -> ReplayState:
+        smaller = jax.tree.leaves(state.data)[0].shape[1]
+        if smaller == capacity:
+            return state
+        # from the oldest row on, since a ring that was full goes on behind its newest
+        first = state.position - state.size
+        empty = init(jax.tree.map(lambda x: x[0, 0], state.data)).data
+        roll = jax.vmap(lambda rows, shift: jnp.roll(rows, -shift, axis=0))
+        return ReplayState(
+            data=jax.tree.map(
+                lambda new, old: new.at[:, :smaller].set(roll(old, first)), empty, state.data
+            ),
+            position=state.size % capacity,  # not the same buffer twice
+            size=state.size,
+        )
+
+    return Replay(init, insert, sample, sample_sequences, sample_of, sample_in_order, clear, grow)
 
 
 def _advance(

@@ -22,6 +22,7 @@ from behavior_priors.errors import UserError
 from behavior_priors.keys import named_key
 from behavior_priors.methods.learning import evaluation_key
 from behavior_priors.programs import entry
+from behavior_priors.programs.heartbeat import heartbeat
 from behavior_priors.runs.workdir import write_json_atomic
 from behavior_priors.system.files import READ_ONLY
 from experiments.restore import restore_run
@@ -72,9 +73,13 @@ def main() -> None:
     results = {}
     for method, learned in run.methods.items():
         evaluate = run.evaluation(learned, config.episodes)
-        for name, value in evaluate(learned.policy, evaluation_key(seed)).items():
-            results[f"{method}/{name}"] = float(value)
-            print(f"{method}/{name} {float(value):.4f}")
+        with heartbeat(method, f"{config.episodes} episodes of each policy"):
+            scores = {
+                n: float(x) for n, x in evaluate(learned.policy, evaluation_key(seed)).items()
+            }
+        for name, value in scores.items():
+            results[f"{method}/{name}"] = value
+            print(f"{method}/{name} {value:.4f}")
         results[f"{method}/steps"] = learned.step
     try:
         write_json_atomic(results_file(workdir, config.env), results)

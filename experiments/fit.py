@@ -159,7 +159,7 @@ def main() -> None:
                 workdir / name,
                 prior,
                 config.fit,
-                *data,
+                lambda: data,
                 named_key(config.seed, "fit", name),
                 run=config.run,
                 flags=dataclasses.asdict(config),

@@ -11,14 +11,17 @@ method; results are in `summary.json`, `figures/` and `videos/`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from behavior_priors.config import flags
 from behavior_priors.data.episodes import EpisodeReader
+from behavior_priors.envs.rollout import PolicyFn
 from behavior_priors.errors import UserError
+from behavior_priors.evaluation.adapt import AdaptConfig
 from behavior_priors.keys import named_key
 from behavior_priors.methods import adapting, learning, models, others, untaught
 from behavior_priors.methods.agent import build
@@ -37,8 +40,45 @@ from behavior_priors.methods.tasks import keep_tasks, task_env
 from behavior_priors.programs import entry
 from behavior_priors.programs.progress import Stopwatch, format_seconds
 from behavior_priors.reports import method_pictures, pictures
-from behavior_priors.runs.workdir import default_workdir, open_workdir, write_summary
+from behavior_priors.runs.kept import Kept
+from behavior_priors.runs.run import RunConfig
+from behavior_priors.runs.workdir import default_workdir, open_workdir, versions, write_summary
 from behavior_priors.types import Env
+
+SECONDS = "seconds"
+"""What the seconds of a run's parts are called among its results."""
+
+GOES_ON_WITH = (
+    "workdir",
+    "trust",
+    "only_models",
+    "figures",
+    "video_episodes",
+    "eval_episodes",
+    "report_episodes",
+    "tasks.oracle_episodes",
+    *(f"adapt.{field.name}" for field in dataclasses.fields(AdaptConfig)),
+    *(f"run.{field.name}" for field in dataclasses.fields(RunConfig)),
+)
+"""Flags that a run can be continued with other values of: they change nothing that is learned."""
+
+GROWS = ("loop.steps", "on_policy.steps", "meta_loop.iterations")
+"""Flags that a run can be continued with larger values of."""
+
+
+Policies = Mapping[str, tuple[Env, PolicyFn]]
+"""Ways to act, and where, by what results call them."""
+
+
+class Run(NamedTuple):
+    """A run under way: its flags, task and methods, its folder, and what is kept there."""
+
+    config: ExperimentConfig
+    env: Env
+    plan: Plan
+    workdir: Path
+    watch: Stopwatch
+    kept: Kept
 
 
 def main(preset: Preset = RUN) -> None:
@@ -52,16 +92,20 @@ def main(preset: Preset = RUN) -> None:
         config.workdir or _workdir(config, preset),
         experiment=preset.owner,
         flags_text=flags.to_text(config),
-        may_differ=("workdir", "figures", "video_episodes", "trust", "only_models"),
+        may_differ=GOES_ON_WITH,
+        may_grow=GROWS,
     )
     keep_interface(workdir, env)
     if plan.tasks is not None:
         plan = plan._replace(tasks=keep_tasks(workdir, plan.tasks))
-    watch = Stopwatch()
-    fitted, results = learn_from_data(config, env, data_envs, plan, workdir, watch)
-    results |= judge_models(config, env, report_env, plan, fitted, workdir, watch)
+    kept = Kept(workdir)
+    watch = Stopwatch(on_end=functools.partial(kept.keep, SECONDS, {}))
+    watch.restore(kept.find(SECONDS, {}) or {})
+    run = Run(config, env, plan, workdir, watch, kept)
+    fitted, results = learn_from_data(run, data_envs)
+    results |= judge_models(run, report_env, fitted)
     if not config.only_models:
-        results |= learn_task(config, env, plan, fitted, workdir, watch, results)
+        results |= learn_task(run, fitted, results)
     results |= {f"wall_seconds/{name}": x for name, x in watch.seconds().items()}
     results["wall_seconds/total"] = sum(watch.seconds().values())
     path = write_summary(workdir, results, seed=config.seed, engine=env.info.get("engine", "none"))
@@ -98,14 +142,10 @@ def places(config: ExperimentConfig, env: Env, plan: Plan) -> Places:
 
 
 def learn_from_data(
-    config: ExperimentConfig,
-    env: Env,
-    data_envs: Sequence[Env],
-    plan: Plan,
-    workdir: Path,
-    watch: Stopwatch,
+    run: Run, data_envs: Sequence[Env]
 ) -> tuple[dict[str, models.Fitted], dict[str, float]]:
     """The models that methods need, learned or restored, and how well that went."""
+    config, env, plan, workdir, watch, _ = run
     results: dict[str, float] = {}
     fitted = {}
     for name, stage in plan.stages.items():
@@ -123,62 +163,94 @@ def learn_from_data(
     return fitted, results
 
 
+def judge_models(
+    run: Run, report_env: Env, fitted: Mapping[str, models.Fitted]
+) -> dict[str, float]:
+    """Scores that need no learning: those of models, of chance, and of an oracle."""
+    config, env, plan, workdir, watch, kept = run
+    made_by: dict[str, Any] = versions()
+    results: dict[str, float] = {}
+    for name in [x for x in plan.stages if x not in plan.through()]:
+        label = plan.stages[name].name
+        of = {"eval_episodes": config.eval_episodes, **made_by}
+        judge = functools.partial(
+            untaught.evaluate_clone,
+            label,
+            fitted[name],
+            env,
+            learning.evaluation_key(config.seed),
+            config.eval_episodes,
+        )
+        with watch.span("evaluate"):
+            results |= kept.once(
+                f"clone/{label}", of, judge, f"{config.eval_episodes} episodes of each policy"
+            )
+    if plan.through() and config.report_episodes:
+        of = {"report_episodes": config.report_episodes, **made_by}
+        policies = _untaught(env, report_env, [fitted[name] for name in plan.through()])
+        with watch.span("report"):
+            results |= kept.once(
+                "report",
+                of,
+                lambda: _report(config, policies),
+                f"{config.report_episodes} episodes of each policy that has learned nothing",
+            )
+            if config.figures:
+                first = fitted[plan.through()[0]]
+                kept.once(
+                    "paths", made_by, lambda: _draw_untaught(run, policies, first), "drawing paths"
+                )
+    if plan.tasks is not None:
+        many: Any = config
+        of = {"oracle_episodes": many.tasks.oracle_episodes, **made_by}
+        judge = functools.partial(adapting.judge_oracle, config, env, plan.tasks, workdir)
+        with watch.span("oracle"):
+            results |= kept.once("oracle", of, judge, "the demonstrator in each test task")
+    return results
+
+
 def learn_task(
-    config: ExperimentConfig,
-    env: Env,
-    plan: Plan,
-    fitted: Mapping[str, models.Fitted],
-    workdir: Path,
-    watch: Stopwatch,
-    known: Mapping[str, float],
+    run: Run, fitted: Mapping[str, models.Fitted], known: Mapping[str, float]
 ) -> dict[str, float]:
     """The scores of all methods, each of which learns the task; figures and videos of them."""
+    config, env, plan, workdir, watch, kept = run
     results: dict[str, float] = {}
     trained = {}
     for name, method in plan.methods.items():
         agent = build(name, method, config, env, fitted)
-        trained[name], scores = learning.learn(name, config, agent, plan.tasks, workdir, watch)
+        trained[name], scores = learning.learn(
+            name, config, agent, plan.tasks, workdir, watch, kept
+        )
         results |= scores
+    of: dict[str, Any] = {f"steps/{name}": learned.step for name, learned in trained.items()}
+    of |= versions()
+    if plan.tasks is not None:
+        many: Any = config
+        of |= dataclasses.asdict(many.adapt)
     with watch.span("pictures"):
         if config.figures:
-            oracle = known.get("oracle/return_mean")
-            method_pictures.draw(workdir, config, env, plan.tasks, trained, oracle)
+            kept.once("figures", of, lambda: _draw(run, trained, known), "drawing")
         if config.video_episodes:
-            key, folder = named_key(config.seed, "video"), workdir / "videos"
-            method_pictures.film(
-                folder, config, env, plan.tasks, trained, key, config.video_episodes
-            )
+            of |= {"video_episodes": config.video_episodes}
+            kept.once("videos", of, lambda: _film(run, trained), "filming")
     return results
 
 
-def judge_models(
-    config: ExperimentConfig,
-    env: Env,
-    report_env: Env,
-    plan: Plan,
-    fitted: Mapping[str, models.Fitted],
-    workdir: Path,
-    watch: Stopwatch,
+def _draw(
+    run: Run, trained: Mapping[str, learning.Trained], known: Mapping[str, float]
 ) -> dict[str, float]:
-    """Scores that need no learning: those of models, of chance, and of an oracle."""
-    results: dict[str, float] = {}
-    with watch.span("evaluate"):
-        for name in [x for x in plan.stages if x not in plan.through()]:
-            results |= untaught.evaluate_clone(
-                plan.stages[name].name,
-                fitted[name],
-                env,
-                learning.evaluation_key(config.seed),
-                config.eval_episodes,
-            )
-    if plan.through() and config.report_episodes:
-        with watch.span("report"):
-            known = [fitted[name] for name in plan.through()]
-            results |= _report(config, env, report_env, known, workdir)
-    if plan.tasks is not None:
-        with watch.span("oracle"):
-            results |= adapting.judge_oracle(config, env, plan.tasks, workdir)
-    return results
+    oracle = known.get("oracle/return_mean")
+    method_pictures.draw(run.workdir, run.config, run.env, run.plan.tasks, trained, oracle)
+    return {}
+
+
+def _film(run: Run, trained: Mapping[str, learning.Trained]) -> dict[str, float] | None:
+    """Films all methods; None where that was not possible, and may be after all next time."""
+    config, key = run.config, named_key(run.config.seed, "video")
+    is_filmed = method_pictures.film(
+        run.workdir / "videos", config, run.env, run.plan.tasks, trained, key, config.video_episodes
+    )
+    return {} if is_filmed else None
 
 
 def _workdir(config: ExperimentConfig, preset: Preset) -> Path:
@@ -195,25 +267,26 @@ def _demonstrations(
     return get_all_demonstrations(data_envs, workdir / "data", config.data_episodes, config.seed)
 
 
-def _report(
-    config: ExperimentConfig,
-    env: Env,
-    report_env: Env,
-    through: Sequence[models.Fitted],
-    workdir: Path,
-) -> dict[str, float]:
-    """What acting by chance leads to, with each model and without, and figures of the first."""
+def _untaught(env: Env, report_env: Env, through: Sequence[models.Fitted]) -> Policies:
+    """Ways to act by chance, with each model and without, and where each is judged."""
     policies = {}
     for number, fitted in enumerate(through):
         for label, policy in untaught.untaught(fitted, env, report_env).items():
             policies[f"{fitted.model.name}/{label}" if number else label] = policy
-    policies["random"] = (report_env, untaught.uniform_actions(report_env))
-    if config.figures:
-        key = named_key(config.seed, "picture")
-        pictures.maze_paths(workdir / "figures", policies, key)
-        pictures.gripper_paths(workdir / "figures", env, through[0], key)
-    report_key = named_key(config.seed, "report")
-    return untaught.report_policies(policies, report_key, config.report_episodes)
+    return policies | {"random": (report_env, untaught.uniform_actions(report_env))}
+
+
+def _report(config: ExperimentConfig, policies: Policies) -> dict[str, float]:
+    key = named_key(config.seed, "report")
+    return untaught.report_policies(policies, key, config.report_episodes)
+
+
+def _draw_untaught(run: Run, policies: Policies, first: models.Fitted) -> dict[str, float]:
+    """Draws the paths of policies that have learned nothing, where there is a way to."""
+    key, folder = named_key(run.config.seed, "picture"), run.workdir / "figures"
+    pictures.maze_paths(folder, policies, key)
+    pictures.gripper_paths(folder, run.env, first, key)
+    return {}
 
 
 def start(preset: Preset) -> NoReturn:

@@ -158,3 +158,30 @@ def test_what_makes_no_sense() -> None:
     replay, state = empty(1, 2)
     with pytest.raises(UserError, match="too small for 3"):
         fill(state, replay, [0], [[1, 2, 3]])
+
+
+def test_a_ring_that_was_full_goes_on_behind_its_newest() -> None:
+    replay, state = empty(2, 3)
+    state = fill(state, replay, [0, 1], [[1, 2, 3], [7, 8, 9]])
+    state = fill(state, replay, [0], [[4]])
+    larger = make_replay(2, 5)
+    state = larger.grow(state)
+    assert contents(state) == [[2, 3, 4], [7, 8, 9]]
+    state = fill(state, larger, [0], [[5, 6, 10]])
+    assert contents(state) == [[10, 3, 4, 5, 6], [7, 8, 9]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ring_that_grew_is_one_that_was_always_so_large(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    replay, state = empty(3, 6)
+    larger, always = empty(3, 16)
+    for number in range(5):
+        if number == 2:
+            replay, state = larger, larger.grow(state)
+        x = rng.integers(0, 1000, (3, 3)).tolist()
+        state = fill(state, replay, [0, 1, 2], x)
+        always = fill(always, larger, [0, 1, 2], x)
+    for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(always), strict=True):
+        assert np.array_equal(ours, theirs)
+    assert larger.grow(state) is state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,12 +53,11 @@ def judge_oracle(config: Any, env: Env, tasks: SplitTasks, workdir: Path) -> dic
 
 
 def test(
-    name: str, config: Any, acting: Acting, tasks: SplitTasks, folder: Path, key: PRNGKey
+    config: Any, acting: Acting, tasks: SplitTasks, folder: Path, key: PRNGKey
 ) -> tuple[Adaptation, dict[str, float]]:
     """Adaptation to the test tasks, and its scores; all returns are kept in `adaptation.npz`.
 
     Args:
-      name: of the method.
       config: of the experiment.
       acting: what has been learned.
       tasks: those of the run.
@@ -73,14 +73,20 @@ def test(
         "train_returns": np.asarray(trained.returns),
     }
     write_npz(folder / ADAPTATION_FILE, kept)
-    scores = _scores(tested, trained)
+    return tested, _scores(tested, trained)
+
+
+def print_scores(
+    name: str, config: AdaptConfig, tasks: SplitTasks, scores: Mapping[str, float]
+) -> None:
+    """Prints the line that tells how good a method is in new tasks."""
+    count = len(jax.tree.leaves(tasks.test)[0])
     print(
-        f"{name:7s}  return {scores['return_mean']:.4g} on trajectory {config.adapt.trajectories}, "
-        f"{scores['first_return_mean']:.4g} on the first  ({tested.returns.shape[0]} test tasks, "
-        f"{config.adapt.repeats} times each)",
+        f"{name:7s}  return {scores['return_mean']:.4g} on trajectory {config.trajectories}, "
+        f"{scores['first_return_mean']:.4g} on the first  ({count} test tasks, "
+        f"{config.repeats} times each)",
         flush=True,
     )
-    return tested, scores
 
 
 def _scores(tested: Adaptation, trained: Adaptation) -> dict[str, float]:

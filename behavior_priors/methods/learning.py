@@ -18,9 +18,12 @@ from behavior_priors.methods import adapting
 from behavior_priors.methods.agent import Agent
 from behavior_priors.methods.settings import ExperimentConfig
 from behavior_priors.methods.tasks import SplitTasks
+from behavior_priors.programs.heartbeat import heartbeat
 from behavior_priors.programs.progress import Stopwatch
 from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.kept import Kept
 from behavior_priors.runs.run import Schedule, run_loop
+from behavior_priors.runs.workdir import ADAPTATION_FILE, versions
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
 from behavior_priors.training.meta.loop import make_meta_loop
 from behavior_priors.training.meta.schedule import MetaLoopConfig
@@ -114,8 +117,11 @@ def learn(
     tasks: SplitTasks | None,
     workdir: Path,
     watch: Stopwatch,
+    kept: Kept,
 ) -> tuple[Trained, dict[str, float]]:
     """Trains a method in its folder and evaluates it: what acts, and its scores `METHOD/...`.
+
+    Neither is done where an earlier process has done it.
 
     Args:
       name: of the method.
@@ -124,12 +130,20 @@ def learn(
       tasks: those of the run, where methods infer them.
       workdir: of the run.
       watch: of the run's stages.
+      kept: the run's results so far.
     """
     seconds = Stopwatch()
     loop, schedule = make_loop_of(config, agent, tasks)
+    of = {"steps": schedule.steps, **_how_judged(config, agent), **versions()}
+    folder = workdir / name
+    if (found := kept.find(f"method/{name}", of)) is not None:
+        trained = _restore_finished(folder, agent, schedule.steps)
+        if trained is not None:
+            _tell(name, config, agent, tasks, found)
+            return trained, found
     with watch.span(name):
         state = run_loop(
-            workdir / name,
+            folder,
             name,
             loop,
             schedule,
@@ -140,11 +154,18 @@ def learn(
             flags=dataclasses.asdict(config),
         )
     trained = Trained(agent, state.learner.policy, int(state.steps))
-    with watch.span("evaluate"):
-        trained, scores = _evaluate(name, config, trained, tasks, workdir / name)
+    episodes = f"evaluating, {config.eval_episodes} episodes of each policy"
+    if isinstance(agent.learner, MetaLearner):
+        episodes = "evaluating in training and test tasks"
+    with watch.span("evaluate"), heartbeat(name, episodes):
+        trained, scores = _evaluate(config, trained, tasks, folder)
     scores |= {"steps": int(state.steps), "updates": int(state.learner.step)}
     scores |= {f"seconds/{what}": x for what, x in seconds.seconds().items()}
-    return trained, {f"{name}/{what}": x for what, x in scores.items()}
+    results = {f"{name}/{what}": x for what, x in scores.items()}
+    _tell(name, config, agent, tasks, results)
+    written = [] if trained.adaptation is None else [f"{name}/{ADAPTATION_FILE}"]
+    kept.keep(f"method/{name}", of, results, written)
+    return trained, results
 
 
 def _evaluation_on_the_way(config: Any, agent: Agent, tasks: SplitTasks | None) -> EvaluateFn:
@@ -156,7 +177,7 @@ def _evaluation_on_the_way(config: Any, agent: Agent, tasks: SplitTasks | None) 
 
 
 def _evaluate(
-    name: str, config: Any, trained: Trained, tasks: SplitTasks | None, folder: Path
+    config: Any, trained: Trained, tasks: SplitTasks | None, folder: Path
 ) -> tuple[Trained, dict[str, float]]:
     """The scores of what has been learned."""
     env, learner, policy = trained.env, trained.learner, trained.policy
@@ -164,12 +185,42 @@ def _evaluate(
     if isinstance(learner, MetaLearner):
         assert tasks is not None
         acting = adapting.Acting(env, learner, policy)
-        adaptation, scores = adapting.test(name, config, acting, tasks, folder, key)
+        adaptation, scores = adapting.test(config, acting, tasks, folder, key)
         return trained._replace(adaptation=adaptation), scores
     evaluate = make_evaluate(env, learner, config.eval_episodes, stochastic=True)
-    scores = {n: float(x) for n, x in evaluate(policy, key).items()}
-    print_scores(name, scores, config.eval_episodes)
-    return trained, scores
+    return trained, {n: float(x) for n, x in evaluate(policy, key).items()}
+
+
+def _how_judged(config: Any, agent: Agent) -> dict[str, Any]:
+    """The flags that scores depend on, beside those of what is learned."""
+    if isinstance(agent.learner, MetaLearner):
+        return dataclasses.asdict(config.adapt)
+    return {"eval_episodes": config.eval_episodes}
+
+
+def _tell(
+    name: str,
+    config: Any,
+    agent: Agent,
+    tasks: SplitTasks | None,
+    results: Mapping[str, float],
+) -> None:
+    """Prints how good a method has become."""
+    scores = {what.removeprefix(f"{name}/"): x for what, x in results.items()}
+    if isinstance(agent.learner, MetaLearner):
+        assert tasks is not None
+        adapting.print_scores(name, config.adapt, tasks, scores)
+    else:
+        print_scores(name, scores, config.eval_episodes)
+
+
+def _restore_finished(folder: Path, agent: Agent, steps: int) -> Trained | None:
+    """What a method learned in so many steps, where it has made them."""
+    if Checkpointer(folder / "checkpoints").steps()[-1:] != [steps]:
+        return None
+    trained = restore_trained(folder, agent)
+    # the newest checkpoint may be damaged
+    return trained if trained.step == steps else None
 
 
 def restore_trained(folder: Path, agent: Agent) -> Trained:
@@ -178,6 +229,15 @@ def restore_trained(folder: Path, agent: Agent) -> Trained:
     target = jax.eval_shape(lambda k: learner.init(k).policy, key_shape())
     restored = Checkpointer(folder / "checkpoints").restore_part("learner.policy", target)
     return Trained(agent, restored.state, restored.step)
+
+
+def adaptation_of(config: Any, tasks: SplitTasks, trained: Trained) -> Adaptation:
+    """How a method that infers tasks went about those of its test, anew where nobody has looked."""
+    if trained.adaptation is not None:
+        return trained.adaptation
+    assert isinstance(trained.learner, MetaLearner)
+    adapt = jax.jit(make_adapt(trained.env, trained.learner, config.adapt))
+    return adapt(trained.policy, tasks.test, evaluation_key(config.seed))
 
 
 def evaluation_of(

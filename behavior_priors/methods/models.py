@@ -236,7 +236,7 @@ def learn_model(
         workdir / stage.name,
         stage.model,
         stage.fit,
-        *load_data(stage, env, readers, config.seed),
+        lambda: load_data(stage, env, readers, config.seed),
         named_key(config.seed, "fit", KEYS.get(stage.name, stage.name)),
         run=config.run,
         flags=dataclasses.asdict(config),

@@ -103,8 +103,19 @@ class Stopwatch:
         ...
     """
 
-    def __init__(self, *, clock: Clock = time.perf_counter) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        *,
+        clock: Clock = time.perf_counter,
+        on_end: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        """Begins at zero.
+
+        Args:
+          clock: tells the time.
+          on_end: is told the seconds so far at the end of each part that went well.
+        """
+        self._clock, self._on_end = clock, on_end
         self._seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -115,6 +126,8 @@ class Stopwatch:
             yield
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + self._clock() - start
+        if self._on_end is not None:
+            self._on_end(self._seconds)
 
     def seconds(self) -> dict[str, float]:
         """The seconds so far by name; also what a checkpoint holds of this."""

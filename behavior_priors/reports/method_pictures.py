@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from behavior_priors.learner import MetaLearner
+from behavior_priors.methods import learning
 from behavior_priors.methods.learning import Trained
 from behavior_priors.methods.method import LABELS
 from behavior_priors.methods.tasks import SplitTasks
@@ -41,7 +42,7 @@ def draw(
         return
     # of methods that infer the task only returns are known
     pictures.learning_curves([workdir], folder, tuple(trained), env, "return_mean")
-    tested = {m: x.adaptation for m, x in trained.items() if x.adaptation is not None}
+    tested = {m: learning.adaptation_of(config, tasks, x) for m, x in trained.items()}
     exploration = config.adapt.exploration
     meta_pictures.adaptation(folder, tested, env, tasks.test, oracle, exploration)
 

@@ -115,18 +115,21 @@ class Checkpointer:
             if _LEFTOVER.fullmatch(leftover.name) and not leftover.is_symlink():
                 shutil.rmtree(leftover, ignore_errors=True)
 
-    def restore_latest(self, target: Any) -> Restored | None:
+    def restore_latest(self, target: Any, *, growing: str | None = None) -> Restored | None:
         """Restores the newest checkpoint that is intact, bit for bit; None where there is none.
 
         Args:
           target: a pytree of the state's structure. Its leaves, arrays or `jax.ShapeDtypeStruct`s,
             say which dtypes and shapes to expect and, by their shardings, where to put them.
+          growing: path of a part whose arrays may be shorter in the checkpoint along their second
+            axis, as the rings of a replay are in a run that is to be longer now; they are restored
+            as they were.
 
         Raises:
           UserError: all checkpoints are damaged, or the newest intact one is of another structure.
         """
         step = self._newest_intact()
-        return None if step is None else self._load(step, target, part=None)
+        return None if step is None else self._load(step, target, part=None, growing=growing)
 
     def restore_part(self, part: str, target: Any) -> Restored:
         """Restores a part of the newest checkpoint that is intact, and reads only that.
@@ -192,7 +195,9 @@ class Checkpointer:
             )
         return None
 
-    def _load(self, step: int, target: Any, part: str | None) -> Restored:
+    def _load(
+        self, step: int, target: Any, part: str | None, growing: str | None = None
+    ) -> Restored:
         path = self._path(step)
         description = read_description(path)
         wanted = _name_leaves(target, part)
@@ -201,6 +206,11 @@ class Checkpointer:
             for name, text in description["leaves"].items()
             if part is None or name == part or name.startswith(f"{part}.")
         }
+        if growing is not None:
+            wanted = {
+                name: _shortened(leaf, saved.get(name, "")) if name.startswith(growing) else leaf
+                for name, leaf in wanted.items()
+            }
         _check_structure(path, saved, {name: _describe(leaf) for name, leaf in wanted.items()})
         declared = sum(leaf.size * leaf.dtype.itemsize for leaf in wanted.values())
         if declared > (stored := stored_bytes(path)) + _SLACK_BYTES * len(wanted):
@@ -237,6 +247,17 @@ def _name_leaves(tree: Any, part: str | None = None) -> dict[str, Any]:
 
 def _describe(leaf: Any) -> str:
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def _shortened(leaf: Any, saved: str) -> Any:
+    """A leaf as it was saved, where it differs in a second axis that was shorter; else itself."""
+    shape, length = leaf.shape, re.fullmatch(r"\w+\[\d+,(\d{1,10})[,\d]*\]", saved)
+    if length is None or len(shape) < 2 or not 0 < int(length[1]) < shape[1]:
+        return leaf
+    shorter = jax.ShapeDtypeStruct(
+        (shape[0], int(length[1]), *shape[2:]), leaf.dtype, sharding=leaf.sharding
+    )
+    return shorter if _describe(shorter) == saved else leaf
 
 
 def _check_structure(path: Path, saved: Mapping[str, str], wanted: Mapping[str, str]) -> None:

@@ -94,9 +94,10 @@ class TensorBoardWriter:
         self._writer = tensorboard.SummaryWriter(str(folder), purge_step=purge_step)
 
     def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Records one point per metric."""
+        """Records one point per metric; there is none where a number is not finite."""
         for name, value in metrics.items():
-            self._writer.add_scalar(name, float(value), step)
+            if _finite(value) is not None:
+                self._writer.add_scalar(name, float(value), step)
 
     def close(self) -> None:
         """Writes what is still in memory."""
@@ -126,11 +127,14 @@ class WandbWriter:
             dir=str(workdir),
             config=dict(config),
             resume="allow",
+            # a run may be gone on with for longer
+            allow_val_change=True,
         )
 
     def write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Records the metrics."""
-        self._run.log({name: float(value) for name, value in metrics.items()}, step=step)
+        """Records the metrics that are finite."""
+        finite = {n: float(x) for n, x in metrics.items() if _finite(x) is not None}
+        self._run.log(finite, step=step)
 
     def close(self) -> None:
         """Uploads what is still here."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from behavior_priors.config.checks import check_ranges
 from behavior_priors.config.ranges import Count, CountOrZero, Episodes
 from behavior_priors.errors import UserError
 from behavior_priors.evaluation.evaluate import EvaluateFn
+from behavior_priors.programs.heartbeat import heartbeat
 from behavior_priors.programs.progress import Progress, Stopwatch
 from behavior_priors.runs.metrics import (
     JsonlWriter,
@@ -29,6 +30,7 @@ from behavior_priors.runs.metrics import (
     MultiWriter,
     TensorBoardWriter,
     WandbWriter,
+    read_jsonl,
 )
 from behavior_priors.runs.stage import Stage, open_stage
 from behavior_priors.training.experience import (
@@ -71,6 +73,10 @@ class RunConfig(RecordConfig):
     eval_episodes: Episodes = 100
 
 
+GROWING = "replay.data"
+"""Part of a loop's state that is larger in a longer run; `Loop.resume` makes it so."""
+
+
 class Schedule(Protocol):
     """What is asked of the config of a training loop."""
 
@@ -94,10 +100,17 @@ def check_run_config(config: RecordConfig) -> None:
 def open_writers(
     folder: Path, config: RecordConfig, last_step: int | None, flags: Mapping[str, Any]
 ) -> MetricWriter:
-    """The writers that a config asks for; rows after `last_step` are dropped."""
+    """The writers that a config asks for; rows after `last_step` are dropped.
+
+    TensorBoard is shown the rows from before it was asked for.
+    """
     writers: list[MetricWriter] = [JsonlWriter(folder / "metrics.jsonl", last_step=last_step)]
     if config.tensorboard:
-        writers.append(TensorBoardWriter(folder / "tensorboard", last_step=last_step))
+        events = folder / "tensorboard"
+        before = [] if events.exists() else read_jsonl(folder / "metrics.jsonl")
+        writers.append(TensorBoardWriter(events, last_step=last_step))
+        for row in before:
+            writers[-1].write(row.pop("step"), {n: x for n, x in row.items() if x is not None})
     if config.wandb_project is not None:
         writers.append(WandbWriter(folder, project=config.wandb_project, config=flags))
     return MultiWriter(writers)
@@ -107,14 +120,22 @@ def run_fit(
     folder: Path,
     prior: Trainable,
     config: FitConfig,
-    train: Data,
-    validation: Data,
+    load: Callable[[], tuple[Data, Data]],
     key: PRNGKey,
     *,
     run: RecordConfig,
     flags: Mapping[str, Any],
 ) -> FitState:
     """Trains a prior in a folder, from where an earlier process left it.
+
+    Args:
+      folder: of this stage.
+      prior: what learns.
+      config: of its training.
+      load: gives what it learns from and what it is judged by; not called where all is learned.
+      key: consumed.
+      run: what to write.
+      flags: for wandb.
 
     Raises:
       UserError: training became non-finite, or the folder holds something else.
@@ -124,6 +145,9 @@ def run_fit(
         target = jax.eval_shape(make_fit(prior, config).init, key)
         restored = stage.checkpoints.restore_latest(target)
         step = restored.step if restored else 0
+        if restored is not None and step == config.steps:
+            return restored.state
+        train, validation = load()
         writer = open_writers(folder, run, step if restored else None, flags)
         stack.enter_context(contextlib.closing(writer))
         progress = Progress(folder.name, config.steps, start=step, unit="updates")
@@ -190,7 +214,8 @@ def run_loop(
     init_key, eval_key = jax.random.split(key)
     with contextlib.ExitStack() as stack:
         stage = stack.enter_context(open_stage(folder, run.checkpoint_every))
-        restored = stage.checkpoints.restore_latest(jax.eval_shape(loop.init, init_key))
+        target = jax.eval_shape(loop.init, init_key)
+        restored = stage.checkpoints.restore_latest(target, growing=GROWING)
         if restored is not None:
             state = loop.resume(restored.state)
             stopwatch.restore(restored.metadata.get("seconds", {}))
@@ -203,7 +228,8 @@ def run_loop(
         stack.enter_context(contextlib.closing(progress))
         while step < config.steps:
             before = step
-            with stopwatch.span("train"):
+            # an epoch may take minutes, the first one compiles
+            with stopwatch.span("train"), heartbeat(label, f"after step {before}"):
                 state, device_metrics = loop.run_epoch(state)
                 metrics = drop_zeros(_to_host(device_metrics))
             if (line := explain_diverged(loop.environment, metrics)) is not None:
@@ -219,7 +245,7 @@ def run_loop(
             if is_learning:
                 _check_learner(label, metrics, state, when, loop.environment, stage)
             if run.eval_every and (epoch % run.eval_every == 0 or is_last):
-                with stopwatch.span("evaluate"):
+                with stopwatch.span("evaluate"), heartbeat(label, f"evaluating at step {step}"):
                     result = evaluate(state.learner.policy, jax.random.fold_in(eval_key, step))
                     metrics |= {f"eval/{name}": x for name, x in _to_host(result).items()}
             is_due = stage.is_due(epoch) or is_last

@@ -47,7 +47,12 @@ def default_workdir(experiment: str, preset: str, seed: int) -> Path:
 
 
 def open_workdir(
-    path: str | Path, *, experiment: str, flags_text: str, may_differ: Collection[str] = ()
+    path: str | Path,
+    *,
+    experiment: str,
+    flags_text: str,
+    may_differ: Collection[str] = (),
+    may_grow: Collection[str] = (),
 ) -> Path:
     """Creates the folder of a run, or opens the folder of the same run again.
 
@@ -58,6 +63,7 @@ def open_workdir(
       experiment: who owns it.
       flags_text: the resolved flags, as `flags.to_text` writes them.
       may_differ: names of flags that a run may be continued with other values of.
+      may_grow: likewise, with larger numbers.
 
     Returns:
       The folder, which now holds `flags.txt`.
@@ -80,7 +86,7 @@ def open_workdir(
                 "it or stop it, or choose another --workdir"
             )
         if (old := _look_at(path)) is not None:
-            _check_same_run(path, old, text, may_differ)
+            _check_same_run(path, old, text, may_differ, may_grow)
         elif any(not entry.name.startswith(".") for entry in path.iterdir()):
             raise UserError(
                 f"--workdir={path} has files but no {FLAGS_FILE}; give a new or empty folder"
@@ -175,7 +181,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def _check_same_run(path: Path, old: str, new: str, may_differ: Collection[str]) -> None:
+def _check_same_run(
+    path: Path, old: str, new: str, may_differ: Collection[str], may_grow: Collection[str]
+) -> None:
     advice = "choose another --workdir"
     if not old.startswith(OWNER):
         raise UserError(f"--workdir={path} has a {FLAGS_FILE} that no experiment wrote; {advice}")
@@ -190,15 +198,24 @@ def _check_same_run(path: Path, old: str, new: str, may_differ: Collection[str])
     differences = [
         f"--{name} is {there} there and {here} here"
         for name, there, here in values
-        if there != here
+        if there != here and not (name in may_grow and _is_larger(here, there))
     ]
     if differences:
+        shrunk = [name for name, there, here in values if name in may_grow and there != here]
+        if len(differences) == len(shrunk):
+            advice = (
+                f"--{shrunk[0]} can only grow: give {old_flags[shrunk[0]]} or more, or {advice}"
+            )
         named = differences[:_NAMED_DIFFERENCES]
         if len(differences) > len(named):
             named.append(f"and {len(differences) - len(named)} more")
         raise UserError(
             f"--workdir={path} holds a run with other flags: {', '.join(named)}; {advice}"
         )
+
+
+def _is_larger(new: str, old: str) -> bool:
+    return new.isdigit() and old.isdigit() and int(new) > int(old)
 
 
 def _parse_flags(text: str) -> dict[str, str]:

@@ -78,9 +78,9 @@ class LoopState:
 class Loop(NamedTuple, Generic[AnyRunState]):
     """`init` makes a state from a key; `run_epoch` is jitted and consumes the state's buffers.
 
-    `resume` goes on from a state that another process saved. It is that state, unless the
-    environments live outside of their states: those begin new episodes. `release` gives up the
-    episodes of a state that is not run any more. `environment` is its name.
+    `resume` goes on from a state that another process saved, in a run that was to be shorter, too:
+    then its replay grows. Environments that live outside of their states begin new episodes.
+    `release` gives up the episodes of a state that is not run any more. `environment` is its name.
     """
 
     init: Callable[[PRNGKey], AnyRunState]
@@ -182,7 +182,9 @@ def make_loop(
 
     return Loop(
         init=init,
-        resume=lambda state: resume_envs(env, state, config.num_envs),
+        resume=lambda state: resume_envs(
+            env, replace(state, replay=replay.grow(state.replay)), config.num_envs
+        ),
         release=lambda state: release_envs(env, state),
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
         environment=env.name,

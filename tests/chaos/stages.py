@@ -59,7 +59,9 @@ def _fit(folder: Path) -> None:
     time = jnp.linspace(0.0, 3.0, 64)[:, None]
     data = {"observation": {"time": time, "action": time}, "action": jnp.sin(time)}
     config = FitConfig(steps=72, steps_per_epoch=6, batch_size=8)
-    run_fit(folder / "stage", prior, config, data, data, jax.random.key(3), run=RUN, flags={})
+    run_fit(
+        folder / "stage", prior, config, lambda: (data, data), jax.random.key(3), run=RUN, flags={}
+    )
 
 
 def _run(folder: Path, loop: Loop[Any], config: Any) -> None:

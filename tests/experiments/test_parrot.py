@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,3 +225,44 @@ def test_evaluating_again_gives_the_same_episodes(uninterrupted: Run) -> None:
     assert f"parrot/return_mean {summary['parrot/return_mean']:.4f}" in result.stdout
     after = runs.files(uninterrupted.workdir)
     assert {name: x for name, x in after.items() if name != "evaluation.json"} == before
+
+
+@pytest.fixture(scope="module")
+def finished(uninterrupted: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished run that may be gone on with."""
+    return shutil.copytree(
+        uninterrupted.workdir,
+        tmp_path_factory.mktemp("finished") / "run",
+        copy_function=shutil.copy2,
+    )
+
+
+def test_a_finished_run_is_only_told_of(finished: Path) -> None:
+    names = ("figures/learning_curves.png", "videos/sac.mp4", "parrot/metrics.jsonl")
+    times = {name: (finished / name).stat().st_mtime_ns for name in names}
+    summary = runs.read_json(finished / "summary.json")
+    result = start(finished, "--figures", "--video_episodes=1").succeed()
+    assert {name: (finished / name).stat().st_mtime_ns for name in names} == times
+    again = runs.read_json(finished / "summary.json")
+    assert again.keys() == summary.keys()
+    assert runs.without_seconds(again) == runs.without_seconds(summary)
+    # what an earlier process took is not forgotten
+    assert again["wall_seconds/parrot"] == summary["wall_seconds/parrot"]
+    for part in ("report", "paths", "figures", "videos"):
+        assert f"{part:7s}  done before\n" in result.stdout
+    assert f"sac      success {summary['sac/success_rate']:.1%}" in result.stdout
+
+
+def test_a_finished_run_goes_on(finished: Path, uninterrupted: Run) -> None:
+    longer = [f"--loop.steps={STEPS + EPOCH}", "--eval_episodes=8", "--run.eval_episodes=16"]
+    result = start(finished, *longer).succeed()
+    assert "report   done before\n" in result.stdout
+    summary = runs.read_json(finished / "summary.json")
+    assert summary["parrot/steps"] == STEPS + EPOCH
+    assert (summary["parrot/success_rate"] * 8).is_integer()
+    rows, before = (runs.rows(w / "parrot") for w in (finished, uninterrupted.workdir))
+    assert rows[:-1] == before
+    assert (rows[-1]["eval/success_rate"] * 16).is_integer()
+    refused = start(finished).finish()
+    assert refused.status == 2
+    assert f"--loop.steps is {STEPS + EPOCH} there and {STEPS} here" in refused.stderr

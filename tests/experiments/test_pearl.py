@@ -20,6 +20,7 @@ from behavior_priors.methods.plan import prepare
 from behavior_priors.methods.presets import PEARL
 from behavior_priors.programs.progress import Stopwatch
 from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.kept import Kept
 from behavior_priors.runs.run import RunConfig
 from behavior_priors.training.meta.loop import make_meta_loop
 from tests.experiments import runs
@@ -241,7 +242,7 @@ def test_presets_run(preset: str, tmp_path: Path) -> None:
     env = make_env(config.env)
     plan = prepare(config, env)
     agent = build("pearl", plan.methods["pearl"], config, env, {})
-    _, took = learn("pearl", config, agent, plan.tasks, tmp_path, Stopwatch())
+    _, took = learn("pearl", config, agent, plan.tasks, tmp_path, Stopwatch(), Kept(tmp_path))
     assert took["pearl/updates"] == 2
     (row,) = runs.rows(tmp_path / "pearl")
     assert np.isfinite([x for name, x in row.items() if name.startswith("train/")]).all()

@@ -165,7 +165,11 @@ def test_a_finished_run_is_left_alone(run: Run) -> None:
     )
     after = runs.files(run.whole)
     assert after.keys() == before.keys()
-    assert {name for name in before if after[name] != before[name]} <= {"flags.txt", "summary.json"}
+    assert {name for name in before if after[name] != before[name]} <= {
+        "flags.txt",
+        "results.json",
+        "summary.json",
+    }
 
 
 @pytest.mark.parametrize("method", ["ssp", "flat_prior", "bc_ppo", "sac"])

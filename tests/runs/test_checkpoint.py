@@ -202,3 +202,36 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
     assert description["leaves"]["learner.key"] == "key<fry>[]"
     for path in tmp_path.rglob("*"):
         assert not (path.is_file() and path.read_bytes().startswith((b"\x80\x04", b"\x80\x05")))
+
+
+@pytest.mark.parametrize("saved", [(2, 3, 4), (2, 1, 4), (2, 5, 4)])
+def test_a_growing_part_may_be_shorter_along_its_second_axis(
+    tmp_path: Path, saved: tuple[int, ...]
+) -> None:
+    rows = jnp.arange(np.prod(saved), dtype=jnp.float32).reshape(saved)
+    Checkpointer(tmp_path).save(1, {"rows": rows, "other": jnp.zeros((2, 5))})
+    target = {"rows": jnp.zeros((2, 5, 4)), "other": jnp.zeros((2, 5))}
+    restored = Checkpointer(tmp_path).restore_latest(target, growing="rows")
+    assert restored is not None
+    assert np.array_equal(restored.state["rows"], rows)
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        jnp.zeros((2, 6, 4)),
+        jnp.zeros((3, 4, 4)),
+        jnp.zeros((2, 4, 3)),
+        jnp.zeros((2, 0, 4)),
+        jnp.zeros((2, 4)),
+        jnp.zeros((2, 4, 4), jnp.int32),
+    ],
+)
+def test_a_growing_part_differs_in_nothing_else(tmp_path: Path, saved: jax.Array) -> None:
+    Checkpointer(tmp_path).save(1, {"rows": saved, "other": jnp.zeros(1)})
+    target = {"rows": jnp.zeros((2, 5, 4)), "other": jnp.zeros(1)}
+    with pytest.raises(UserError, match="belongs to other settings: rows is"):
+        Checkpointer(tmp_path).restore_latest(target, growing="rows")
+    Checkpointer(tmp_path).save(2, {"rows": jnp.zeros((2, 4, 4)), "other": jnp.zeros(1)})
+    with pytest.raises(UserError, match="belongs to other settings: rows is"):
+        Checkpointer(tmp_path).restore_latest(target, growing="lines")

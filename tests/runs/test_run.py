@@ -300,7 +300,7 @@ DATA = {"observation": {}, "action": jnp.linspace(2.0, 3.0, 16)[:, None]}
 
 
 def train_prior(folder: Path, prior: Prior) -> FitState:
-    return run_fit(folder, prior, FIT, DATA, DATA, jax.random.key(3), run=RUN, flags={})
+    return run_fit(folder, prior, FIT, lambda: (DATA, DATA), jax.random.key(3), run=RUN, flags={})
 
 
 def test_fitting_is_resumed_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

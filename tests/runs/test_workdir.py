@@ -90,6 +90,21 @@ def test_flags_that_may_differ_are_updated(tmp_path: Path) -> None:
     assert (path / "flags.txt").read_text().endswith(longer)
 
 
+def test_flags_that_may_grow_are_updated(tmp_path: Path) -> None:
+    path = open_(tmp_path / "run", may_grow=("a",))
+    open_(path, text=FLAGS.replace("--a=1", "--a=12"), may_grow=("a",))
+    assert "--a=12\n" in (path / "flags.txt").read_text()
+
+
+@pytest.mark.parametrize("value", ["0", "-2", "1.5", "nan", "None", ""])
+def test_flags_that_may_grow_do_nothing_else(tmp_path: Path, value: str) -> None:
+    path = open_(tmp_path / "run", may_grow=("a",))
+    with pytest.raises(UserError, match=r"--a can only grow: give 1 or more, or choose another"):
+        open_(path, text=FLAGS.replace("--a=1", f"--a={value}"), may_grow=("a",))
+    with pytest.raises(UserError, match=r"other flags: --a is 1 there and 2 here; choose another"):
+        open_(path, text=FLAGS.replace("--a=1", "--a=2"), may_grow=("b",))
+
+
 def test_folders_of_others_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(UserError, match=r"has files but no flags\.txt"):

@@ -151,7 +151,7 @@ def make_meta_loop(
 
     loop = Loop(
         init=init,
-        resume=lambda state: state,
+        resume=lambda state: replace(state, replay=replay.grow(state.replay)),
         release=lambda _: None,
         run_epoch=jax.jit(run_epoch, donate_argnums=0),
         environment=env.name,
