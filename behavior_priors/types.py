@@ -176,7 +176,7 @@ class Env(NamedTuple):
       scores: further measures of the state in which an episode ends, by name.
       step_then_reset: for an environment whose episodes live outside of its states, such as on the
         host: such a state can be stepped once, by this process only, and a reset is a deed.
-      release: for such an environment, gives episodes up that will not be stepped any more.
+      release: for such an environment, gives up episodes `[...]` that will not be stepped any more.
       steps_per_action: steps of the task itself that one action takes, where it stands for several.
       side_by_side: the most episodes that a rollout runs at once, because each takes memory of its
         own; None for all of them.

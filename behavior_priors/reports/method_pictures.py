@@ -76,10 +76,14 @@ def film(
     for method, learned in trained.items():
         if isinstance(learned.learner, MetaLearner):
             assert tasks is not None
+            if drawn is not env and learned.env is not env:
+                print(f"no video of {method}: it acts through a model in {env.name}", flush=True)
+                continue
+            seen = learned.env if drawn is env else drawn
             meta_pictures.adaptation_video(
                 folder,
                 method,
-                learned.env,
+                seen,
                 learned.learner,
                 learned.policy,
                 tasks.test,

@@ -135,13 +135,25 @@ def make_table(runs: Sequence[Run], keys: Sequence[str], ignore: Sequence[str] =
 
 
 def to_markdown(table: Table) -> str:
-    """The table, what its numbers are, and which runs are missing in it."""
-    names = [*table.rows[0].settings, "runs", *table.keys]
+    """The table, what its numbers are, and which runs are missing in it.
+
+    A key is `METHOD/MEASURE`: methods, and models likewise, are rows, and measures are columns.
+    """
+    # JAX's libraries, which a sweep does not want before its runs have ended
+    from behavior_priors.methods.method import LABELS
+
+    whose = dict.fromkeys(key.partition("/")[0] if "/" in key else "" for key in table.keys)
+    measures = dict.fromkeys(_measure(key) for key in table.keys)
+    names = [*table.rows[0].settings, "method", "runs", *measures]
     lines = [[_as_markdown(name) for name in names], ["---"] * len(names)]
     for row in table.rows:
         settings = [_as_markdown(value) for value in row.settings.values()]
-        cells = [_cell(row, key) for key in table.keys]
-        lines.append([*settings, str(len(row.runs)), *cells])
+        for who in whose:
+            keys = [f"{who}/{measure}" if who else measure for measure in measures]
+            if any(key in row.estimates for key in keys):
+                label = _as_markdown(LABELS.get(who, who)) or "-"
+                cells = [_cell(row, key) for key in keys]
+                lines.append([*settings, label, str(len(row.runs)), *cells])
     text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
     estimates = [estimate for row in table.rows for estimate in row.estimates.values()]
     meanings = dict.fromkeys(estimate.meaning for estimate in estimates)
@@ -197,6 +209,11 @@ def _as_markdown(text: str) -> str:
     """A text of anybody's on one line, in which no character means anything to Markdown."""
     # an underscore between letters means nothing, and is in many names
     return re.sub(r"([\\`*|<>\[\]&~$]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", printable(text))
+
+
+def _measure(key: str) -> str:
+    """What a key measures: `stochastic/success_rate` of `sac/stochastic/success_rate`."""
+    return key.partition("/")[2] or key
 
 
 def _matches(key: str, pattern: str) -> bool:

@@ -48,8 +48,8 @@ def test_flags_may_say_anything(tmp_path: Path) -> None:
     ]
     assert report(*runs)[-1] == "learning_curves.png"
     lines = (tmp_path / "out" / "report.md").read_text().splitlines()
-    assert lines[0] == "| experiment | env | runs | sac/success_rate | sac/return_mean |"
-    end = " | 1 | 0.500 | 2.000 |"
+    assert lines[0] == "| experiment | env | method | runs | success_rate | return_mean |"
+    end = " | SAC | 1 | 0.500 | 2.000 |"
     assert lines[2:7] == [
         rf"| parrot | \$\\foo\${end}",
         rf"| parrot | a\|b{end}",
@@ -69,7 +69,7 @@ def test_folders_that_are_not_complete_may_be_called_anything(run: Path, tmp_pat
 
 def test_large_numbers_are_short(run: Path, tmp_path: Path) -> None:
     (run / "summary.json").write_text('{"sac/return_mean": 3e38, "sac/success_rate": 123456.25}')
-    assert "| parrot | 1 | 3e+38 | 123456.2 |\n" in to_markdown(table_of(run))
+    assert "| parrot | SAC | 1 | 3e+38 | 123456.2 |\n" in to_markdown(table_of(run))
 
 
 @pytest.mark.parametrize(
@@ -143,5 +143,5 @@ def test_folders_keep_their_spaces(tmp_path: Path, forks: Forks) -> None:
     assert with_workdirs(["p", *names])[1] == r"--workdirs=sp /,./ lead,back\/,b\\,c,d\,e"
     result = forks.run("report", *names, "--output=out", folder=tmp_path)
     assert (result.status, result.stderr) == (0, "")
-    assert "| parrot | 5 | 0.500 [0.500, 0.500] |" in (tmp_path / "out/report.md").read_text()
+    assert "| parrot | SAC | 5 | 0.500 [0.500, 0.500] |" in (tmp_path / "out/report.md").read_text()
     one_line(forks.run("report", "nope ", folder=tmp_path), ("nope / has no flags.txt",))

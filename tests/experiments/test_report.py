@@ -77,16 +77,33 @@ def table(folder: Path, pattern: str = "*/seed*", keys: tuple[str, ...] = DEFAUL
 
 def test_the_table_as_markdown(runs: Path) -> None:
     assert to_markdown(table(runs)) == (
-        "| experiment | env | runs | sac/success_rate | sac/return_mean |\n"
-        "| --- | --- | --- | --- | --- |\n"
-        "| parrot | grasp/cap | 2 | 1.000 [1.000, 1.000] | 12.5 (1 without) |\n"
-        "| parrot | grasp/mug | 2 | 0.500 [0.250, 0.750] | - |\n"
+        "| experiment | env | method | runs | success_rate | return_mean |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| parrot | grasp/cap | SAC | 2 | 1.000 [1.000, 1.000] | 12.5 (1 without) |\n"
+        "| parrot | grasp/mug | SAC | 2 | 0.500 [0.250, 0.750] | - |\n"
         "\n"
         "Numbers: mean and range of 2 runs; one run.\n"
         "\n"
         "Not complete, and not in the table:\n"
         "\n"
         f"- {runs}/mug/seed2\n"
+    )
+
+
+def test_methods_are_rows_and_what_is_measured_of_them_columns(tmp_path: Path) -> None:
+    scores = {
+        "bc_sac/success_rate": 0.5,
+        "own_thing/success_rate": 0.25,
+        "own_thing/stochastic/success_rate": 0.125,
+        "bc_sac/steps": 300,
+    }
+    make_run(tmp_path / "seed0", scores, seed=0)
+    text = to_markdown(table(tmp_path, "seed*", ("*/success_rate", "*/stochastic/*", "*/steps")))
+    assert text.startswith(
+        "| experiment | method | runs | success_rate | stochastic/success_rate | steps |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| parrot | BC+SAC | 1 | 0.500 | - | 300.0 |\n"
+        "| parrot | own_thing | 1 | 0.250 | 0.125 | - |\n"
     )
 
 
@@ -316,7 +333,7 @@ def test_the_program(runs: Path) -> None:
     arguments = ["mug/seed0", "mug/seed1", "--output=out"]
     result = Program("experiments.report", arguments, folder=runs).succeed()
     text = (runs / "out" / "report.md").read_text()
-    assert "| parrot | 2 | 0.500 [0.250, 0.750] |\n" in text
+    assert "| parrot | SAC | 2 | 0.500 [0.250, 0.750] |\n" in text
     assert text in result.stdout
     with Image.open(runs / "out" / "learning_curves.png") as image:
         image.load()

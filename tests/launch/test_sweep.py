@@ -201,7 +201,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "GB of --memory_gb_per_job=0.5" in too_large
     assert "1/4 done  0 running  0 waiting  3 failed" in result.stdout
     text = (tmp_path / "sweep/report/report.md").read_text()
-    assert "| counter | 1 | 20.0 |" in text
+    assert "| counter | count | 1 | 20.0 |" in text
     for name in lines:
         assert f"- sweep/{name}\n" in text
     log = (tmp_path / "sweep/logs/base.seed0.log").read_text()
@@ -337,4 +337,4 @@ def test_a_real_experiment(tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "sweep/report").iterdir())
     assert names == ["curves.csv", "learning_curves.png", "report.csv", "report.md", "runs.csv"]
     rate = summary["sac/success_rate"]
-    assert f"| parrot | 1 | {rate:.3f} |" in (tmp_path / "sweep/report/report.md").read_text()
+    assert f"| parrot | SAC | 1 | {rate:.3f} |" in (tmp_path / "sweep/report/report.md").read_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from behavior_priors.types import Env, PRNGKey, State, Task
+from behavior_priors.types import Array, Env, PRNGKey, State, Task
 
 FRAME = "<frame>"
 
@@ -13,13 +13,12 @@ def film(env: Env, width: int, height: int) -> Env:
     Its specs do not tell of the image, `[height, width, 3]` uint8, so that no network sees it.
 
     Args:
-      env: can be drawn, and has no step of its own into the next episode.
+      env: can be drawn; only whole episodes of it are filmed, and nothing steps into the next one.
       width: pixels.
       height: pixels.
     """
     render, tasks = env.render, env.tasks
     assert render is not None
-    assert env.step_then_reset is None
 
     def show(state: State) -> State:
         image = render(state, width, height)
@@ -29,8 +28,13 @@ def film(env: Env, width: int, height: int) -> Env:
         assert tasks is not None
         return show(tasks.begin(task, key))
 
+    def step(state: State, action: Array) -> State:
+        seen = {name: x for name, x in state.observation.items() if name != FRAME}
+        return show(env.step(state._replace(observation=seen), action))
+
     return env._replace(
         reset=lambda key: show(env.reset(key)),
-        step=lambda state, action: show(env.step(state, action)),
+        step=step,
+        step_then_reset=None,
         tasks=None if tasks is None else tasks._replace(begin=begin),
     )

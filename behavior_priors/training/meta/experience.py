@@ -126,7 +126,9 @@ def make_live(env: Env, learner: MetaLearner) -> LiveFn:
         # drawn at once: most of what a step costs beside physics is the number of its operations
         keys = jax.vmap(jax.random.split)(jax.random.split(scan_key, env.episode_length))
         others = jax.vmap(lambda key: describe(belief, key))(keys[:, 1])
-        _, (lived, episodes) = jax.lax.scan(step, first, (keys[:, 0], others))
+        last, (lived, episodes) = jax.lax.scan(step, first, (keys[:, 0], others))
+        if env.release is not None:
+            env.release(last[0])
         lived = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), lived)
         return lived, jax.tree.map(lambda x: x.sum(0), episodes)
 

@@ -21,12 +21,13 @@ from behavior_priors.envs.adapters.gym.instance import draw_seed
 from behavior_priors.envs.adapters.gym.names import complaint, imports, require_gymnasium
 from behavior_priors.envs.adapters.gym.prepare import prepare
 from behavior_priors.envs.adapters.gym.spaces import Layout
+from behavior_priors.envs.adapters.gym.tasks import ListedTask, TaskList
 from behavior_priors.envs.base import first_state, select
 from behavior_priors.envs.family import Family, refuse_engine
 from behavior_priors.envs.guard import check_step
 from behavior_priors.envs.host_calls import call_host
 from behavior_priors.errors import UserError
-from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State
+from behavior_priors.types import ActionSpec, Array, Env, PRNGKey, State, Tasks
 
 
 class Handle(NamedTuple):
@@ -35,10 +36,14 @@ class Handle(NamedTuple):
     Attributes:
       instance: `[]` int32, number of the instance on the host.
       tick: `[]` int32, which of its states this is.
+      task: `ListedTask` of the episode, where the environment has several.
+      is_random: `[]` int32, 1 where the next episode is of a random task, likewise.
     """
 
     instance: Array
     tick: Array
+    task: Any = ()
+    is_random: Any = ()
 
 
 def make_gym(
@@ -72,7 +77,7 @@ def make_gym(
       measures_success: whether `info` reports success; None to find out (`gym.look.look`).
       image_axes: which axes of its images are which, see `observations.arrange`.
       leave_out: the name of an observation that is not looked at, or a list of them.
-      **options: for `gymnasium.make`.
+      **options: for `gymnasium.make`; but `tasks` is the path of a file, see `gym.tasks`.
 
     Raises:
       UserError: gymnasium is missing, or cannot make it; or it has no time limit, or actions or
@@ -80,6 +85,9 @@ def make_gym(
     """
     name = f"gym/{id_}"
     refuse_engine(engine, name)
+    # not among the parameters: it is a file, and so nothing that a stranger may say
+    path = options.pop("tasks", None)
+    tasks = None if path is None else TaskList(str(path), name)
     gymnasium = require_gymnasium()
     if episode_length is not None:
         options["max_episode_steps"] = episode_length
@@ -93,28 +101,32 @@ def make_gym(
         measures_success=measures_success,
         image_axes=image_axes,
         leave_out=_read_names(leave_out, name),
+        tasks=tasks,
     )
     return env._replace(info={**env.info, "id": id_})
 
 
 def wrap_gym(
-    make: Callable[[], Any],
+    make: Callable[..., Any],
     name: str,
     *,
     side_by_side: int = 16,
     measures_success: bool | None = None,
     image_axes: str | None = None,
     leave_out: Sequence[str] = (),
+    tasks: TaskList | None = None,
 ) -> Env:
     """Makes an environment of this library out of some of gymnasium's, all alike.
 
     Args:
-      make: makes one of them with `gymnasium.make`, in wrappers of its own if need be.
+      make: makes one of them with `gymnasium.make`, in wrappers of its own if need be, and with the
+        arguments of a task.
       name: of the environment made.
       side_by_side: instances that a rollout makes at most.
       measures_success: see `make_gym`.
       image_axes: see `make_gym`.
       leave_out: names of observations that are not looked at.
+      tasks: that it has; None for one that has but one.
 
     Raises:
       UserError: there is to be less than one, it cannot be made, or it has no time limit, or
@@ -126,7 +138,7 @@ def wrap_gym(
     home = Home(name)
     try:
         host, limit, found = home.do(
-            lambda: prepare(make, name, measures_success, image_axes, leave_out, home)
+            lambda: prepare(make, name, measures_success, image_axes, leave_out, home, tasks)
         )
     except BaseException:
         home.leave()
@@ -174,26 +186,32 @@ def _make_env(host: Host, episode_length: int) -> Env:
     def call(function: Any, words: Array, size: int) -> Array:
         return call_host(function, words, jax.ShapeDtypeStruct((size,), jnp.int32))
 
+    def begin(task: ListedTask | None, key: PRNGKey) -> State:
+        words = jnp.concatenate([_key_words(key), *_task_words(task, host)])
+        return _begun(layout, key, call(host.reset, words, size + words.size), host.task_words)
+
     def reset(key: PRNGKey) -> State:
-        words = _key_words(key)
-        return _begun(layout, key, call(host.reset, words, size + words.size))
+        return begin(None, key)
 
     def step(state: State, action: Array) -> State:
         stepped = _stepped(layout, state, call(host.step, _request(state, action), size))
         return check_step(env, state, stepped)[0]
 
     def step_then_reset(state: State, action: Array) -> tuple[State, State]:
-        key_size = _key_words(state.key).size
-        both = call(host.step_then_reset, _request(state, action), 2 * size + key_size)
-        return _stepped(layout, state, both[:size]), _following(layout, state, both[size:])
+        more = _key_words(state.key).size + host.task_words
+        both = call(host.step_then_reset, _request(state, action), 2 * size + more)
+        following = _following(layout, state, both[size:], host.task_words)
+        return _stepped(layout, state, both[:size]), following
 
     def release(state: State) -> None:
-        host.release(*(np.asarray(x) for x in state.simulation))
+        # also inside of a program, which it must not be left out of
+        handles = jnp.stack(state.simulation[:2], axis=-1)
+        call_host(host.release, handles, jax.ShapeDtypeStruct(handles.shape, jnp.int32))
 
     def render(state: State, width: int, height: int) -> Array:
         draw = functools.partial(host.render, width=width, height=height)
         image = jax.ShapeDtypeStruct((height, width, 3), jnp.uint8)
-        return call_host(draw, jnp.stack(state.simulation), image)
+        return call_host(draw, jnp.stack(state.simulation[:2]), image)
 
     env = Env(
         name=host.name,
@@ -205,6 +223,9 @@ def _make_env(host: Host, episode_length: int) -> Env:
         render=render if host.draws else None,
         step_then_reset=step_then_reset,
         release=release,
+        tasks=None
+        if host.tasks is None
+        else Tasks(host.tasks.sample, begin, lambda state: state.simulation.task),
     )
     return env
 
@@ -214,26 +235,41 @@ def _key_words(key: PRNGKey) -> Array:
 
 
 def _request(state: State, action: Array) -> Array:
-    over = (state.terminated | state.truncated).astype(jnp.int32)
-    header = jnp.stack([*state.simulation, over])
+    handle, over = state.simulation, (state.terminated | state.truncated).astype(jnp.int32)
+    header = jnp.stack([handle.instance, handle.tick, over])
+    task = [x[None] for x in jax.tree.leaves((handle.task, handle.is_random))]
     bits = jax.lax.bitcast_convert_type(action.astype(jnp.float32), jnp.int32)
-    return jnp.concatenate([header, bits, _key_words(state.key)])
+    return jnp.concatenate([header, bits, _key_words(state.key), *task])
 
 
-def _begun(layout: Layout, key: PRNGKey, answer: Array) -> State:
+def _task_words(task: ListedTask | None, host: Host) -> list[Array]:
+    """What says which task an episode is to be of, a random one unless there is one."""
+    if host.tasks is None:
+        return []
+    if task is None:
+        return [jnp.array([0, 0, 1], jnp.int32)]
+    return [jnp.stack([task.number, task.digest, jnp.int32(0)])]
+
+
+def _begun(layout: Layout, key: PRNGKey, answer: Array, task_words: int) -> State:
     """The first state of an episode; its key is in the answer, of the given one's kind."""
-    words = jax.lax.bitcast_convert_type(answer[HEADER + layout.size :], jnp.uint32)
+    end = answer.size - task_words
+    words = jax.lax.bitcast_convert_type(answer[HEADER + layout.size : end], jnp.uint32)
+    handle = Handle(answer[host.INSTANCE], answer[host.TICK])
+    if task_words:
+        number, digest, is_random = answer[end:]
+        handle = handle._replace(task=ListedTask(number, digest), is_random=is_random)
     state = first_state(
         jax.random.wrap_key_data(words, impl=jax.random.key_impl(key)),
         layout.read(answer[HEADER:]),
-        Handle(answer[host.INSTANCE], answer[host.TICK]),
+        handle,
     )
     return state._replace(success=answer[host.FLAGS] & host.SUCCESS != 0)
 
 
-def _following(layout: Layout, state: State, answer: Array) -> State:
+def _following(layout: Layout, state: State, answer: Array, task_words: int) -> State:
     """The state to go on from: where the step led, or the next episode's first."""
-    begun = _begun(layout, state.key, answer)
+    begun = _begun(layout, state.key, answer, task_words)
     began = answer[host.FLAGS] & host.BEGAN != 0
     return begun._replace(
         reward=jax.lax.bitcast_convert_type(answer[host.REWARD], jnp.float32),
@@ -257,7 +293,9 @@ def _stepped(layout: Layout, state: State, answer: Array) -> State:
         diverged=diverged,
         time=state.time + 1,
         success=flags & host.SUCCESS != 0,
-        simulation=Handle(answer[host.INSTANCE], answer[host.TICK]),
+        simulation=state.simulation._replace(
+            instance=answer[host.INSTANCE], tick=answer[host.TICK]
+        ),
     )
     over = state.terminated | state.truncated
     return select(over, state._replace(reward=jnp.zeros(())), stepped)

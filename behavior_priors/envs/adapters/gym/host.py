@@ -15,22 +15,26 @@ import numpy as np
 
 from behavior_priors.envs.adapters.gym.actions import BoxAction
 from behavior_priors.envs.adapters.gym.home import Home
-from behavior_priors.envs.adapters.gym.instance import Instance, draw, draw_seed, fit
+from behavior_priors.envs.adapters.gym.instance import draw, draw_seed, draw_task, fit
+from behavior_priors.envs.adapters.gym.pool import Pool
 from behavior_priors.envs.adapters.gym.reports import Reports
 from behavior_priors.envs.adapters.gym.spaces import Layout
+from behavior_priors.envs.adapters.gym.tasks import TaskList
 from behavior_priors.envs.guard import LARGEST_REWARD
 from behavior_priors.errors import UserError
-from behavior_priors.system.faults import blaming
 
 T = TypeVar("T")
 
 INSTANCE, TICK, OVER = range(3)
-"""Words of a request; the action's follow, and those of the episode's key. `OVER` says that the
-episode had ended before."""
+"""Words of a request; the action's follow, those of the episode's key, and those of its task if
+there are several. `OVER` says that the episode had ended before."""
 
 FLAGS, REWARD, HEADER = 2, 3, 4
 """Words of an answer, after `INSTANCE` and `TICK`; the observation's follow, and in answers that
-begin an episode those of its key."""
+begin an episode those of its key and its task."""
+
+TASK_WORDS = 3
+"""Of a task in a list: its number, its digest, and whether each episode is of a random one."""
 
 TERMINATED, TRUNCATED, DIVERGED, SUCCESS, BEGAN, WRONG = 1, 2, 4, 8, 16, 32
 """Bits of `FLAGS`. `WRONG`: the answer has numbers that cannot be learned from (`guard`)."""
@@ -43,6 +47,8 @@ class Host:
       name: of the environment.
       action: what it accepts.
       layout: of what it observes.
+      tasks: that it has; None for one that has but one.
+      task_words: words of a request and an answer that say which task it is.
       draws: whether it draws images.
       render_fps: how many of them a second it says; None where it does not.
 
@@ -54,7 +60,7 @@ class Host:
     def __init__(
         self,
         name: str,
-        make: Callable[[], Any],
+        make: Callable[..., Any],
         action: BoxAction,
         layout: Layout,
         *,
@@ -62,28 +68,28 @@ class Host:
         draws: bool,
         reports: Reports,
         home: Home,
+        tasks: TaskList | None = None,
     ):
         """Starts without instances.
 
         Args:
           name: of the environment, for messages.
-          make: makes one of gymnasium's environments.
+          make: makes one of gymnasium's environments, with the arguments of a task.
           action: what it accepts.
           layout: of what it observes.
           limit: steps that end an episode, whatever the environment says.
           draws: whether it draws images.
           reports: what `info` says of success.
           home: the thread in which all is done; its environments are closed when this is forgotten.
+          tasks: that it has; None for one that has but one.
         """
-        self.name = name
-        self._make, self.action, self.layout = make, action, layout
-        self._limit, self._reports = limit, reports
+        self.name, self.action, self.layout, self.tasks = name, action, layout, tasks
+        self._reports = reports
         low, high = layout.limits()
         self._low = np.append(-LARGEST_REWARD, low).astype(np.float32)
         self._high = np.append(LARGEST_REWARD, high).astype(np.float32)
-        self._spaces = layout.space, action.space
-        self._instances: list[Instance] = []
-        self._idle: list[int] = []
+        self._pool = Pool(name, make, (layout.space, action.space), limit, home, tasks)
+        self.task_words = 0 if tasks is None else TASK_WORDS
         self._lock = threading.Lock()
         self.draws, self._home = draws, home
         self.render_fps: float | None = None
@@ -91,23 +97,27 @@ class Host:
         weakref.finalize(self, home.leave).atexit = False
 
     def adopt(self, env: Any) -> None:
-        """Takes in an environment that `make` made, as an idle instance.
+        """Takes in an environment that `make` made for the first task, as an idle instance.
 
         Raises:
           UserError: its spaces are not those of the first one.
         """
-        self._instances.append(Instance(env, self.name, self._spaces, self._limit))
-        self._idle.append(len(self._instances) - 1)
+        self._pool.adopt(env)
 
     def reset(self, keys: Any) -> np.ndarray:
-        """Begins episodes: keys `[..., key]` to answers `[..., header + observation + key]`."""
+        """Begins episodes: keys and tasks to answers `[..., header + observation + key + task]`.
+
+        Args:
+          keys: `[..., key + task]`; the task's words are its number and digest, and 1 for a random
+            one instead. There are none where the environment is but one task.
+        """
         keys = np.asarray(keys)
         rows = keys.reshape(-1, keys.shape[-1])
         answers = np.zeros((len(rows), HEADER + self.layout.size + keys.shape[-1]), np.int32)
 
         def begin() -> None:
-            for answer, key in zip(answers, rows, strict=True):
-                self._begin(answer, self._take(), key)
+            for answer, row in zip(answers, rows, strict=True):
+                self._begin(answer, None, row)
 
         self._at_home(begin)
         return answers.reshape(*keys.shape[:-1], -1)
@@ -124,7 +134,7 @@ class Host:
 
         def go() -> None:
             self._step(answers, rows)
-            self._idle += rows[_ended(answers) != 0, INSTANCE].tolist()
+            self._pool.give_back(rows[_ended(answers) != 0, INSTANCE].tolist())
 
         self._at_home(go)
         return answers.reshape(*requests.shape[:-1], -1)
@@ -150,19 +160,25 @@ class Host:
             following[:, :size], following[:, size:] = stepped, keys
             for row in (_ended(stepped) | rows[:, OVER]).nonzero()[0]:
                 # that of an episode which was over before may have been lent to another
-                index = self._take() if rows[row, OVER] else int(rows[row, INSTANCE])
+                index = None if rows[row, OVER] else int(rows[row, INSTANCE])
                 self._begin(following[row], index, keys[row])
 
         self._at_home(go)
         return answers.reshape(*requests.shape[:-1], -1)
 
-    def release(self, instances: np.ndarray, ticks: np.ndarray) -> None:
-        """Makes instances idle whose episodes are given up; of handles that are stale, nothing."""
+    def release(self, handles: Any) -> np.ndarray:
+        """Makes instances idle whose episodes are given up; of handles that are stale, nothing.
+
+        Args:
+          handles: instances and ticks `[..., 2]`.
+
+        Returns:
+          The same.
+        """
+        handles = np.asarray(handles)
         with self._lock:
-            for index, tick in zip(instances.reshape(-1), ticks.reshape(-1), strict=True):
-                if self._is_current(int(index), int(tick)) and int(index) not in self._idle:
-                    self._instances[index].tick += 1
-                    self._idle.append(int(index))
+            self._pool.release(handles.reshape(-1, 2).tolist())
+        return handles
 
     def render(self, handles: Any, width: int, height: int) -> np.ndarray:
         """Images of states: instances and ticks `[..., 2]` to `[..., height, width, 3]` uint8.
@@ -173,7 +189,7 @@ class Host:
         handles = np.asarray(handles)
         rows = handles.reshape(-1, 2).tolist()
         images = self._at_home(
-            lambda: [fit(self._image(index, tick), width, height) for index, tick in rows]
+            lambda: [fit(self._pool.image(index, tick), width, height) for index, tick in rows]
         )
         return np.stack(images).reshape(*handles.shape[:-1], height, width, 3)
 
@@ -182,24 +198,38 @@ class Host:
         with self._lock:
             return self._home.do(work)
 
-    def _take(self) -> int:
-        if not self._idle:
-            with blaming(self.name, "making another one"):
-                env = self._make()
-            self._home.keep(env)
-            self.adopt(env)
-        return self._idle.pop()
+    def _begin(self, answer: np.ndarray, index: int | None, words: np.ndarray) -> None:
+        """Resets an instance and fills `answer` `[header + observation + key + task]`.
 
-    def _begin(self, answer: np.ndarray, index: int, key: np.ndarray) -> None:
-        """Resets an instance and fills `answer` `[header + observation + key]`."""
-        instance, (seed, next_key) = self._instances[index], draw_seed(key)
-        observation, info = instance.begin(seed)
+        Args:
+          answer: is filled.
+          index: of the instance that is free; None to take one.
+          words: `[key + task]`, as in `reset`.
+        """
+        key = words[: words.size - self.task_words]
+        seed, next_key = draw_seed(key)
+        task, options = 0, None
+        if self.tasks is not None:
+            task, digest, is_random = words[key.size :].tolist()
+            if is_random:
+                task = draw_task(key, len(self.tasks))
+            else:
+                self.tasks.check(task, digest)
+            options = self.tasks.options(task)
+            answer[-TASK_WORDS:] = task, self.tasks.digests[task], is_random
+        if index is not None and not self._pool.fits(index, task):
+            self._pool.give_back([index])
+            index = None
+        index = self._pool.take(task) if index is None else index
+        instance = self._pool[index]
+        observation, info = instance.begin(seed, options)
         if self.draws:
             # now, because the first image may be asked for after the first step
             instance.frame = instance.tick, draw(instance.env, self.name)
         flags = BEGAN | (SUCCESS if self._reports.read(info, None) else 0)
         answer[:HEADER] = index, instance.tick, flags, 0
-        answer[HEADER + self.layout.size :] = next_key
+        after = HEADER + self.layout.size
+        answer[after : after + key.size] = next_key
         numbers = np.zeros((1, 1 + self.layout.floats))
         self.layout.write(numbers[:, 1:], answer[None, HEADER:], [0], [observation])
         if not self._put_numbers(answer[None], numbers).all():
@@ -221,7 +251,7 @@ class Host:
         for row, (index, tick, over) in enumerate(rows[:, :first].tolist()):
             if over:
                 continue
-            instance = self._claim(index, tick)
+            instance = self._pool.claim(index, tick)
             made = instance.step(actions[row, ...])
             stepped.append(row)
             observations.append(made.observation)
@@ -257,36 +287,6 @@ class Host:
         with np.errstate(over="ignore"):
             rounded[...] = numbers
         return ((rounded >= self._low) & (rounded <= self._high)).all(-1)
-
-    def _claim(self, index: int, tick: int) -> Instance:
-        """The instance in the state of a handle, which is left for good."""
-        instance = self._current(index, tick)
-        if instance.watched and (instance.frame is None or instance.frame[0] != tick):
-            instance.frame = tick, draw(instance.env, self.name)
-        instance.tick += 1
-        return instance
-
-    def _image(self, index: int, tick: int) -> np.ndarray:
-        if 0 <= index < len(self._instances):
-            instance = self._instances[index]
-            instance.watched = True
-            if instance.frame is not None and instance.frame[0] == tick:
-                return instance.frame[1]
-        instance = self._current(index, tick)
-        instance.frame = tick, draw(instance.env, self.name)
-        return instance.frame[1]
-
-    def _is_current(self, index: int, tick: int) -> bool:
-        return 0 <= index < len(self._instances) and self._instances[index].tick == tick
-
-    def _current(self, index: int, tick: int) -> Instance:
-        """The instance in the state of a handle."""
-        if not self._is_current(index, tick):
-            raise RuntimeError(
-                f"{self.name}: this state is gone, because its instance was stepped or reset since,"
-                " or belongs to another process; step a state once, and begin anew with env.reset"
-            )
-        return self._instances[index]
 
 
 def _ended(answers: np.ndarray) -> np.ndarray:

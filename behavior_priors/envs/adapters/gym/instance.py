@@ -11,7 +11,7 @@ import numpy as np
 
 from behavior_priors.envs.adapters.gym.answers import Stepped, read_reset, read_step
 from behavior_priors.envs.adapters.gym.leaves import show
-from behavior_priors.envs.adapters.gym.look import say
+from behavior_priors.envs.adapters.gym.look import reset_env, say
 from behavior_priors.errors import UserError
 from behavior_priors.system.faults import blaming, fault
 
@@ -60,14 +60,16 @@ class Instance:
         self._warnings: Any = None
         self._warned = b""
 
-    def begin(self, seed: int) -> tuple[Any, Mapping[str, Any]]:
+    def begin(
+        self, seed: int, options: Mapping[str, Any] | None = None
+    ) -> tuple[Any, Mapping[str, Any]]:
         """Resets the environment; returns its observation and its info.
 
         Raises:
           UserError: it raises, returns something else, or its spaces are others now.
         """
         with blaming(self._name, f"reset(seed={seed})"):
-            result = read_reset(self.env.reset(seed=seed), self._name)
+            result = read_reset(reset_env(self.env, seed, options), self._name)
         self._check_spaces()
         self.tick += 1
         self.time = 0
@@ -141,6 +143,12 @@ def draw_seed(key: np.ndarray) -> tuple[int, np.ndarray]:
     """
     words = np.random.SeedSequence(key.view(np.uint32).tolist()).generate_state(1 + key.size)
     return int(words[0] >> 1), words[1:].view(np.int32)
+
+
+def draw_task(key: np.ndarray, count: int) -> int:
+    """A random task of an episode, from the words of its key."""
+    words = [*key.view(np.uint32).tolist(), count]
+    return int(np.random.default_rng(words).integers(count))
 
 
 def draw(env: Any, name: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from absl import logging
 from behavior_priors.envs.adapters.gym.actions import BoxAction
 from behavior_priors.envs.adapters.gym.answers import find_success, read_reset, read_step
 from behavior_priors.envs.adapters.gym.spaces import Layout
+from behavior_priors.envs.adapters.gym.tasks import TaskList
 from behavior_priors.system.faults import blaming
 
 LOOK_STEPS = 1000
@@ -40,7 +42,13 @@ class Look(NamedTuple):
 
 
 def look(
-    env: Any, action: BoxAction, layout: Layout, name: str, told: bool | None, limit: int
+    env: Any,
+    action: BoxAction,
+    layout: Layout,
+    name: str,
+    told: bool | None,
+    limit: int,
+    tasks: TaskList | None = None,
 ) -> Look:
     """Takes random steps to settle the layout's typical values, and to see what `info` says.
 
@@ -55,6 +63,7 @@ def look(
       name: of the environment.
       told: whether it reports success, if the user says so.
       limit: steps that end an episode, whatever the environment says.
+      tasks: that it has, each of which begins an episode in turn; None where it has but one.
 
     Raises:
       UserError: it raises, or returns something that it should not.
@@ -64,10 +73,11 @@ def look(
     numbers, words = np.zeros((count, layout.floats)), np.zeros((count, layout.size), np.int32)
     reports, steps_left = False, 0
     begun, is_slow = time.monotonic(), False
+    begin = functools.partial(_reset, env, name, tasks)
     read = functools.partial(_act, env, action, name, rng, told is None)
     for step in range(count):
         if steps_left == 0:
-            _reset(env, name, step)
+            begin(step)
             steps_left = LOOK_EPISODE
         observation, over, reported = read()
         reports |= reported
@@ -87,7 +97,7 @@ def look(
         return Look(True, "info reports it")
     ended, stop = 0, time.monotonic() + WHOLE_SECONDS
     while ended < WHOLE_EPISODES and time.monotonic() < stop:
-        _reset(env, name, LOOK_STEPS + ended)
+        begin(LOOK_STEPS + ended)
         over, steps = False, 0
         while not over and time.monotonic() < stop:
             _, over, reported = read()
@@ -104,9 +114,15 @@ def look(
     return Look(False, reason)
 
 
-def _reset(env: Any, name: str, seed: int) -> None:
+def reset_env(env: Any, seed: int, options: Mapping[str, Any] | None) -> Any:
+    """What `reset` returns; one that knows no options is not given any."""
+    return env.reset(seed=seed) if options is None else env.reset(seed=seed, options=dict(options))
+
+
+def _reset(env: Any, name: str, tasks: TaskList | None, seed: int) -> None:
+    options = None if tasks is None else tasks.options(seed % len(tasks))
     with blaming(name, "reset"):
-        read_reset(env.reset(seed=seed), name)
+        read_reset(reset_env(env, seed, options), name)
 
 
 def _act(

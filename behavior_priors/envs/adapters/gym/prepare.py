@@ -12,28 +12,31 @@ from behavior_priors.envs.adapters.gym.instance import draw
 from behavior_priors.envs.adapters.gym.look import Look, look
 from behavior_priors.envs.adapters.gym.reports import Reports
 from behavior_priors.envs.adapters.gym.spaces import Layout
+from behavior_priors.envs.adapters.gym.tasks import TaskList
 from behavior_priors.envs.options import LONGEST_EPISODE
 from behavior_priors.errors import UserError
 from behavior_priors.system.faults import blaming, describe, is_theirs
 
 
 def prepare(
-    make: Callable[[], Any],
+    make: Callable[..., Any],
     name: str,
     told: bool | None,
     image_axes: str | None,
     leave_out: Sequence[str],
     home: Home,
+    tasks: TaskList | None = None,
 ) -> tuple[Host, int, Look]:
     """Makes the first instance and looks at it, in the thread that is to be the instances' home.
 
     Args:
-      make: makes one of gymnasium's environments.
+      make: makes one of gymnasium's environments, with the arguments of a task.
       name: of the environment made.
       told: whether it reports success, if the user says so.
       image_axes: see `observations.arrange`.
       leave_out: names of observations that are not looked at.
       home: whose thread this is.
+      tasks: that it has; None for one that has but one.
 
     Returns:
       The host, with that instance; the time limit; and what was found.
@@ -42,7 +45,7 @@ def prepare(
       UserError: see `gym.env.wrap_gym`.
     """
     try:
-        first = make()
+        first = make(**({} if tasks is None else tasks.arguments(0)))
     except BaseException as error:
         if isinstance(error, UserError) or not is_theirs(error):
             raise
@@ -54,7 +57,7 @@ def prepare(
     limit = _check_limit(None if spec is None else spec.max_episode_steps, name)
     action = read_action(acted, name)
     layout = Layout(observed, name, image_axes=image_axes, leave_out=leave_out)
-    found = look(first, action, layout, name, told, limit)
+    found = look(first, action, layout, name, told, limit, tasks)
     host = Host(
         name,
         make,
@@ -64,6 +67,7 @@ def prepare(
         draws=draws,
         reports=Reports(name, measured=found.measures_success, is_told=told is not None),
         home=home,
+        tasks=tasks,
     )
     if draws:
         _try_to_draw(first, name)
