@@ -112,6 +112,29 @@ def test_a_gymnasium_task_of_ones_own(run: Runner) -> None:
     assert summary["data/episodes"] == 60
 
 
+def test_tasks_of_ones_own_that_are_inferred(run: Runner) -> None:
+    """The list is written as the preset says, and PEARL goes on where it was."""
+    run("examples.hidden_goal.hidden_goal", "goals.json")
+    arguments = (
+        f"--flagfile={EXAMPLES / 'hidden_goal' / 'hidden_goal.flags'}",
+        "--workdir=hidden_goal",
+        "--product_of_gaussians.widths=8",
+        "--sac.policy_widths=8",
+        "--sac.critic_widths=8",
+        "--meta_loop.epoch_iterations=1",
+        "--meta_loop.updates_per_iteration=4",
+        "--adapt.repeats=1",
+        "--run.eval_every=1",
+        "--run.checkpoint_every=1",
+    )
+    run("experiments.pearl", *arguments, "--meta_loop.iterations=1", "--video_episodes=2")
+    assert (run.folder / "hidden_goal" / "videos" / "pearl.mp4").is_file()
+    run("experiments.pearl", *arguments, "--meta_loop.iterations=2", "--video_episodes=0")
+    summary = runs.read_json(run.folder / "hidden_goal" / "summary.json")
+    assert summary["pearl/steps"] == 45 * (100 + 2 * 60)
+    assert -20 < summary["pearl/return_mean"] < 0
+
+
 def test_a_trained_policy_demonstrates(run: Runner) -> None:
     """Data for a task without a scripted policy come from a policy that was trained there."""
     result = run(

@@ -22,7 +22,7 @@ from behavior_priors.reports.figures import (
     save_figure,
     styles_of,
 )
-from behavior_priors.system.texts import printable
+from behavior_priors.reports.titles import in_lines
 
 
 def adaptation_curves(
@@ -64,7 +64,7 @@ def adaptation_curves(
             axes.axvspan(0.5, exploration + 0.5, color="#EEEEEE", label="exploring", zorder=0)
         if oracle is not None and np.isfinite(drawable(np.array(oracle))):
             axes.axhline(oracle, color="#444444", linestyle=":", label="oracle")
-        axes.set(xlabel="trajectory in a new task", ylabel="return", title=printable(title))
+        axes.set(xlabel="trajectory in a new task", ylabel="return", title=in_lines(title))
         axes.set_xlim(0.5, max(table.shape[1] for table in tables.values()) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         # as many beside each other as there is room for
@@ -112,5 +112,5 @@ def goal_paths(
             axes.plot(lines[:, 0, 0], lines[:, 0, 1], ".", color="#444444", markersize=4)
             axes.set(xlim=(left, right), ylim=(low, high), xlabel="x")
             axes.set_ylabel("y" if column == 0 else "")
-        figure.suptitle(title)
+        figure.suptitle(in_lines(title))
         save_figure(figure, path)

@@ -22,6 +22,7 @@ from matplotlib.ticker import EngFormatter, PercentFormatter
 from behavior_priors.errors import UserError
 from behavior_priors.evaluation.statistics import Estimate, summarize
 from behavior_priors.methods.method import LABELS
+from behavior_priors.reports.titles import LONGEST_LINE, in_lines
 from behavior_priors.runs.metrics import LARGEST
 from behavior_priors.system.files import write_atomically
 from behavior_priors.system.texts import printable
@@ -107,7 +108,7 @@ def learning_curves(
         for label, runs in curves.items():
             meaning = _draw_curve(axes, label, runs, styles[label])
             axes.lines[-1].set_label(as_label(f"{label} ({meaning})"))
-        axes.set(xlabel=xlabel, ylabel=printable(ylabel), title=printable(title), ylim=ylim)
+        axes.set(xlabel=xlabel, ylabel=printable(ylabel), title=in_lines(title), ylim=ylim)
         _count_steps(axes)
         legend_below(figure, ncols=1)
         save_figure(figure, path)
@@ -150,7 +151,7 @@ def curve_panels(
             for label, runs in curves.items():
                 meanings[_draw_curve(axes, label, runs, styles[label])] = None
                 shown.setdefault(label, axes.lines[-1])
-            axes.set_title(printable(name), fontsize=14)
+            axes.set_title(in_lines(name, LONGEST_LINE // 2), fontsize=14)
             axes.set(ylim=ylim)
             _count_steps(axes)
         for axes in grid.flat[len(panels) :]:
@@ -160,7 +161,7 @@ def curve_panels(
             printable(f"{xlabel} (lines: {'; '.join(meanings)})"), fontsize=STYLE["axes.labelsize"]
         )
         if title:
-            figure.suptitle(printable(title))
+            figure.suptitle(in_lines(title))
         figure.legend(
             [shown[label] for label in labels],
             [as_label(label) for label in labels],
@@ -260,7 +261,7 @@ def success_bars(
         if len(meanings) > 1:  # numbers of episodes that differ from object to object
             meanings = {meaning.partition(" of ")[0] for meaning in meanings}
         axes.set(
-            xlabel=f"{xlabel} (whiskers: {', '.join(sorted(meanings))})", title=printable(title)
+            xlabel=f"{xlabel} (whiskers: {', '.join(sorted(meanings))})", title=in_lines(title)
         )
         axes.set(xlim=(0.0, 1.09), xticks=np.linspace(0, 1, 6), ylim=(len(objects) - 0.5, -0.5))
         figure.legend(loc="outside lower center", ncols=len(rates))

@@ -14,6 +14,7 @@ from behavior_priors.evaluation.adapt import Adaptation, AdaptConfig, make_adapt
 from behavior_priors.learner import MetaLearner
 from behavior_priors.methods.method import LABELS
 from behavior_priors.reports import adaptation_figures, filming
+from behavior_priors.reports.titles import short_name
 from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.types import Env, Params, PRNGKey, Task
 
@@ -44,7 +45,7 @@ def adaptation(
         {LABELS.get(m, m): np.asarray(x.returns).mean(axis=1) for m, x in tested.items()},
         exploration=exploration,
         oracle=oracle,
-        title=f"Adapting to new tasks of {env.name}",
+        title=f"Adapting to new tasks of {short_name(env.name)}",
     )
     for method, its in tested.items():
         goal_paths(folder / f"{method}_paths.png", env, tasks, its, exploration)
@@ -109,7 +110,7 @@ def adaptation_video(
     last, fps = config.trajectories - 1, _frames_per_second(env)
     parts = []
     for number in sorted({0, config.exploration, last}):
-        what = f"{LABELS.get(method, method)}, {env.name}"
+        what = f"{LABELS.get(method, method)}, {short_name(env.name)}"
         tiles = [
             tile_videos([episode], border=0, caption=_task_name(index, met, i))
             for i, (index, episode) in enumerate(zip(shown, frames[number], strict=True))
@@ -122,6 +123,8 @@ def adaptation_video(
 
 def _frames_per_second(env: Env) -> float:
     """As fast as it happens, where that is known and can be followed."""
+    if "render_fps" in env.info:
+        return filming.frames_per_second(env)
     return min(float(env.info.get("control_hz", filming.FRAMES_PER_SECOND)), 30.0)
 
 

@@ -14,6 +14,7 @@ from behavior_priors.methods.learning import Trained
 from behavior_priors.methods.method import LABELS
 from behavior_priors.methods.tasks import SplitTasks
 from behavior_priors.reports import filming, meta_pictures, pictures
+from behavior_priors.reports.titles import short_name
 from behavior_priors.reports.video import tile_videos, write_video
 from behavior_priors.types import Env, PRNGKey
 
@@ -98,7 +99,7 @@ def film(
         captioned = filming.with_captions(film, measures_success=env.measures_success)
         fps = filming.frames_per_second(drawn)
         held = [np.concatenate([x, np.repeat(x[-1:], round(fps), axis=0)]) for x in captioned]
-        caption = f"{LABELS.get(method, method)}, {env.name}"
+        caption = f"{LABELS.get(method, method)}, {short_name(env.name)}"
         tiled = tile_videos(held, columns=min(episodes, 4), caption=caption)
         write_video(folder / f"{method}.mp4", tiled, fps)
     return True

@@ -16,6 +16,7 @@ from behavior_priors.methods.method import LABELS
 from behavior_priors.methods.models import Fitted, seen_by
 from behavior_priors.methods.untaught import random_latents, uniform_actions
 from behavior_priors.reports import figures, maze_figure, trajectory_figure
+from behavior_priors.reports.titles import short_name
 from behavior_priors.runs.metrics import read_jsonl
 from behavior_priors.types import Env, Params, Prior, PRNGKey, State
 
@@ -60,7 +61,7 @@ def learning_curves(
             folder / "learning_curves.png",
             curves,
             ylabel="success rate" if is_rate else "return",
-            title=f"Learning {env.name}",
+            title=f"Learning {short_name(env.name)}",
             ylim=(-0.02, 1.02) if is_rate else None,
         )
 
