@@ -9,7 +9,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Patch
 from matplotlib.ticker import MaxNLocator
 
 from behavior_priors.evaluation.statistics import stratified_bootstrap_interval
@@ -64,7 +65,10 @@ def adaptation_curves(
             axes.axvspan(0.5, exploration + 0.5, color="#EEEEEE", label="exploring", zorder=0)
         if oracle is not None and np.isfinite(drawable(np.array(oracle))):
             axes.axhline(oracle, color="#444444", linestyle=":", label="oracle")
-        axes.set(xlabel="trajectory in a new task", ylabel="return", title=in_lines(title))
+        counts = sorted({str(len(table)) for table in tables.values()})
+        band = f"band: 95 % interval over {' or '.join(counts)} tasks"
+        axes.set(xlabel=f"trajectory in a new task ({band})", ylabel="return")
+        axes.set_title(in_lines(title))
         axes.set_xlim(0.5, max(table.shape[1] for table in tables.values()) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         # as many beside each other as there is room for
@@ -100,7 +104,8 @@ def goal_paths(
             [goals - radius, goals + radius, *(p.reshape(-1, 2) for p in paths)]
         )
         (left, low), (right, high) = np.nanmin(places, 0) - 0.05, np.nanmax(places, 0) + 0.05
-        height = 4.0 * (high - low) / (right - left) + 1.2
+        # what the numbers at the axes leave of a panel, and title, numbers and legend
+        height = 3.3 * (high - low) / (right - left) + 1.6
         figure = Figure(figsize=(4.0 * len(paths), height), layout="constrained")
         for column, (lines, goal) in enumerate(zip(paths, goals, strict=True)):
             axes = figure.add_subplot(1, len(paths), column + 1, aspect="equal")
@@ -112,5 +117,14 @@ def goal_paths(
             axes.plot(lines[:, 0, 0], lines[:, 0, 1], ".", color="#444444", markersize=4)
             axes.set(xlim=(left, right), ylim=(low, high), xlabel="x")
             axes.set_ylabel("y" if column == 0 else "")
-        figure.suptitle(in_lines(title))
+        figure.suptitle(in_lines(title, 40 * len(paths)))
+        legend_below(
+            figure,
+            ncols=1 + 2 * (len(paths) > 1),
+            handles=[
+                Patch(color=COLORS[2], alpha=0.35, linewidth=0, label="goal"),
+                Line2D([], [], color=colors[0], label="exploring"),
+                Line2D([], [], color=shades[-1], label="adapted, the later the darker"),
+            ],
+        )
         save_figure(figure, path)

@@ -15,6 +15,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
@@ -207,13 +208,14 @@ def _count_steps(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def legend_below(figure: Figure, ncols: int) -> None:
-    """The legend of all lines, below, as large as the longest text lets it be."""
-    lines = [axes.get_legend_handles_labels()[1] for axes in figure.axes]
-    letters = max((len(text) for texts in lines for text in texts), default=0) + LINE_OF_A_LEGEND
+def legend_below(figure: Figure, ncols: int, handles: Sequence[Artist] | None = None) -> None:
+    """The legend below, as large as the longest text lets it be, of all lines or of handles."""
+    if handles is None:
+        handles = [x for axes in figure.axes for x in axes.get_legend_handles_labels()[0]]
+    letters = max((len(str(x.get_label())) for x in handles), default=0) + LINE_OF_A_LEGEND
     room = LETTERS_PER_INCH * figure.get_size_inches()[0] / ncols
     size = STYLE["legend.fontsize"] * min(1.0, room / letters)
-    figure.legend(loc="outside lower center", ncols=ncols, fontsize=size)
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols, fontsize=size)
 
 
 def success_bars(

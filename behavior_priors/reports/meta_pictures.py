@@ -68,7 +68,7 @@ def goal_paths(path: Path, env: Env, tasks: Task, tested: Adaptation, exploratio
         goals[shown],
         exploration=exploration,
         radius=radius,
-        title=f"{trajectories} trajectories in new tasks, the later the darker; exploration grey",
+        title=f"New tasks of {short_name(env.name)}, {trajectories} trajectories in each",
     )
 
 
