@@ -128,12 +128,15 @@ def chosen_methods(config: ExperimentConfig) -> dict[str, Method]:
     if changes.get("learner", "") is None:
         raise UserError("--learner=none: something has to learn; leave it out")
     methods = {n: dataclasses.replace(METHODS[n], **changes) for n in config.methods}
-    for name, method in methods.items():
-        if name in LEARNERS and method_sections(name, method):
-            raise UserError(
-                f"--methods={name} has no part that --through or --infer could name; give "
-                "--methods=own"
-            )
+    bare = {n for n, method in methods.items() if n in LEARNERS and method_sections(n, method)}
+    if bare == methods.keys():
+        raise UserError(
+            f"--methods={given} has no part that --through or --infer could name; give "
+            "--methods=own"
+        )
+    # beside methods that have such parts, a learner alone is what they are compared with
+    for name in bare:
+        methods[name] = dataclasses.replace(METHODS[name], learner=methods[name].learner)
     return methods
 
 
