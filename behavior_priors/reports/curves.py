@@ -14,6 +14,7 @@ from behavior_priors.errors import UserError
 from behavior_priors.methods.method import LABELS
 from behavior_priors.reports.figures import Run
 from behavior_priors.reports.tables import Table
+from behavior_priors.reports.titles import short_name
 from behavior_priors.runs.metrics import LARGEST, read_jsonl
 from behavior_priors.system.foreign_files import read_text
 from behavior_priors.system.texts import printable
@@ -93,7 +94,7 @@ def _varies(curves: Sequence[Curve], name: str) -> bool:
 def title_of(curves: Sequence[Curve]) -> str:
     """The task of all curves; nothing where they have several."""
     envs = {curve.settings.get("env", "") for curve in curves}
-    return f"Learning {envs.pop()}" if len(envs) == 1 and "" not in envs else ""
+    return f"Learning {short_name(envs.pop())}" if len(envs) == 1 and "" not in envs else ""
 
 
 def _in_words(name: str, value: str) -> str:

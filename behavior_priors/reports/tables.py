@@ -137,12 +137,14 @@ def make_table(runs: Sequence[Run], keys: Sequence[str], ignore: Sequence[str] =
 def to_markdown(table: Table) -> str:
     """The table, what its numbers are, and which runs are missing in it.
 
-    A key is `METHOD/MEASURE`: methods, and models likewise, are rows, and measures are columns.
+    A key is `METHOD/MEASURE`: methods, and after them models and chance, are rows, and measures are
+    columns.
     """
     # JAX's libraries, which a sweep does not want before its runs have ended
     from behavior_priors.methods.method import LABELS
 
-    whose = dict.fromkeys(key.partition("/")[0] if "/" in key else "" for key in table.keys)
+    whose = list(dict.fromkeys(key.partition("/")[0] if "/" in key else "" for key in table.keys))
+    whose.sort(key=lambda who: who not in LABELS)
     measures = dict.fromkeys(_measure(key) for key in table.keys)
     names = [*table.rows[0].settings, "method", "runs", *measures]
     lines = [[_as_markdown(name) for name in names], ["---"] * len(names)]

@@ -92,8 +92,8 @@ def test_the_table_as_markdown(runs: Path) -> None:
 
 def test_methods_are_rows_and_what_is_measured_of_them_columns(tmp_path: Path) -> None:
     scores = {
-        "bc_sac/success_rate": 0.5,
         "own_thing/success_rate": 0.25,
+        "bc_sac/success_rate": 0.5,
         "own_thing/stochastic/success_rate": 0.125,
         "bc_sac/steps": 300,
     }
