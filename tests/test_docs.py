@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.results_page import SOURCES, make_page
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -29,6 +31,15 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "without its environment" in reference
     # links out of the pages are words there
     assert not re.search(r'href="(\.\./)+(behavior_priors|examples)/', reference)
+
+
+def test_the_page_of_results_is_that_of_the_data() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert page == make_page(), "python -m benchmarks.results_page > docs/results.md"
+    files = {path.name for path in (ROOT / "docs" / "results").glob("*.csv")}
+    assert {source.file for source in SOURCES} <= files
+    grasped = re.search(r"\| parrot \| PARROT \| 4 \| - \| 0\.977 \[0\.960, 0\.987\] \|", page)
+    assert grasped  # 0.9875, 0.9725, 0.9875 and 0.96
 
 
 def test_the_site_names_every_page() -> None:

@@ -30,6 +30,7 @@ from behavior_priors.methods.presets import PEARL
 from behavior_priors.priors.gaussian import GaussianConfig, make_gaussian
 from behavior_priors.programs import entry, termination
 from behavior_priors.programs.progress import Stopwatch
+from behavior_priors.runs.kept import Kept
 from behavior_priors.runs.run import RunConfig, run_fit, run_loop
 from behavior_priors.training.fit import FitConfig
 from behavior_priors.training.loop import Loop, LoopConfig, make_loop
@@ -95,7 +96,8 @@ def _meta(folder: Path) -> None:
     env = make_env(config.env)
     plan = prepare(config, env)
     for name, method in plan.methods.items():
-        learn(name, config, build(name, method, config, env, {}), plan.tasks, folder, Stopwatch())
+        agent, kept = build(name, method, config, env, {}), Kept(folder)
+    learn(name, config, agent, plan.tasks, folder, Stopwatch(), kept)
 
 
 def _collect(folder: Path) -> None:
