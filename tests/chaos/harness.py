@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from behavior_priors.runs.kept import RESULTS_FILE
 from tests.experiments import runs
 from tests.experiments.forks import Forks
 
@@ -77,6 +78,12 @@ def outcome(run: Path) -> dict[str, Any]:
             found[name] = runs.arrays(path.parent)
         elif path.name == "metrics.jsonl":
             found[name] = [runs.without_seconds(row) for row in runs.rows(path.parent)]
+        elif path.name == RESULTS_FILE:
+            parts = runs.without_seconds(runs.read_json(path))
+            found[name] = {
+                part: {**x, "results": runs.without_seconds(x["results"])}
+                for part, x in parts.items()
+            }
         elif path.name == "summary.json":
             found[name] = runs.without_seconds(runs.read_json(path))
         elif path.suffix == ".npz" and path.parent == run:  # its zip has the time in it
