@@ -273,6 +273,18 @@ def _range(x: Mapping[str, Any], name: str) -> str:
     return f"{x[name]:.2f} ({x[f'{name}_least']:.2f} to {x[f'{name}_largest']:.2f})"
 
 
+def add(learned: dict[str, list[Learned]], workdir: Path, x: Learned) -> None:
+    """Adds a run to those of the same density.
+
+    Raises:
+      UserError: theirs looks otherwise, or they learned another task.
+    """
+    runs = learned.setdefault(x.name, [])
+    if runs and (x.env, x.stage.config) != (runs[0].env, runs[0].stage.config):
+        raise UserError(f"{workdir} has another {x.name} or task than those before; leave it out")
+    runs.append(x)
+
+
 def main() -> None:
     """Runs what the command line describes."""
     config = flags.read(DensityConfig)
@@ -280,12 +292,7 @@ def main() -> None:
     for workdir in find_workdirs(config.workdirs):
         x = read_learned(workdir, config.data)
         print(f"{workdir}: {x.name}", flush=True)
-        runs = learned.setdefault(x.name, [])
-        if runs and (x.env, x.stage.config) != (runs[0].env, runs[0].stage.config):
-            raise UserError(
-                f"{workdir} has another {x.name} or task than those before; leave it out"
-            )
-        runs.append(x)
+        add(learned, workdir, x)
     plan = Plan(config.rounds, config.seconds)
     one, many = (
         race({name: sampler(runs[0], batch) for name, runs in learned.items()}, plan)

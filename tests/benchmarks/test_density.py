@@ -22,6 +22,7 @@ from behavior_priors.types import ActionSpec, ArraySpec
 from benchmarks.density import (
     HELD_OUT,
     Learned,
+    add,
     as_markdown,
     line,
     log_likelihood,
@@ -96,6 +97,18 @@ def test_a_line_holds_all_runs() -> None:
     text = as_markdown([found])
     assert text.splitlines()[2].startswith("| `gaussian` | 8 | -1.84 (-1.84 to -1.84) | 20 |")
     assert text.endswith("| 0.19 (0.12 to 0.25) | 0.75 (0.50 to 1.00) |")
+
+
+def test_runs_of_a_density_are_alike() -> None:
+    one = learned(np.zeros((1, 2), np.float32))
+    runs: dict[str, list[Learned]] = {}
+    for x in (one, one, one._replace(name="mixture", env="other")):
+        add(runs, Path("run"), x)
+    assert {name: len(x) for name, x in runs.items()} == {"gaussian": 2, "mixture": 1}
+    wider = one.stage._replace(config=GaussianConfig(widths=(8,)))
+    for other in (one._replace(env="other"), one._replace(stage=wider)):
+        with pytest.raises(UserError, match="odd has another gaussian or task than those before"):
+            add(runs, Path("odd"), other)
 
 
 def test_runs_of_something_else_are_refused(tmp_path: Path) -> None:
