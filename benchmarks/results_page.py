@@ -67,6 +67,13 @@ SOURCES = (
         "parrot.md",
     ),
     Source(
+        "figure3_place.csv",
+        "PARROT and its competitors, four tasks of placing",
+        f"python -m launch.sweep --flagfile={_FLAGS}/sweeps/figure3.flags",
+        SUCCESS,
+        "parrot.md",
+    ),
+    Source(
         "few_demonstrations.csv",
         "PARROT with few demonstrations, by which epoch of the prior is kept",
         'docs/parrot.md, "Few demonstrations"',
