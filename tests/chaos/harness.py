@@ -79,11 +79,7 @@ def outcome(run: Path) -> dict[str, Any]:
         elif path.name == "metrics.jsonl":
             found[name] = [runs.without_seconds(row) for row in runs.rows(path.parent)]
         elif path.name == RESULTS_FILE:
-            parts = runs.without_seconds(runs.read_json(path))
-            found[name] = {
-                part: {**x, "results": runs.without_seconds(x["results"])}
-                for part, x in parts.items()
-            }
+            found[name] = runs.kept_results(path.parent)
         elif path.name == "summary.json":
             found[name] = runs.without_seconds(runs.read_json(path))
         elif path.suffix == ".npz" and path.parent == run:  # its zip has the time in it

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from behavior_priors.runs.checkpoint import Checkpointer
+from behavior_priors.runs.kept import RESULTS_FILE
 from tests.compiler import UNOPTIMIZED, cache_settings, fast_flags
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +165,14 @@ def read_json(path: Path) -> dict[str, Any]:
 def without_seconds(values: Mapping[str, Any]) -> dict[str, Any]:
     """What must repeat: all but the time that it took."""
     return {name: value for name, value in values.items() if "seconds" not in name}
+
+
+def kept_results(run: Path) -> dict[str, Any]:
+    """The results of a run's finished parts, and what they are of, without their seconds."""
+    parts = without_seconds(read_json(run / RESULTS_FILE))
+    return {
+        part: {**kept, "results": without_seconds(kept["results"])} for part, kept in parts.items()
+    }
 
 
 def arrays(stage: Path) -> dict[str, tuple[str, bytes]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from behavior_priors.runs.kept import RESULTS_FILE
 from tests.experiments import runs
 from tests.net import names
 
@@ -70,6 +71,12 @@ def _contents(path: Path) -> dict[str, str]:
     if path.name in ("summary.json", "evaluation.json"):
         values = runs.without_seconds(runs.read_json(path))
         return {name: repr(x) for name, x in values.items() if not name.startswith("versions/")}
+    if path.name == RESULTS_FILE:
+        return {
+            f"{part}: {name}": repr(x)
+            for part, kept in runs.kept_results(path.parent).items()
+            for name, x in kept["results"].items()
+        }
     if path.name == "flags.txt":
         return dict.fromkeys(path.read_text().splitlines(), "given")
     if path.suffix == ".npz":

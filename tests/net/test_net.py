@@ -24,6 +24,10 @@ def write_run(run: Path, *, scale: float = 1.0, success: float = 0.5, seconds: f
     (run / "sac" / "metrics.jsonl").write_text(json.dumps(row) + "\n")
     summary = {"sac/success_rate": success, "wall_seconds/sac": seconds, "versions/jax": "1"}
     (run / "summary.json").write_text(json.dumps(summary))
+    parts = {"method/sac": {"sac/success_rate": success, "sac/seconds/train": seconds}}
+    parts |= {"seconds": {"sac": seconds}}
+    kept = {n: {"of": {"steps": 7}, "results": x, "files": []} for n, x in parts.items()}
+    (run / "results.json").write_text(json.dumps(kept))
     (run / "flags.txt").write_text("--seed=0\n--sac.discount=0.9\n")
     np.savez(run / "tasks.npz", train=np.arange(2) * scale)
     (run / "figure.png").write_bytes(b"pixels")
@@ -40,6 +44,7 @@ def test_runs_that_differ_in_time_alone_are_the_same(tmp_path: Path) -> None:
         "run/sac/metrics.jsonl: eval/success_rate at 7",
         "run/sac/metrics.jsonl: step at 7",
         "run/summary.json: sac/success_rate",
+        "run/results.json: method/sac: sac/success_rate",
         "run/flags.txt: --seed=0",
         "run/flags.txt: --sac.discount=0.9",
         "run/tasks.npz: train",
@@ -56,13 +61,14 @@ def test_whatever_else_differs_is_named(tmp_path: Path) -> None:
     assert [line.partition(": ")[0] for line in lines] == [
         "run/figure.png",
         "run/flags.txt",
+        "run/results.json",
         "run/sac/checkpoints",
         "run/sac/metrics.jsonl",
         "run/summary.json",
         "run/tasks.npz",
     ]
     assert lines[1] == "run/flags.txt: --sac.discount=0.9: given before, nothing after"
-    assert lines[4] == "run/summary.json: sac/success_rate: 0.5 before, 0.25 after"
+    assert lines[5] == "run/summary.json: sac/success_rate: 0.5 before, 0.25 after"
 
 
 def test_names_of_before_are_found_under_those_of_after(
