@@ -9,8 +9,6 @@ episodes that each run has held out.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +31,8 @@ from behavior_priors.methods.tasks import task_env
 from behavior_priors.networks import count_parameters
 from behavior_priors.programs import entry
 from behavior_priors.reports.tables import read_run
-from behavior_priors.system.files import write_atomically
 from behavior_priors.types import Array, Params, Prior
-from benchmarks.harness import Plan, race
+from benchmarks.harness import Plan, race, write_table
 from experiments.report import find_workdirs
 
 MANY = 1024
@@ -299,14 +296,8 @@ def main() -> None:
         for batch in (1, MANY)
     )
     lines = [line(runs, one[name], many[name]) for name, runs in learned.items()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    output = Path(config.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(output, text.getvalue())
-    print(f"\n{as_markdown(lines)}\n\nsee {output}")
+    write_table(config.output, lines)
+    print(f"\n{as_markdown(lines)}\n\nsee {config.output}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import platform
 import statistics
@@ -16,6 +18,7 @@ import numpy as np
 
 from behavior_priors.errors import UserError
 from behavior_priors.runs.workdir import versions
+from behavior_priors.system.files import write_atomically
 
 
 class BenchmarkError(ValueError):
@@ -259,3 +262,14 @@ def table(rows: Sequence[Row]) -> str:
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
         for line in cells
     )
+
+
+def write_table(path: str, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Writes a CSV file, a row for each line, its folder made where there is none."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    output = Path(path)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, text.getvalue())

@@ -24,7 +24,14 @@ FLAGFILES = sorted(
 )
 
 PROGRAMS = ("run", "parrot", "spirl", "pearl", "collect", "convert", "evaluate", "export", "fit")
-OTHERS = ("report", "demonstrator", "compare_engines", "launch.sweep", "benchmarks.density")
+OTHERS = (
+    "report",
+    "demonstrator",
+    "compare_engines",
+    "launch.sweep",
+    "benchmarks.density",
+    "benchmarks.latents",
+)
 
 HELP = 1
 """Exit status of a program that was asked for help, as absl has it."""
