@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ os.environ["XLA_FLAGS"] = fast_flags(os.environ.get("XLA_FLAGS", ""))
 jax.config.update("jax_num_cpu_devices", DEVICES)
 for name, value in cache_settings().items():
     jax.config.update(name, value)
+
+# As programs do (`programs.entry.GARBAGE`), which is not imported here: it sets XLA_FLAGS itself.
+gc.set_threshold(50_000, 20, 50)
 
 # Whatever was started in the background ignores Ctrl-C, and so would the programs that are tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

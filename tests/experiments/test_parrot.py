@@ -254,7 +254,7 @@ def test_a_finished_run_is_only_told_of(finished: Path) -> None:
 
 
 def test_a_finished_run_goes_on(finished: Path, uninterrupted: Run) -> None:
-    longer = [f"--loop.steps={STEPS + EPOCH}", "--eval_episodes=8", "--run.eval_episodes=16"]
+    longer = [f"--loop.steps={STEPS + EPOCH}", "--eval_episodes=8", "--run.eval_episodes=4"]
     result = start(finished, *longer).succeed()
     assert "report   done before\n" in result.stdout
     summary = runs.read_json(finished / "summary.json")

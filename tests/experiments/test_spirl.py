@@ -30,7 +30,7 @@ SEEN = "velocity,patch"
 TASK = ("--env=maze/test?distance=3&episode_length=60", "--data_env=maze/train?episode_length=60")
 TINY = (
     *TASK,
-    "--data_episodes=300",
+    "--data_episodes=200",
     f"--skill.horizon={HORIZON}",
     "--skill.latent_size=3",
     f"--skill.prior_observation={SEEN}",
