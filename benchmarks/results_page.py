@@ -67,8 +67,8 @@ SOURCES = (
         "parrot.md",
     ),
     Source(
-        "figure3_place.csv",
-        "PARROT and its competitors, four tasks of placing",
+        "figure3.csv",
+        "PARROT and its competitors, eight tasks",
         f"python -m launch.sweep --flagfile={_FLAGS}/sweeps/figure3.flags",
         SUCCESS,
         "parrot.md",

@@ -8,9 +8,13 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import pytest
+
+if TYPE_CHECKING:
+    from tests.experiments.forks import Forks
 
 from tests.compiler import DEVICES, cache_settings, fast_flags, keep_compiled
 
@@ -102,6 +106,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     is_worker = hasattr(session.config, "workerinput")
     if not is_worker and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         keep_compiled()
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Programs that start at once, in a process that has imported what they need."""
+    from tests.experiments.forks import Forks  # which imports what the lines above come before
+
+    with contextlib.closing(Forks(tmp_path_factory.mktemp("forks"))) as server:
+        yield server
 
 
 def room_of(request: pytest.FixtureRequest) -> str:

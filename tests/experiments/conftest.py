@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,12 +16,6 @@ Refused = Callable[..., str]
 
 REFUSAL = 60.0
 """Seconds in which a program must have refused; one that has not is at work."""
-
-
-@pytest.fixture(scope="session")
-def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
-    with contextlib.closing(Forks(tmp_path_factory.mktemp("forks"))) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -117,6 +117,13 @@ class Forks:
         texts = (path.read_text(encoding="utf-8", errors="replace") for path in (out, err))
         return Result(status, *texts, seconds=time.perf_counter() - began)
 
+    def succeed(self, program: str, *arguments: str, folder: Path) -> Result:
+        """Runs a program to an end that must be a good one; its folder is made where it is not."""
+        folder.mkdir(parents=True, exist_ok=True)
+        result = self.run(program, *arguments, folder=folder)
+        assert result.status == 0, f"{program} {' '.join(arguments)}: {result}"
+        return result
+
     def close(self) -> None:
         """Ends the process."""
         assert self._process.stdin is not None

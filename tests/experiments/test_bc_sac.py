@@ -22,6 +22,7 @@ from behavior_priors.runs.checkpoint import Checkpointer
 from behavior_priors.types import Prior
 from tests.experiments import runs
 from tests.experiments.conftest import Refused
+from tests.experiments.forks import Forks
 from tests.experiments.runs import EPOCH, Program
 from tests.experiments.settings import config_of
 
@@ -53,18 +54,14 @@ class Run(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Run:
     workdir = tmp_path_factory.mktemp("bc_sac") / "run"
-
-    def start(*, may_be_killed: bool = False) -> Program:
-        arguments, folder = [*FLAGS, f"--workdir={workdir}"], workdir.parent / "log"
-        return Program("experiments.parrot", arguments, folder=folder, may_be_killed=may_be_killed)
-
-    program = start(may_be_killed=True)
+    arguments, folder = [*FLAGS, f"--workdir={workdir}"], workdir.parent / "log"
+    program = Program("experiments.parrot", arguments, folder=folder, may_be_killed=True)
     program.wait_until(lambda: len(runs.rows(workdir / "gaussian")) >= 3)
     program.kill()
     steps = Checkpointer(workdir / "gaussian" / "checkpoints").steps()
-    start().succeed()
+    forks.succeed("parrot", *arguments, folder=folder)
     return Run(workdir, steps, runs.read_json(workdir / "summary.json"))
 
 
@@ -113,10 +110,9 @@ def test_the_learner_starts_from_the_clone(run: Run) -> None:
     assert float(np.abs(acted).max()) > 0.01
 
 
-def test_it_can_be_evaluated(run: Run) -> None:
+def test_it_can_be_evaluated(run: Run, forks: Forks) -> None:
     arguments = [f"--checkpoint={run.workdir}", f"--episodes={runs.EVALUATION_EPISODES}"]
-    folder = run.workdir.parent / "log"
-    Program("experiments.evaluate", arguments, folder=folder).succeed()
+    forks.succeed("evaluate", *arguments, folder=run.workdir.parent / "log")
     evaluation = runs.read_json(run.workdir / "evaluation.json")
     names = [f"bc_sac/{name}" for name in (*SCORES, "steps")]
     assert evaluation == {name: run.summary[name] for name in names}

@@ -15,6 +15,7 @@ from behavior_priors.errors import UserError
 from experiments.convert import ConvertConfig, read_bounds
 from tests.data.readers.files import d4rl, ogbench, robomimic, write_hdf5, write_npz
 from tests.experiments.conftest import one_line
+from tests.experiments.forks import Forks
 from tests.experiments.runs import ROOT, Program, Result, files
 
 
@@ -82,7 +83,9 @@ def test_every_flag(tmp_path: Path) -> None:
     assert metadata.extra["report"]["action_saturation"] == pytest.approx(5 / 15)
 
 
-def test_a_killed_conversion_leaves_no_dataset_and_the_next_one_is_whole(tmp_path: Path) -> None:
+def test_a_killed_conversion_leaves_no_dataset_and_the_next_one_is_whole(
+    tmp_path: Path, forks: Forks
+) -> None:
     table = ogbench((1000,) * 400)
     table["observations"] = np.tile(table["observations"], 15)
     write_npz(tmp_path / "file.npz", table, compressed=False)
@@ -91,7 +94,7 @@ def test_a_killed_conversion_leaves_no_dataset_and_the_next_one_is_whole(tmp_pat
     program.wait_until((tmp_path / ".partial-data" / "episodes-00000.npz").exists)
     program.kill()
     assert not (tmp_path / "data").exists()
-    Program("experiments.convert", arguments, folder=tmp_path).succeed()
+    forks.succeed("convert", *arguments, folder=tmp_path)
     assert not (tmp_path / ".partial-data").exists()
     reader = EpisodeReader(tmp_path / "data")
     assert (reader.totals.num_shards, reader.num_episodes, reader.num_steps) == (2, 400, 400_000)

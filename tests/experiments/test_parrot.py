@@ -14,6 +14,7 @@ from PIL import Image
 from behavior_priors.data.episodes import EpisodeReader
 from behavior_priors.runs.checkpoint import Checkpointer
 from tests.experiments import runs
+from tests.experiments.forks import Forks
 from tests.experiments.runs import EPOCH, FIT_EPOCH, FIT_STEPS, STEPS, Program, Result
 
 STAGES = ("real_nvp", "parrot", "sac")
@@ -30,16 +31,19 @@ class Run(NamedTuple):
     result: Result
 
 
+def words(workdir: Path, *more: str) -> list[str]:
+    return [*runs.TINY, f"--workdir={workdir}", *more]
+
+
 def start(workdir: Path, *more: str, may_be_killed: bool = False) -> Program:
-    arguments = [*runs.TINY, f"--workdir={workdir}", *more]
-    folder = workdir.parent / "log"
+    """The program as a process that has imported nothing."""
+    arguments, folder = words(workdir, *more), workdir.parent / "log"
     return Program("experiments.parrot", arguments, folder=folder, may_be_killed=may_be_killed)
 
 
-def evaluate(workdir: Path, *more: str) -> Result:
+def evaluate(forks: Forks, workdir: Path, *more: str) -> Result:
     arguments = [f"--checkpoint={workdir}", f"--episodes={runs.EVALUATION_EPISODES}", *more]
-    folder = workdir.parent / "log"
-    return Program("experiments.evaluate", arguments, folder=folder).succeed()
+    return forks.succeed("evaluate", *arguments, folder=workdir.parent / "log")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,7 @@ class Killed(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory, uninterrupted: Run) -> Killed:
+def killed(tmp_path_factory: pytest.TempPathFactory, uninterrupted: Run, forks: Forks) -> Killed:
     """Killed while it collects, while it trains the prior, and while it learns through it."""
     workdir = tmp_path_factory.mktemp("killed") / "run"
 
@@ -81,13 +85,14 @@ def killed(tmp_path_factory: pytest.TempPathFactory, uninterrupted: Run) -> Kill
     program.kill()
     steps = [row["step"] for row in runs.rows(workdir / "parrot")]
     checkpoints = Checkpointer(workdir / "parrot" / "checkpoints").steps()
-    evaluate(workdir, "--methods=parrot", "--video", "--video_episodes=1")
+    evaluate(forks, workdir, "--methods=parrot", "--video", "--video_episodes=1")
     evaluation = runs.read_json(workdir / "evaluation.json")
     video = workdir / "videos" / "parrot.mp4"
     video_bytes = video.stat().st_size
     video.unlink()
 
-    run = Run(workdir, start(workdir).succeed())
+    result = forks.succeed("parrot", *words(workdir), folder=workdir.parent / "log")
+    run = Run(workdir, result)
     return Killed(run, episodes, prior_steps, steps, checkpoints, evaluation, video_bytes)
 
 
@@ -214,9 +219,9 @@ def test_a_dead_run_can_be_evaluated(killed: Killed) -> None:
     assert killed.video_bytes > 1000
 
 
-def test_evaluating_again_gives_the_same_episodes(uninterrupted: Run) -> None:
+def test_evaluating_again_gives_the_same_episodes(uninterrupted: Run, forks: Forks) -> None:
     before = runs.files(uninterrupted.workdir)
-    result = evaluate(uninterrupted.workdir)
+    result = evaluate(forks, uninterrupted.workdir)
     summary = runs.read_json(uninterrupted.workdir / "summary.json")
     evaluation = runs.read_json(uninterrupted.workdir / "evaluation.json")
     names = [f"{m}/{p}{s}" for m in ("parrot", "sac") for p in ("", "stochastic/") for s in SCORES]
@@ -237,11 +242,12 @@ def finished(uninterrupted: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
 
 
-def test_a_finished_run_is_only_told_of(finished: Path) -> None:
+def test_a_finished_run_is_only_told_of(finished: Path, forks: Forks) -> None:
     names = ("figures/learning_curves.png", "videos/sac.mp4", "parrot/metrics.jsonl")
     times = {name: (finished / name).stat().st_mtime_ns for name in names}
     summary = runs.read_json(finished / "summary.json")
-    result = start(finished, "--figures", "--video_episodes=1").succeed()
+    more = ("--figures", "--video_episodes=1")
+    result = forks.succeed("parrot", *words(finished, *more), folder=finished.parent)
     assert {name: (finished / name).stat().st_mtime_ns for name in names} == times
     again = runs.read_json(finished / "summary.json")
     assert again.keys() == summary.keys()
@@ -253,9 +259,9 @@ def test_a_finished_run_is_only_told_of(finished: Path) -> None:
     assert f"sac      success {summary['sac/success_rate']:.1%}" in result.stdout
 
 
-def test_a_finished_run_goes_on(finished: Path, uninterrupted: Run) -> None:
+def test_a_finished_run_goes_on(finished: Path, uninterrupted: Run, forks: Forks) -> None:
     longer = [f"--loop.steps={STEPS + EPOCH}", "--eval_episodes=8", "--run.eval_episodes=4"]
-    result = start(finished, *longer).succeed()
+    result = forks.succeed("parrot", *words(finished, *longer), folder=finished.parent)
     assert "report   done before\n" in result.stdout
     summary = runs.read_json(finished / "summary.json")
     assert summary["parrot/steps"] == STEPS + EPOCH
@@ -263,6 +269,6 @@ def test_a_finished_run_goes_on(finished: Path, uninterrupted: Run) -> None:
     rows, before = (runs.rows(w / "parrot") for w in (finished, uninterrupted.workdir))
     assert rows[:-1] == before
     assert (rows[-1]["eval/success_rate"] * 16).is_integer()
-    refused = start(finished).finish()
+    refused = forks.run("parrot", *words(finished), folder=finished.parent)
     assert refused.status == 2
     assert f"--loop.steps is {STEPS + EPOCH} there and {STEPS} here" in refused.stderr

@@ -31,7 +31,7 @@ from experiments.report import (
     write_report,
 )
 from tests.experiments.conftest import one_line
-from tests.experiments.runs import Program
+from tests.experiments.forks import Forks
 
 DEFAULT = ("*/success_rate", "*/return_mean")
 
@@ -329,9 +329,9 @@ def test_first_arguments_are_workdirs() -> None:
     assert with_workdirs(["p"]) == ["p"]
 
 
-def test_the_program(runs: Path) -> None:
+def test_the_program(runs: Path, forks: Forks) -> None:
     arguments = ["mug/seed0", "mug/seed1", "--output=out"]
-    result = Program("experiments.report", arguments, folder=runs).succeed()
+    result = forks.succeed("report", *arguments, folder=runs)
     text = (runs / "out" / "report.md").read_text()
     assert "| parrot | SAC | 2 | 0.500 [0.250, 0.750] |\n" in text
     assert text in result.stdout
@@ -339,11 +339,11 @@ def test_the_program(runs: Path) -> None:
         image.load()
         assert min(image.size) > 200
     one_line(
-        Program("experiments.report", ["mug/seed9"], folder=runs).finish(),
+        forks.run("report", "mug/seed9", folder=runs),
         ("--workdirs", "mug/seed9", "flags.txt"),
     )
     # and drawn again from what was kept
     drawn = (runs / "out" / "learning_curves.png").read_bytes()
     again = ["--curves=out/curves.csv", "--output=again"]
-    assert "see again/" in Program("experiments.report", again, folder=runs).succeed().stdout
+    assert "see again/" in forks.succeed("report", *again, folder=runs).stdout
     assert (runs / "again" / "learning_curves.png").read_bytes() == drawn
