@@ -103,8 +103,8 @@ def measure(config: LatentsConfig) -> list[dict[str, Any]]:
     """The lines of the table.
 
     Raises:
-      UserError: there are no such runs or models, one is no prior over single actions, or the task
-        does not measure success.
+      UserError: there are no such runs or models, one is no prior over single actions, nothing is
+        to be drawn, or the task does not measure success.
     """
     check_ranges(config)
     task = make_env(config.env)
@@ -112,9 +112,12 @@ def measure(config: LatentsConfig) -> list[dict[str, Any]]:
         raise UserError(f"--env={config.env} does not measure success; give one that does")
     workdirs = find_workdirs(config.workdirs)
     key = jax.random.key(config.seed)
-    ways = [(scale, 0.0) for scale in config.scales] + [(1.0, noise) for noise in config.noises]
+    ways = {(scale, 0.0): None for scale in config.scales}
+    ways |= {(1.0, noise): None for noise in config.noises}
+    if not (ways and config.models):
+        raise UserError("there is nothing to draw; give --models, and --scales or --noises")
     lines = []
-    for name in config.models:
+    for name in dict.fromkeys(config.models):
         found: dict[tuple[float, float], list[float]] = {way: [] for way in ways}
         spreads = []
         compiled: dict[Any, tuple[ScoreFn, SpreadFn]] = {}

@@ -74,6 +74,28 @@ SOURCES = (
         "parrot.md",
     ),
     Source(
+        "hirl_placing.csv",
+        "PARROT and HIRL on a validation task of placing, with one thing changed",
+        'docs/parrot.md, "Competitors"',
+        (*SUCCESS, "*place_rate"),
+        "parrot.md",
+    ),
+    Source(
+        "densities.csv",
+        "Six densities to act through",
+        f"python -m launch.sweep --flagfile={_FLAGS}/sweeps/density.flags",
+        (*SUCCESS, "*/grasp_rate"),
+        "parrot.md",
+    ),
+    Source(
+        "data_size.csv",
+        "How many demonstrations PARROT needs",
+        f"python -m launch.sweep --flagfile={_FLAGS}/sweeps/data_size.flags",
+        (*SUCCESS, "prior/*_rate", "*/validation_loss"),
+        "parrot.md",
+        ("*observation*",),
+    ),
+    Source(
         "few_demonstrations.csv",
         "PARROT with few demonstrations, by which epoch of the prior is kept",
         'docs/parrot.md, "Few demonstrations"',

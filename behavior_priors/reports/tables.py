@@ -24,6 +24,8 @@ from behavior_priors.system.texts import printable
 SAME_RUN = ("seed", "workdir", "figures", "video_episodes", "models", "only_models")
 """Flags in which the runs of one row may differ."""
 
+_ABSENT = "absent"
+
 
 class Run(NamedTuple):
     """A run as its folder describes it; `summary` is None while it is not complete."""
@@ -230,11 +232,19 @@ def _settings(runs: Sequence[Run], ignore: set[str]) -> list[dict[str, str]]:
         for name in {name for run in runs for name in run.flags}
         if not any(fnmatchcase(name, pattern) for pattern in ignore)
     )
-    differing = [n for n in names if len({run.flags.get(n, "absent") for run in runs}) > 1]
+    differing = [n for n in names if len({run.flags.get(n, _ABSENT) for run in runs}) > 1]
+    # a flag that some runs alone have comes with a part that they chose, whose name is enough
+    told = [n for n in differing if len({run.flags[n] for run in runs if n in run.flags}) > 1]
+    chosen = told if _groups(runs, told) == _groups(runs, differing) else differing
     return [
-        {"experiment": run.experiment} | {n: run.flags.get(n, "absent") for n in differing}
+        {"experiment": run.experiment} | {n: run.flags.get(n, _ABSENT) for n in chosen}
         for run in runs
     ]
+
+
+def _groups(runs: Sequence[Run], names: Sequence[str]) -> int:
+    """How many groups runs make that differ in some of these flags."""
+    return len({tuple(run.flags.get(n, _ABSENT) for n in names) for run in runs})
 
 
 def _scores(runs: Sequence[Run], key: str) -> list[float]:

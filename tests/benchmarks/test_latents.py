@@ -29,13 +29,13 @@ NORMAL = jax.tree.map(jnp.zeros_like, PRIOR.init(jax.random.key(0)))
 MAZE = "maze/test?distance=3&episode_length=5"
 
 
-@pytest.mark.parametrize(("scale", "noise"), [(1.0, 0.0), (0.5, 0.0), (0.0, 0.0), (1.0, 0.2)])
+@pytest.mark.parametrize(("scale", "noise"), [(1.0, 0.0), (0.5, 0.0), (0.0, 0.0), (1.0, 1.0)])
 def test_latents_are_as_wide_as_asked_and_noise_is_added(scale: float, noise: float) -> None:
     """The reward is `1 - (action - 1/2)^2`, and actions are latents."""
     score = make_score(ENV, PRIOR, 40_000)
     found = score(NORMAL, jnp.float32(scale), jnp.float32(noise), jax.random.key(0))
     expected = 1.0 - (0.25 + scale**2 + noise**2)
-    assert found["return_mean"] == pytest.approx(expected, abs=0.04)
+    assert found["return_mean"] == pytest.approx(expected, abs=0.06)
 
 
 def test_the_spread_is_that_of_actions_over_latents() -> None:
@@ -60,7 +60,8 @@ def test_runs_of_a_model_are_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
         return Fitted(stage.model, stage.model.init(jax.random.key(len(asked))), stage.config)
 
     monkeypatch.setattr(latents, "restore_model", restored)
-    config = LatentsConfig(runs, ("real_nvp",), MAZE, (1.0, 0.5), (0.1,), episodes=2)
+    scales, noises = (1.0, 0.5), (0.0, 0.1)  # the first of either is the same
+    config = LatentsConfig(runs, ("real_nvp",), MAZE, scales, noises, episodes=2)
     lines = measure(config)
     assert asked == ["one", "two"]
     assert [(x["scale"], x["noise"], x["runs"]) for x in lines] == [
@@ -101,3 +102,6 @@ def test_what_has_no_success_or_no_latents_is_refused(tmp_path: Path) -> None:
         measure(LatentsConfig((skills,), ("skill_vae",), MAZE))
     with pytest.raises(UserError, match="does not measure success"):
         measure(LatentsConfig((skills,), ("real_nvp",), "locomotion/cheetah_velocity"))
+    for models, scales in (((), (1.0,)), (("real_nvp",), ())):
+        with pytest.raises(UserError, match="nothing to draw; give --models"):
+            measure(LatentsConfig((skills,), models, MAZE, scales, ()))

@@ -260,7 +260,7 @@ def test_a_finished_run_is_only_told_of(finished: Path, forks: Forks) -> None:
 
 
 def test_a_finished_run_goes_on(finished: Path, uninterrupted: Run, forks: Forks) -> None:
-    longer = [f"--loop.steps={STEPS + EPOCH}", "--eval_episodes=8", "--run.eval_episodes=4"]
+    longer = [f"--loop.steps={STEPS + EPOCH}", "--eval_episodes=8", "--run.eval_episodes=16"]
     result = forks.succeed("parrot", *words(finished, *longer), folder=finished.parent)
     assert "report   done before\n" in result.stdout
     summary = runs.read_json(finished / "summary.json")
@@ -269,6 +269,7 @@ def test_a_finished_run_goes_on(finished: Path, uninterrupted: Run, forks: Forks
     rows, before = (runs.rows(w / "parrot") for w in (finished, uninterrupted.workdir))
     assert rows[:-1] == before
     assert (rows[-1]["eval/success_rate"] * 16).is_integer()
+    assert "--run.eval_episodes=16\n" in (finished / "flags.txt").read_text()
     refused = forks.run("parrot", *words(finished), folder=finished.parent)
     assert refused.status == 2
     assert f"--loop.steps is {STEPS + EPOCH} there and {STEPS} here" in refused.stderr

@@ -43,9 +43,11 @@ def make_run(
     seed: int,
     env: str = "grasp/mug",
     curve: tuple[float, ...] = (),
+    more: Mapping[str, str] | None = None,
 ) -> Path:
     """A run of `parrot`, complete if it has scores."""
     text = f"--env={env}\n--loop.steps=300\n--seed={seed}\n--workdir={folder}\n"
+    text += "".join(f"--{name}={value}\n" for name, value in (more or {}).items())
     open_workdir(folder, experiment="parrot", flags_text=text)
     if curve:
         (folder / "sac").mkdir()
@@ -105,6 +107,27 @@ def test_methods_are_rows_and_what_is_measured_of_them_columns(tmp_path: Path) -
         "| parrot | BC+SAC | 1 | 0.500 | - | 300.0 |\n"
         "| parrot | own_thing | 1 | 0.250 | 0.125 | - |\n"
     )
+
+
+def test_flags_of_parts_that_some_runs_alone_have_are_left_out(tmp_path: Path) -> None:
+    """Where what the part is called tells the runs apart, or where their values differ."""
+    scores = {"own/success_rate": 0.5}
+
+    def settings(**flags: Mapping[str, str]) -> list[Mapping[str, str]]:
+        for name, more in flags.items():
+            make_run(tmp_path / name, scores, seed=0, more=more)
+        workdirs = find_workdirs([f"{tmp_path}/{name}" for name in flags])
+        return [row.settings for row in make_table([read_run(w) for w in workdirs], DEFAULT).rows]
+
+    spline = {"through": "spline", "spline.bins": "8"}
+    flow = {"through": "real_nvp", "real_nvp.padding": "0"}
+    told = [{"through": "spline"}, {"through": "real_nvp"}]
+    assert settings(a=spline, b=flow) == [{"experiment": "parrot"} | x for x in told]
+    finer = {"through": "spline", "spline.bins": "16"}
+    names = [list(x) for x in settings(c=spline, d=flow, e=finer)]
+    assert names == [["experiment", "spline.bins", "through"]] * 3
+    # nothing else tells these apart
+    assert [x["spline.bins"] for x in settings(f={"spline.bins": "8"}, g={})] == ["8", "absent"]
 
 
 def test_the_table_as_csv(runs: Path) -> None:
