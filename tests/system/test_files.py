@@ -69,19 +69,23 @@ def test_two_writers_write_one_after_the_other(tmp_path: Path) -> None:
     program = f"""
 import pathlib
 from behavior_priors.system import files
-files.write_atomically(pathlib.Path({str(path)!r}), "second")
+path = pathlib.Path({str(path)!r})
+with files.replacing(path) as partial:
+    print(path.read_text())
+    partial.write_text("second")
 """
     environment = {"PYTHONPATH": str(Path(files.__file__).parents[2])}
     with files.replacing(path) as partial:
         partial.write_text("fir")
-        other = subprocess.Popen([sys.executable, "-c", program], env=environment)
+        other = subprocess.Popen(
+            [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True
+        )
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(3.0)
         with partial.open("a") as file:
             file.write("st")
-    read = path.read_text()
-    assert other.wait(30.0) == 0
-    assert (read, path.read_text()) == ("first", "second")
+    found, _ = other.communicate(timeout=30.0)
+    assert (other.returncode, found.strip(), path.read_text()) == (0, "first", "second")
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
