@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ from behavior_priors.envs.registry import make_env
 from behavior_priors.errors import UserError
 from behavior_priors.methods.agent import Agent
 from behavior_priors.methods.controller import ControllerConfig, Sense, make_controller
-from behavior_priors.types import Array, Env, Params, PRNGKey, State
+from behavior_priors.types import Env, Params, PRNGKey
 
 VIDEO_SIZE = (320, 240)
 """Width and height of a frame, in pixels."""
@@ -28,14 +28,18 @@ _STRIP = 16
 _FONT = 11
 
 
+PIECE = 50
+"""Frames of an episode that are made at once: a whole film would not fit into memory."""
+
+
 class Film(NamedTuple):
-    """Episodes `[E, T + 1]`; what comes after an episode's end is its last state.
+    """A piece of a film of episodes `[E, T]`; what comes after an episode's end is its last state.
 
     Attributes:
-      frames: `[E, T + 1, height, width, 3]` uint8.
-      returns: `[E, T + 1]`, so far.
-      success: `[E, T + 1]` bool, the task's condition.
-      steps: `[E]`, of each episode.
+      frames: `[E, T, height, width, 3]` uint8.
+      returns: `[E, T]`, so far.
+      success: `[E, T]` bool, the task's condition.
+      steps: `[E, T]`, of each episode, so far.
     """
 
     frames: np.ndarray
@@ -71,8 +75,8 @@ def filmed(env: Env, name: str, **options: Any) -> Env | None:
 
 def record(
     env: Env, agent: Agent, policy: Params, key: PRNGKey, episodes: int, size: tuple[int, int]
-) -> Film:
-    """Films the deterministic policy of an agent.
+) -> Iterator[Film]:
+    """Films the deterministic policy of an agent, until the last episode is over.
 
     Args:
       env: the task's own, which can be drawn.
@@ -81,6 +85,9 @@ def record(
       key: of the episodes: all agents are met with the same.
       episodes: how many.
       size: width and height of a frame, in pixels.
+
+    Returns:
+      Pieces of the film, of at most `PIECE` frames an episode, one after the other.
     """
     width, height = size
     render = env.render
@@ -90,50 +97,51 @@ def record(
     act = jax.vmap(controller.act, in_axes=(None, 0, 0))
     blank = controller.init()
 
-    def show(states: State) -> tuple[Array, Array]:
-        return jax.vmap(lambda s: render(s, width, height))(states), states.success
-
-    def step(carry: Any, number: Array) -> tuple[Any, Any]:
-        states, memory, reward, total = carry
+    def step(carry: Any, _: None) -> tuple[Any, Any]:
+        states, memory, reward, total, taken = carry
         over = states.terminated | states.truncated
-        first, last = jnp.full(episodes, number == 0), jnp.zeros(episodes, bool)
+        first, last = taken == 0, jnp.zeros(episodes, bool)
         action, memory = act(policy, memory, Sense(states.observation, reward, first, last))
         stepped = jax.vmap(env.step)(states, action)
         after = jax.vmap(select)(over, states, stepped)
         reward = jnp.where(over | after.diverged, 0.0, after.reward)
-        shown = (*show(states), total, ~over)
-        return (after, memory, reward, total + reward), shown
+        frames = jax.vmap(lambda s: render(s, width, height))(states)
+        carry = (after, memory, reward, total + reward, taken + ~over)
+        return carry, ((frames, total, states.success, taken), over)
 
     @jax.jit
-    def run(policy: Params) -> Any:
-        states = reset_many(env, reset_key, episodes)
+    def begin() -> Any:
         memory = jax.tree.map(lambda x: jnp.broadcast_to(x, (episodes, *x.shape)), blank)
         zeros = jnp.zeros(episodes)
-        last, shown = jax.lax.scan(
-            step, (states, memory, zeros, zeros), jnp.arange(env.episode_length)
-        )
-        return shown, (*show(last[0]), last[3])
+        taken = jnp.zeros(episodes, jnp.int32)
+        return reset_many(env, reset_key, episodes), memory, zeros, zeros, taken
 
-    (images, success, total, alive), (image, succeeded, returned) = jax.device_get(run(policy))
+    @jax.jit
+    def go_on(carry: Any) -> Any:
+        return jax.lax.scan(step, carry, length=PIECE)
 
-    def joined(parts: np.ndarray, final: np.ndarray) -> np.ndarray:
-        return np.swapaxes(np.concatenate([parts, final[None]]), 0, 1)
-
-    return Film(
-        joined(images, image), joined(total, returned), joined(success, succeeded), alive.sum(0)
-    )
+    carry = begin()
+    for start in range(0, env.episode_length + 1, PIECE):
+        carry, shown = go_on(carry)
+        piece, over = jax.device_get(shown)
+        # the first frame in which all are over is the last one
+        all_over = over.all(axis=1)
+        count = int(all_over.argmax()) + 1 if all_over.any() else PIECE
+        count = min(count, env.episode_length + 1 - start)
+        yield Film(*(np.swapaxes(x[:count], 0, 1) for x in piece))
+        if all_over.any():
+            return
 
 
 def with_captions(film: Film, *, measures_success: bool) -> list[np.ndarray]:
-    """Each episode `[its steps + 1, height + strip, width, 3]`, with its numbers under it."""
+    """Each episode's frames `[T, height + strip, width, 3]`, with its numbers under it."""
     episodes = []
-    for frames, returns, success, steps in zip(*film, strict=True):
-        shown = slice(0, int(steps) + 1)
+    for frames, *numbers in zip(*film, strict=True):
         lines = [
-            f"step {t}, return {total:.4g}{', success' if measures_success and won else ''}"
-            for t, (total, won) in enumerate(zip(returns[shown], success[shown], strict=True))
+            f"step {taken}, return {total:.4g}{', success' if measures_success and won else ''}"
+            for total, won, taken in zip(*numbers, strict=True)
         ]
-        episodes.append(with_lines(frames[shown], lines))
+        episodes.append(with_lines(frames, lines))
     return episodes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +93,19 @@ def film(
                 episodes,
             )
             continue
-        film = filming.record(
-            drawn, learned.agent, learned.policy, key, episodes, filming.VIDEO_SIZE
-        )
-        captioned = filming.with_captions(film, measures_success=env.measures_success)
         fps = filming.frames_per_second(drawn)
-        held = [np.concatenate([x, np.repeat(x[-1:], round(fps), axis=0)]) for x in captioned]
-        caption = f"{LABELS.get(method, method)}, {short_name(env.name)}"
-        tiled = tile_videos(held, columns=min(episodes, 4), caption=caption)
-        write_video(folder / f"{method}.mp4", tiled, fps)
+        pieces = _pieces(method, drawn, learned, key, episodes, round(fps))
+        write_video(folder / f"{method}.mp4", pieces, fps)
     return True
+
+
+def _pieces(
+    method: str, env: Env, learned: Trained, key: PRNGKey, episodes: int, hold: int
+) -> Iterator[np.ndarray]:
+    """Episodes of a method side by side, piece by piece, the last frame for so many more."""
+    caption = f"{LABELS.get(method, method)}, {short_name(env.name)}"
+    film = filming.record(env, learned.agent, learned.policy, key, episodes, filming.VIDEO_SIZE)
+    for piece in film:
+        captioned = filming.with_captions(piece, measures_success=env.measures_success)
+        yield (tiled := tile_videos(captioned, columns=min(episodes, 4), caption=caption))
+    yield np.repeat(tiled[-1:], hold, axis=0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -21,14 +22,17 @@ _LARGEST_FONT = 16
 _SMALLEST_FONT = 7
 
 
-def write_video(path: str | Path, frames: np.ndarray, fps: float = 10.0) -> Path:
+def write_video(
+    path: str | Path, frames: np.ndarray | Iterable[np.ndarray], fps: float = 10.0
+) -> Path:
     """Writes frames as H.264 in an mp4, or as a gif where ffmpeg is not available.
 
     H.264 wants even edges; a frame with odd ones gets its last row or column twice.
 
     Args:
       path: the file to write, ending in .mp4 or .gif.
-      frames: `[time, height, width, 3]` uint8.
+      frames: `[time, height, width, 3]` uint8, or pieces of a film, such arrays one after the
+        other, of which only one at a time is in memory where an mp4 is written.
       fps: frames per second.
 
     Returns:
@@ -38,11 +42,11 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 10.0) -> Path
       UserError: there is no frame, the ending is another one, or the disk is full.
     """
     path = Path(path)
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or not frames.size:
-        raise UserError(
-            f"{path}: cannot be made of frames {frames.dtype}{list(frames.shape)}; "
-            "at least one is needed, as uint8 [time, height, width, 3]"
-        )
+    single = _one_by_one(path, [frames] if isinstance(frames, np.ndarray) else frames)
+    first = next(single, None)
+    if first is None:
+        raise UserError(f"{path}: a video needs at least one frame")
+    single = itertools.chain([first], single)
     if path.suffix not in (".mp4", ".gif"):
         raise UserError(f"{path}: a video ends in .mp4 or .gif")
     if path.suffix == ".mp4" and not _has_ffmpeg():
@@ -52,10 +56,25 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float = 10.0) -> Path
         with replacing(path) as partial, warnings.catch_warnings():
             # Python warns of the fork that starts ffmpeg; the child does nothing but execute it.
             warnings.filterwarnings("ignore", "os.fork.. was called", RuntimeWarning)
-            _write_mp4(partial, frames, fps)
+            _write_mp4(partial, single, fps)
     else:
-        write_atomically(path, _gif(frames, fps))
+        write_atomically(path, _gif(single, fps))
     return path
+
+
+def _one_by_one(path: Path, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Single frames `[height, width, 3]`, at least one.
+
+    Raises:
+      UserError: there is none, or what is no frame.
+    """
+    for piece in pieces:
+        if piece.ndim != 4 or piece.shape[-1] != 3 or piece.dtype != np.uint8 or not piece.size:
+            raise UserError(
+                f"{path}: cannot be made of frames {piece.dtype}{list(piece.shape)}; "
+                "at least one is needed, as uint8 [time, height, width, 3]"
+            )
+        yield from piece
 
 
 def tile_videos(
@@ -109,27 +128,32 @@ def _has_ffmpeg() -> bool:
     return True
 
 
-def _write_mp4(path: Path, frames: np.ndarray, fps: float) -> None:
-    odd_height, odd_width = (size % 2 for size in frames.shape[1:3])
-    frames = np.pad(frames, ((0, 0), (0, odd_height), (0, odd_width), (0, 0)), mode="edge")
-    size = (frames.shape[2], frames.shape[1])
+def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+    first = next(frames)
+    height, width = first.shape[:2]
+    odd_edges = ((0, height % 2), (0, width % 2), (0, 0))
+    size = (width + width % 2, height + height % 2)
     writer = imageio_ffmpeg.write_frames(
         str(path), size, fps=fps, quality=8, macro_block_size=2, ffmpeg_log_level="error"
     )
     writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(frame))
-    writer.close()
+    count = 0
+    try:
+        for frame in itertools.chain([first], frames):
+            count += 1
+            writer.send(np.ascontiguousarray(np.pad(frame, odd_edges, mode="edge")))
+    finally:
+        writer.close()
     # ffmpeg's exit status is lost, so that only the file shows whether it was able to write it.
     try:
         written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
     except RuntimeError:
         written = 0
-    if written != len(frames):
-        raise OSError(f"ffmpeg wrote {written} of {len(frames)} frames")
+    if written != count:
+        raise OSError(f"ffmpeg wrote {written} of {count} frames")
 
 
-def _gif(frames: np.ndarray, fps: float) -> bytes:
+def _gif(frames: Iterator[np.ndarray], fps: float) -> bytes:
     first, *others = [Image.fromarray(frame) for frame in frames]
     film = io.BytesIO()
     first.save(film, "GIF", save_all=True, append_images=others, duration=1000 / fps, loop=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -10,10 +12,17 @@ import pytest
 
 from behavior_priors.envs.registry import make_env
 from behavior_priors.envs.rendering import point_down
-from behavior_priors.reports.filming import filmed, frames_per_second, record, with_captions
+from behavior_priors.reports import filming
+from behavior_priors.reports.filming import Film, filmed, frames_per_second, record, with_captions
 from behavior_priors.types import Array, State
-from tests.envs.adapters.gym.counting import COUNTING, LIMIT, Counting, make_counting
+from tests.envs.adapters.gym.counting import COUNTING, Counting, make_counting
 from tests.methods.agents import make
+
+
+def whole(pieces: Iterator[Film]) -> Film:
+    """A film of its pieces."""
+    return Film(*(np.concatenate(x, axis=1) for x in zip(*pieces, strict=True)))
+
 
 MAZE = "--env=maze/test?distance=3&episode_length=12"
 
@@ -28,10 +37,26 @@ def test_every_step_is_a_frame(arguments: tuple[str, ...]) -> None:
         return jnp.full((height, width, 3), state.time, jnp.uint8)
 
     env = made.env._replace(render=clock)
-    film = record(env, made.agent, made.policy, jax.random.key(0), 3, (4, 2))
+    film = whole(record(env, made.agent, made.policy, jax.random.key(0), 3, (4, 2)))
     assert film.frames.shape == (3, 13, 2, 4, 3)
-    for frames, steps in zip(film.frames, film.steps, strict=True):
-        np.testing.assert_array_equal(frames[:, 0, 0, 0], np.minimum(np.arange(13), steps))
+    np.testing.assert_array_equal(film.frames[..., 0, 0, 0], film.steps)
+    np.testing.assert_array_equal(film.steps, np.minimum(np.arange(13), film.steps[:, -1:]))
+
+
+def test_a_film_is_made_in_pieces_of_what_it_would_be_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = make(f"--env={COUNTING}?terminate_at=4&says_success=true", "--methods=sac")
+    drawn = filmed(made.env, made.env.name)
+    assert drawn is not None
+    given = (drawn, made.agent, made.policy, jax.random.key(0), 2, (40, 24))
+    one = whole(record(*given))
+    for size in (1, 2, 3, 5):
+        monkeypatch.setattr(filming, "PIECE", size)
+        pieces = list(record(*given))
+        assert [len(x.steps[0]) for x in pieces[:-1]] == [size] * (len(pieces) - 1)
+        for ours, theirs in zip(whole(iter(pieces)), one, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_an_environment_of_gymnasiums_is_drawn_without_being_asked() -> None:
@@ -39,16 +64,16 @@ def test_an_environment_of_gymnasiums_is_drawn_without_being_asked() -> None:
     assert made.env.render is None
     drawn = filmed(made.env, made.env.name)
     assert drawn is not None
-    film = record(drawn, made.agent, made.policy, jax.random.key(0), 2, (40, 24))
-    # its picture's top half is the time; the fourth step ends the task, and the last one stays
-    times = np.minimum(np.arange(LIMIT + 1), 4)
+    film = whole(record(drawn, made.agent, made.policy, jax.random.key(0), 2, (40, 24)))
+    # its picture's top half is the time; the fourth step ends the task, and with it the film
+    times = np.arange(5)
     np.testing.assert_array_equal(film.frames[:, :, 2, 20, 0], [times, times])
     np.testing.assert_array_equal(film.returns, [times, times])
-    np.testing.assert_array_equal(film.steps, [4, 4])
+    np.testing.assert_array_equal(film.steps, [times, times])
     np.testing.assert_array_equal(film.success[0], times >= 3)
     episodes = with_captions(film, measures_success=True)
     assert [x.shape for x in episodes] == [(5, 40, 40, 3)] * 2
-    np.testing.assert_array_equal(episodes[0][:, :24], film.frames[0, :5])
+    np.testing.assert_array_equal(episodes[0][:, :24], film.frames[0])
     # words stand in the strip, and other ones from step to step
     strips = episodes[0][:, 24:]
     assert strips.min() < 100

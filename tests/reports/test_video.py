@@ -49,6 +49,17 @@ def test_frames_come_back(
     np.testing.assert_allclose(decoded.mean(axis=(1, 2, 3)), np.arange(12) * 20, atol=4)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_a_film_comes_in_pieces(tmp_path: Path, name: str) -> None:
+    frames = ramp(12, 48, 64)
+    one = write_video(tmp_path / f"one_{name}", frames)
+    path = write_video(tmp_path / name, (frames[i : i + 5] for i in (0, 5, 10)))
+    assert path.read_bytes() == one.read_bytes()
+    with pytest.raises(UserError, match=r"a.mp4: cannot be made of frames float32"):
+        write_video(tmp_path / "a.mp4", iter([frames, frames.astype(np.float32)]))
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_without_ffmpeg_a_gif_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
