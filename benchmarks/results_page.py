@@ -96,6 +96,13 @@ SOURCES = (
         ("*observation*",),
     ),
     Source(
+        "mismatch.csv",
+        "PARROT with demonstrations of another kind of task",
+        f"python -m launch.sweep --flagfile={_FLAGS}/sweeps/mismatch.flags",
+        (*SUCCESS, "prior/*_rate"),
+        "parrot.md",
+    ),
+    Source(
         "few_demonstrations.csv",
         "PARROT with few demonstrations, by which epoch of the prior is kept",
         'docs/parrot.md, "Few demonstrations"',
