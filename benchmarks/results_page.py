@@ -117,6 +117,13 @@ SOURCES = (
         "spirl.md",
     ),
     Source(
+        "spirl_ablations.csv",
+        "What SPiRL owes to each of its parts, in the maze",
+        f"python -m launch.sweep --flagfile={_FLAGS}/sweeps/spirl_ablations.flags",
+        (*SUCCESS, "prior/cells_mean"),
+        "spirl.md",
+    ),
+    Source(
         "spirl_blocks.csv",
         "SPiRL stacking blocks, height of the tower in blocks",
         "python -m experiments.spirl --flagfile=experiments/flags/spirl/blocks.flags --seed=N",
