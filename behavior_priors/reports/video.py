@@ -42,13 +42,13 @@ def write_video(
       UserError: there is no frame, the ending is another one, or the disk is full.
     """
     path = Path(path)
-    single = _one_by_one(path, [frames] if isinstance(frames, np.ndarray) else frames)
-    first = next(single, None)
-    if first is None:
-        raise UserError(f"{path}: a video needs at least one frame")
-    single = itertools.chain([first], single)
     if path.suffix not in (".mp4", ".gif"):
         raise UserError(f"{path}: a video ends in .mp4 or .gif")
+    others = _one_by_one(path, [frames] if isinstance(frames, np.ndarray) else frames)
+    first = next(others, None)
+    if first is None:
+        raise UserError(f"{path}: a video needs at least one frame")
+    single = itertools.chain([first], others)
     if path.suffix == ".mp4" and not _has_ffmpeg():
         logging.warning("%s: ffmpeg is not available, writing a gif instead", path)
         path = path.with_suffix(".gif")
@@ -56,17 +56,17 @@ def write_video(
         with replacing(path) as partial, warnings.catch_warnings():
             # Python warns of the fork that starts ffmpeg; the child does nothing but execute it.
             warnings.filterwarnings("ignore", "os.fork.. was called", RuntimeWarning)
-            _write_mp4(partial, single, fps)
+            _write_mp4(partial, single, first.shape[:2], fps)
     else:
         write_atomically(path, _gif(single, fps))
     return path
 
 
 def _one_by_one(path: Path, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Single frames `[height, width, 3]`, at least one.
+    """Single frames `[height, width, 3]`.
 
     Raises:
-      UserError: there is none, or what is no frame.
+      UserError: a piece has none, or what is no frame.
     """
     for piece in pieces:
         if piece.ndim != 4 or piece.shape[-1] != 3 or piece.dtype != np.uint8 or not piece.size:
@@ -128,18 +128,18 @@ def _has_ffmpeg() -> bool:
     return True
 
 
-def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
-    first = next(frames)
-    height, width = first.shape[:2]
+def _write_mp4(path: Path, frames: Iterable[np.ndarray], size: tuple[int, ...], fps: float) -> None:
+    """Writes frames of a size `[height, width]`."""
+    height, width = size
     odd_edges = ((0, height % 2), (0, width % 2), (0, 0))
-    size = (width + width % 2, height + height % 2)
+    even = (width + width % 2, height + height % 2)
     writer = imageio_ffmpeg.write_frames(
-        str(path), size, fps=fps, quality=8, macro_block_size=2, ffmpeg_log_level="error"
+        str(path), even, fps=fps, quality=8, macro_block_size=2, ffmpeg_log_level="error"
     )
     writer.send(None)
     count = 0
     try:
-        for frame in itertools.chain([first], frames):
+        for frame in frames:
             count += 1
             writer.send(np.ascontiguousarray(np.pad(frame, odd_edges, mode="edge")))
     finally:
@@ -153,7 +153,7 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
         raise OSError(f"ffmpeg wrote {written} of {count} frames")
 
 
-def _gif(frames: Iterator[np.ndarray], fps: float) -> bytes:
+def _gif(frames: Iterable[np.ndarray], fps: float) -> bytes:
     first, *others = [Image.fromarray(frame) for frame in frames]
     film = io.BytesIO()
     first.save(film, "GIF", save_all=True, append_images=others, duration=1000 / fps, loop=0)

@@ -58,6 +58,8 @@ def test_a_film_comes_in_pieces(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match=r"a.mp4: cannot be made of frames float32"):
         write_video(tmp_path / "a.mp4", iter([frames, frames.astype(np.float32)]))
     assert not list(tmp_path.glob(".*"))
+    with pytest.raises(UserError, match=r"a.mp4: a video needs at least one frame"):
+        write_video(tmp_path / "a.mp4", iter(()))
 
 
 def test_without_ffmpeg_a_gif_is_written(
